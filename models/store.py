@@ -1,0 +1,167 @@
+"""The store: verified weights in a folder of the user's. Filled by the CLI, read by the services.
+
+- `models/NAME/`: the files of the catalogue and a manifest; complete, or not there at all
+- `staging/NAME/`: a pull at work; what it made is renamed to `models/NAME` as its last act
+- `downloads/NAME/`: finished downloads of an unfinished pull, from which a retry goes on
+- `locks/NAME.lock`: held by the one process that pulls NAME
+"""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from models import manifest
+from models.catalog import Model, RegistrySource, Source
+from models.conversions import convert
+from models.errors import WeightsError
+from models.files import DiskFull
+from models.progress import Progress, silent
+from models.sources import fetch, needed_bytes
+
+GB = 1e9
+
+
+class Store:
+    """The weights under one home directory. Safe to use from several processes at once."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.expanduser()
+
+    def path(self, model: Model) -> Path:
+        """Return the folder with the model's files.
+
+        Costs one `stat` a file while nothing was touched since the last full check, and a full
+        check otherwise. Raises WeightsError when the model is not there or not intact.
+        """
+        folder = self._folder(model)
+        if not self.holds(model):
+            message = f"{model.name} is not in {self._home}: run `tiffin models pull {model.name}`"
+            raise WeightsError(message)
+        if not manifest.is_fresh(folder, model):
+            self.verify(model)
+        return folder
+
+    def holds(self, model: Model) -> bool:
+        """Say whether the model's folder is there, intact or not."""
+        return self._folder(model).is_dir()
+
+    def is_present(self, model: Model) -> bool:
+        """Say whether all files are there and untouched since their last full check."""
+        return manifest.is_fresh(self._folder(model), model)
+
+    def verify(self, model: Model) -> None:
+        """Check every digest; WeightsError names the first file that is wrong."""
+        try:
+            manifest.check_and_record(self._folder(model), model)
+        except WeightsError as error:
+            message = f"{model.name}: {error}; run `tiffin models pull {model.name}`"
+            raise WeightsError(message) from error
+
+    def pull(self, model: Model, progress: Progress = silent) -> Path:
+        """Bring the model into the store and return its `path`; at once when it is there.
+
+        Of several processes that pull the same model one does the work, the others wait for it.
+        WeightsError gives the reason of every source; the store is then as it was before.
+        """
+        if not self.is_present(model):
+            try:
+                with self._lock(model):
+                    self._ensure(model, progress)
+            except OSError as error:
+                raise _disk_error(model, error) from error
+        return self.path(model)
+
+    def _ensure(self, model: Model, progress: Progress) -> None:
+        try:
+            self.path(model)
+        except WeightsError:
+            self._install_from_any(model, progress)
+
+    def _install_from_any(self, model: Model, progress: Progress) -> None:
+        reasons = []
+        for source in model.sources:
+            try:
+                self._install(model, source, progress)
+            except DiskFull:
+                raise
+            except WeightsError as error:
+                reasons.append(f"{source}: {error}")
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                reasons.append(f"{source}: {' '.join(str(error).split())}")
+            else:
+                return
+        message = "\n  ".join([f"{model.name}: no source gave the weights", *reasons])
+        raise WeightsError(message)
+
+    def _install(self, model: Model, source: Source, progress: Progress) -> None:
+        downloads = self._home / "downloads" / model.name
+        with _scratch(self._home / "staging" / model.name) as scratch:
+            downloads.mkdir(parents=True, exist_ok=True)
+            self._check_space(model, needed_bytes(source, model, downloads))
+            files = scratch / "files"
+            files.mkdir()
+            fetch(source, model, files, downloads, progress)
+            if isinstance(source, RegistrySource) and source.convert is not None:
+                progress("converting", 0, model.size_bytes)
+                raw = files.rename(scratch / "raw")
+                files.mkdir()
+                convert(source.convert, raw, files)
+            progress("verifying", 0, model.size_bytes)
+            _make_readable(files)
+            manifest.check_and_record(files, model)
+            progress("verifying", model.size_bytes, model.size_bytes)
+            self._replace(model, files, scratch / "old")
+        shutil.rmtree(downloads)
+
+    def _replace(self, model: Model, files: Path, old: Path) -> None:
+        folder = self._folder(model)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rename(old)
+        files.rename(folder)
+
+    def _check_space(self, model: Model, needed: int) -> None:
+        free = shutil.disk_usage(self._home).free
+        if free < needed:
+            message = (
+                f"{model.name} needs {needed / GB:.2f} GB of disk while it is pulled, "
+                f"{self._home} has {free / GB:.2f} GB free"
+            )
+            raise DiskFull(message)
+
+    def _folder(self, model: Model) -> Path:
+        return self._home / "models" / model.name
+
+    def _lock(self, model: Model) -> FileLock:
+        path = self._home / "locks" / f"{model.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder, whatever a killed pull left there, and remove it in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _make_readable(folder: Path) -> None:
+    """Let a service under another user read what the conversion libraries wrote as private."""
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _disk_error(model: Model, error: OSError) -> WeightsError:
+    if error.errno == errno.ENOSPC:
+        return DiskFull(f"{model.name}: the disk became full: {error}")
+    return WeightsError(f"{model.name}: {error}")

@@ -1,0 +1,18 @@
+"""Tiffin, composed: every model of a RAG application in one Bento.
+
+    RAG ──┬── Embedding     texts to vectors
+          ├── Reranker      passages by relevance
+          ├── Router        which tier answers
+          ├── SmallLLM      the cheap tier
+          └── LargeLLM      the capable tier, where the profile has it
+
+`bentoml serve` starts the entry service `RAG` and, each in processes of its own, what it depends on.
+"""
+
+from services.embedding import Embedding
+from services.llm import LargeLLM, SmallLLM
+from services.rag import RAG
+from services.reranker import Reranker
+from services.router import Router
+
+__all__ = ["RAG", "Embedding", "LargeLLM", "Reranker", "Router", "SmallLLM"]

@@ -1,0 +1,67 @@
+"""Embedding: texts to vectors by sentence-transformers, batched by tokens."""
+
+import bentoml
+
+from services import hosting
+from services.hosting import settings
+from tiffin.batching import TokenBatcher
+from tiffin.context import RequestContext
+from tiffin.transport.messages import Array, Embeddings, EmbedRequest, ServiceHealth
+
+rpc = hosting.rpc_app("Embedding", max_in_flight=256)
+
+
+@bentoml.service(
+    name="Embedding",
+    workers=settings.embedding.workers,
+    resources=hosting.resources(cpu="2", memory="1Gi", gpus=settings.embedding.gpus),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 32},
+    logging=hosting.INTERNAL_LOGGING,
+)
+class Embedding:
+    """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""
+
+    def __init__(self) -> None:
+        from models.engines.sentence_transformers import Embedder
+
+        engine = Embedder(
+            hosting.weights(settings.embedding.model),
+            device=settings.embedding.device,
+            threads=settings.embedding.threads,
+        )
+        self.batcher = TokenBatcher(
+            engine.tokenize,
+            engine.run,
+            max_batch_tokens=settings.embedding.max_batch_tokens,
+            max_queue_tokens=settings.embedding.max_queue_tokens,
+        )
+        rpc.unary("embed", EmbedRequest, self.embed)
+
+    @bentoml.on_deployment
+    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+        """Have the weights before a worker starts."""
+        hosting.fetch_weights(settings.embedding.model)
+
+    @bentoml.on_startup
+    async def warm_up(self) -> None:
+        """Run once, so that the first request finds everything loaded."""
+        await self.batcher.submit(["warm-up"])
+        rpc.health(self.health)
+        hosting.log_ready("Embedding")
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Fail what still waits."""
+        await self.batcher.close()
+
+    async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
+        """L2-normalised vectors in the order of the texts."""
+        rows, tokens = await self.batcher.submit(request.texts)
+        return Embeddings(Array.of(rows), tokens)
+
+    async def health(self) -> ServiceHealth:
+        """Ready from the first warm batch on."""
+        return ServiceHealth(ready=True)
+
+
+hosting.open_door(Embedding, rpc)

@@ -1,0 +1,75 @@
+"""What all services share: settings, weights, how they declare themselves, the door before BentoML.
+
+Imported first by every service, in the supervisor and in each worker process.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import psutil
+from starlette.types import ASGIApp
+
+from models.catalog import load_catalog
+from models.store import Store
+from tiffin.ops.settings import load_settings
+from tiffin.transport import wire
+from tiffin.transport.door import Door
+from tiffin.transport.server import RpcApp
+
+logger = logging.getLogger("bentoml.service.tiffin")
+
+# BentoML's allocator sends services to GPUs that do not exist when their fractions differ.
+os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
+
+settings = load_settings()
+
+REQUEST_TIMEOUT_S = 900.0
+"""BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
+
+INTERNAL_LOGGING: dict[str, Any] = {"access": {"enabled": False}}
+"""No access log of the hops inside; the entry service logs each request once."""
+
+
+def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
+    """A service's resources as BentoML declares them; no GPU is not the same as 0 GPUs."""
+    return {"cpu": cpu, "memory": memory} | ({"gpu": gpus} if gpus else {})
+
+
+def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
+    """The internal methods of a service."""
+    return RpcApp(
+        service, max_body_bytes=2 * settings.limits.body_bytes, max_in_flight=max_in_flight
+    )
+
+
+def open_door(
+    service: "bentoml.Service[Any]",
+    front: ASGIApp,
+    owns: Callable[[str], bool] = lambda path: path.startswith(wire.PREFIX),
+) -> None:
+    """Put our app in front of a service's BentoML routes, for the paths it owns."""
+    service.add_asgi_middleware(Door, front=front, owns=owns)
+
+
+def fetch_weights(model: str) -> None:
+    """Download and verify a model unless it is there. Called once, before any worker starts."""
+    Store(settings.home).pull(load_catalog().get(model))
+
+
+def weights(model: str) -> Path:
+    """Where a model's files lie."""
+    return Store(settings.home).path(load_catalog().get(model))
+
+
+def log_ready(service: str) -> None:
+    """Say how long this process took from its start until it can serve, and what it holds."""
+    process = psutil.Process()
+    took_s = time.time() - process.create_time()
+    logger.info(
+        "%s is ready after %.1f s, %d MiB", service, took_s, process.memory_info().rss >> 20
+    )

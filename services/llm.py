@@ -1,0 +1,136 @@
+"""SmallLLM and LargeLLM: one LLM engine each, behind the same methods."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import ClassVar
+
+import bentoml
+
+from models.catalog import load_catalog
+from models.engines.protocol import LLMEngine
+from models.values import GenerateRequest, TokenEvent
+from services import hosting
+from services.hosting import settings
+from tiffin.context import RequestContext
+from tiffin.ops.settings import SettingsError, TierSettings
+from tiffin.transport.messages import ServiceHealth
+from tiffin.transport.server import RpcApp
+
+
+def build_engine(tier: TierSettings) -> LLMEngine:
+    """The engine that the tier's model names in the catalogue."""
+    model = load_catalog().get(tier.model)
+    directory = hosting.weights(tier.model)
+    if model.engine == "vllm":
+        from models.engines.vllm import VLLMEngine
+
+        return VLLMEngine(directory, context_tokens=tier.context_tokens, max_num_seqs=tier.parallel)
+    from models.engines.cores import free_cores
+    from models.engines.llama_cpp import LlamaCppEngine
+
+    return LlamaCppEngine(
+        next(directory.glob("*.gguf")),
+        context_tokens=tier.context_tokens,
+        parallel=tier.parallel,
+        threads=tier.threads or free_cores(),
+    )
+
+
+class _LLM:
+    """What both tiers share. Inherited, because BentoML finds hooks on the class."""
+
+    tier: ClassVar[str]
+    rpc: ClassVar[RpcApp]
+
+    def __init__(self) -> None:
+        tier = settings.tiers.get(self.tier)
+        if tier is None:
+            served = ", ".join(settings.tiers)
+            message = f"profile {settings.profile} has no {self.tier} tier; it has: {served}"
+            raise SettingsError(message)
+        self.engine = build_engine(tier)
+        self.rpc.stream("generate", GenerateRequest, self.generate)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load the weights before the first request."""
+        await self.engine.start()
+        self.rpc.health(self.health)
+        hosting.log_ready(type(self).__name__)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Free the engine."""
+        await self.engine.close()
+
+    async def generate(
+        self, request: GenerateRequest, _: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """Stream the answer; a caller that leaves stops the engine."""
+        async with aclosing(self.engine.generate(request)) as events:
+            async for event in events:
+                yield event
+
+    async def health(self) -> ServiceHealth:
+        """The engine's own word."""
+        health = await self.engine.health()
+        return ServiceHealth(ready=health.ready, detail=health.detail)
+
+
+def _rpc(service: str, tier: str) -> RpcApp:
+    """Takes as many requests as the tier generates at once and lets wait."""
+    limits = settings.tiers.get(tier)
+    return hosting.rpc_app(
+        service, max_in_flight=limits.parallel + limits.max_queue if limits else 1
+    )
+
+
+def _gpus(tier: str) -> float:
+    return settings.tiers[tier].gpus if tier in settings.tiers else 0
+
+
+def _fetch(tier: str) -> None:
+    if tier in settings.tiers:
+        hosting.fetch_weights(settings.tiers[tier].model)
+
+
+@bentoml.service(
+    name="SmallLLM",
+    workers=1,
+    resources=hosting.resources(cpu="2", memory="1Gi", gpus=_gpus("small")),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
+    logging=hosting.INTERNAL_LOGGING,
+)
+class SmallLLM(_LLM):
+    """The cheap tier, asked first."""
+
+    tier = "small"
+    rpc = _rpc("SmallLLM", "small")
+
+    @bentoml.on_deployment
+    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+        """Have the weights before a worker starts."""
+        _fetch("small")
+
+
+@bentoml.service(
+    name="LargeLLM",
+    workers=1,
+    resources=hosting.resources(cpu="4", memory="4Gi", gpus=_gpus("large")),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
+    logging=hosting.INTERNAL_LOGGING,
+)
+class LargeLLM(_LLM):
+    """The capable tier. Started only when the profile has it."""
+
+    tier = "large"
+    rpc = _rpc("LargeLLM", "large")
+
+    @bentoml.on_deployment
+    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+        """Have the weights before a worker starts."""
+        _fetch("large")
+
+
+hosting.open_door(SmallLLM, SmallLLM.inner.rpc)
+hosting.open_door(LargeLLM, LargeLLM.inner.rpc)

@@ -1,0 +1,124 @@
+"""RAG: the entry service. One URL in front; it calls the others and holds no model."""
+
+from collections.abc import AsyncGenerator
+from typing import Any, TypeVar
+
+import bentoml
+
+from services import hosting
+from services.embedding import Embedding
+from services.hosting import settings
+from services.llm import LargeLLM, SmallLLM
+from services.reranker import Reranker
+from services.router import Router
+from tiffin.api.app import create_app, is_ours, wrap
+from tiffin.api.rag import answer_events, whole_answer
+from tiffin.api.state import Gateway
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import Unavailable
+from tiffin.ops.admission import Admission
+from tiffin.ops.readiness import Readiness
+from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.retrieve import Retriever
+from tiffin.pipeline.values import Document, RagAnswer, RagRequest
+from tiffin.transport.client import ServiceClient
+from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+
+TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
+
+app = create_app(settings)
+
+Client = TypeVar("Client", bound=ServiceClient)
+
+
+def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
+    """A client of a service at the URL that BentoML gives."""
+    if service.url is None:
+        message = f"{service.name} has no address: start it with `bentoml serve`"
+        raise Unavailable(message)
+    return kind(service.name, service.url)
+
+
+@bentoml.service(
+    name="RAG",
+    workers=1,
+    resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
+)
+class RAG:
+    """Answers questions from documents, with citations."""
+
+    embedding = bentoml.depends(Embedding)
+    reranker = bentoml.depends(Reranker)
+    router = bentoml.depends(Router)
+    small_llm = bentoml.depends(SmallLLM) if "small" in settings.tiers else None
+    large_llm = bentoml.depends(LargeLLM) if "large" in settings.tiers else None
+
+    def __init__(self) -> None:
+        embedding = connect(EmbeddingClient, Embedding)
+        reranker = connect(RerankerClient, Reranker)
+        router = connect(RouterClient, Router)
+        tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
+        self.clients: dict[str, ServiceClient] = {
+            "Embedding": embedding,
+            "Reranker": reranker,
+            "Router": router,
+            **{TIERS[name].name: client for name, client in tiers.items()},
+        }
+        pipeline = RagPipeline(
+            Retriever(embedding, reranker),
+            router,
+            Generator(tiers),
+            models={name: tier.model for name, tier in settings.tiers.items()},
+            defaults=settings.rag,
+        )
+        self.gateway = Gateway(
+            settings,
+            pipeline,
+            Readiness(self.clients, optional=frozenset({"Reranker", "Router"})),
+            Admission(settings.limits.concurrency, "questions"),
+        )
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Open the routes; they answer 503 until the services behind are ready."""
+        self.gateway.readiness.start()
+        app.state.gateway = self.gateway
+        hosting.log_ready("RAG")
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Close the connections to the services."""
+        await self.gateway.readiness.stop()
+        for client in self.clients.values():
+            await client.close()
+
+    # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
+    # to BentoML, whose clients learn from its schema which methods there are.
+
+    @bentoml.api
+    async def rag_query(
+        self,
+        query: str,
+        documents: list[str | Document],
+        model: str = "auto",
+        top_k: int | None = None,
+        top_n: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> RagAnswer:
+        """Answer a question from the documents given with it."""
+        request = RagRequest(
+            query=query,
+            documents=documents,
+            model=model,
+            top_k=top_k,
+            top_n=top_n,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        return await whole_answer(answer_events(request, self.gateway, _context()))
+

@@ -1,0 +1,68 @@
+"""Reranker: relevance of passages to a query by a cross-encoder, batched by tokens."""
+
+import bentoml
+
+from services import hosting
+from services.hosting import settings
+from tiffin.batching import TokenBatcher
+from tiffin.context import RequestContext
+from tiffin.transport.messages import Array, RerankRequest, RerankScores, ServiceHealth
+
+rpc = hosting.rpc_app("Reranker", max_in_flight=256)
+
+
+@bentoml.service(
+    name="Reranker",
+    workers=settings.reranker.workers,
+    resources=hosting.resources(cpu="2", memory="1Gi", gpus=settings.reranker.gpus),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 16},
+    logging=hosting.INTERNAL_LOGGING,
+)
+class Reranker:
+    """Scores passages. Torch lives in this process and in the Embedding's only."""
+
+    def __init__(self) -> None:
+        from models.engines.sentence_transformers import CrossEncoderScorer
+
+        engine = CrossEncoderScorer(
+            hosting.weights(settings.reranker.model),
+            device=settings.reranker.device,
+            threads=settings.reranker.threads,
+        )
+        self.batcher = TokenBatcher(
+            engine.tokenize,
+            engine.run,
+            max_batch_tokens=settings.reranker.max_batch_tokens,
+            max_queue_tokens=settings.reranker.max_queue_tokens,
+        )
+        rpc.unary("score", RerankRequest, self.score)
+
+    @bentoml.on_deployment
+    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+        """Have the weights before a worker starts."""
+        hosting.fetch_weights(settings.reranker.model)
+
+    @bentoml.on_startup
+    async def warm_up(self) -> None:
+        """Run once, so that the first request finds everything loaded."""
+        await self.batcher.submit([("warm-up", "warm-up")])
+        rpc.health(self.health)
+        hosting.log_ready("Reranker")
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Fail what still waits."""
+        await self.batcher.close()
+
+    async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
+        """One logit a passage, in the order of the passages."""
+        pairs = [(request.query, passage) for passage in request.passages]
+        rows, tokens = await self.batcher.submit(pairs)
+        return RerankScores(Array.of(rows.reshape(-1)), tokens)
+
+    async def health(self) -> ServiceHealth:
+        """Ready from the first warm batch on."""
+        return ServiceHealth(ready=True)
+
+
+hosting.open_door(Reranker, rpc)

@@ -1,0 +1,39 @@
+"""Router: says which tier should answer. It holds no model and forwards no token."""
+
+import bentoml
+
+from services import hosting
+from services.hosting import settings
+from tiffin.context import RequestContext
+from tiffin.routing import rules
+from tiffin.transport.messages import RouteDecision, RouteRequest, ServiceHealth
+
+rpc = hosting.rpc_app("Router", max_in_flight=1024)
+
+
+@bentoml.service(
+    name="Router",
+    workers=1,
+    resources=hosting.resources(cpu="500m", memory="256Mi", gpus=0),
+    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 128},
+    logging=hosting.INTERNAL_LOGGING,
+)
+class Router:
+    """Decides beside retrieval; the entry service then streams straight from the tier."""
+
+    def __init__(self) -> None:
+        self.tiers = list(settings.tiers)
+        rpc.unary("route", RouteRequest, self.route)
+        rpc.health(self.health)
+        hosting.log_ready("Router")
+
+    async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
+        """The tier to ask, why, and which next."""
+        return rules.decide(request.query, request.model, self.tiers)
+
+    async def health(self) -> ServiceHealth:
+        """Ready as soon as it runs."""
+        return ServiceHealth(ready=True)
+
+
+hosting.open_door(Router, rpc)

@@ -1,0 +1,16 @@
+"""The entry service in front of weightless services."""
+
+import pytest
+
+from tests.support.services import Services
+from tiffin.ops.settings import Settings, load_settings
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load_settings(profile="laptop", rag={"top_k": 3, "top_n": 2, "deadline_ms": 2000})
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services()

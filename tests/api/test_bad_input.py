@@ -1,0 +1,120 @@
+"""Bad input gets a 4xx that names the field and the limit, in one shape, before any model runs."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.services import Services, entry
+from tiffin.ops.settings import Settings
+
+GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "param", "says"),
+    [
+        ({"query": ""}, 400, "query", "at least 1 character"),
+        ({"query": 5}, 400, "query", "valid string"),
+        ({"query": "x" * 8001}, 422, "query", "8,001 characters, the limit is 8,000"),
+        ({"documents": []}, 400, "documents", "at least 1 item"),
+        ({"documents": ["  ", "\n"]}, 400, "documents", "white space"),
+        ({"documents": "text"}, 400, "documents", "valid list"),
+        ({"documents": [5]}, 400, "documents[0]", "valid"),
+        ({"documents": ["ok", {"txt": "x"}]}, 400, "documents[1].text", "required"),
+        ({"documents": ["x"] * 10_000}, 422, "documents", "10,000 documents, the limit is 1,000"),
+        ({"documents": ["ok", "x" * 10_000_000]}, 422, "documents[1]", "the limit is 200,000"),
+        ({"top_k": 0}, 400, "top_k", "greater than or equal to 1"),
+        ({"top_n": 21}, 400, "top_n", "less than or equal to 20"),
+        ({"max_tokens": 10**9}, 400, "max_tokens", "less than or equal to 4096"),
+        ({"temperature": -1}, 400, "temperature", "greater than or equal to 0"),
+        ({"stream": "maybe"}, 400, "stream", "boolean"),
+        ({"model": "huge"}, 404, "model", "auto, small, large"),
+        ({"colour": "red"}, 400, "colour", "not permitted"),
+    ],
+)
+async def test_a_bad_field_is_named(
+    services: Services,
+    settings: Settings,
+    change: dict[str, Any],
+    status: int,
+    param: str,
+    says: str,
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**GOOD, **change})
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (status, param)
+    assert says in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert services.calls == []
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "says"),
+    [
+        (b'{"query": "x", ', "application/json", 400, "not valid JSON"),
+        (b"\xff\xfe", "application/json", 400, "body"),
+        (b"[1, 2]", "application/json", 400, "body"),
+        (b"", "application/json", 400, "body"),
+        (json.dumps(GOOD).encode(), "text/plain", 400, "body"),
+        (b"[" * 200_000, "application/json", 400, "body"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(  # noqa: PLR0913
+    services: Services,
+    settings: Settings,
+    content: bytes,
+    content_type: str,
+    status: int,
+    says: str,
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query", content=content, headers={"content-type": content_type}
+        )
+    assert response.status_code == status
+    assert says in response.json()["error"]["message"]
+    assert services.calls == []
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_so(
+    services: Services, settings: Settings, declared: bool
+) -> None:
+    async def pieces() -> Any:
+        for _ in range(20):
+            yield b"x" * (1 << 20)
+
+    content: Any = b"x" * (20 << 20) if declared else pieces()
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", content=content)
+    assert response.status_code == 413
+    assert "16,777,216 bytes" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "999999999"])
+async def test_a_bad_deadline_is_named(
+    services: Services, settings: Settings, value: str
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query", json=GOOD, headers={"x-request-timeout-ms": value}
+        )
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "x-request-timeout-ms"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("POST", "/nothing", 404, "not_found_error"),
+        ("GET", "/rag_query", 405, "invalid_request_error"),
+    ],
+)
+async def test_a_wrong_route_or_method_answers_in_our_shape(
+    services: Services, settings: Settings, method: str, path: str, status: int, kind: str
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.request(method, path)
+    assert (response.status_code, response.json()["error"]["type"]) == (status, kind)

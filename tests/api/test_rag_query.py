@@ -1,0 +1,201 @@
+"""What the entry service makes of a question: its calls, their order, and what it does without."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.support.services import Services, entry
+from tiffin.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
+from tiffin.ops.settings import Settings
+
+DOCUMENTS = [
+    "The Danube is a long river.",
+    "The tower is 324 metres tall.",
+    "The tower was built in 1889.",
+    "Bread is baked in an oven.",
+]
+QUESTION = {"query": "how tall is the tower", "documents": DOCUMENTS}
+
+
+async def test_one_question_makes_four_calls_two_of_them_before_the_model(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json=QUESTION)
+    assert response.status_code == 200
+    assert sorted(services.calls) == ["embed", "rerank", "route", "small"]
+    in_sequence = [call for call in services.calls if call != "route"]
+    assert in_sequence == ["embed", "rerank", "small"]
+
+
+async def test_routing_runs_beside_retrieval(services: Services, settings: Settings) -> None:
+    services.delays_s = {"route": 0.3, "embed": 0.2, "rerank": 0.2}
+    async with entry(services, settings) as client:
+        timings = (await client.post("/rag_query", json=QUESTION)).json()["timings"]
+    assert timings["route_ms"] >= 300
+    before_generation = timings["total_ms"] - timings["generate_ms"]
+    assert before_generation < 300 + 200, "routing would add its 300 ms if it came first"
+
+
+async def test_the_answer_comes_with_sources_citations_and_usage(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=QUESTION)).json()
+    assert answer["answer"] == "The tower is 324 metres tall."
+    assert (len(answer["sources"]), answer["sources"][0]["document"]) == (2, 1)
+    (citation,) = answer["citations"]
+    assert (citation["source"], citation["quote"]) == (1, DOCUMENTS[1])
+    assert answer["usage"]["prompt_tokens"] == 7
+    assert answer["route"] == {"tier": "small", "model": "model-small", "reason": "a plain question"}
+
+
+async def test_documents_keep_their_id_and_title(services: Services, settings: Settings) -> None:
+    document = {"text": DOCUMENTS[1], "id": "doc-7", "title": "Towers"}
+    async with entry(services, settings) as client:
+        body = {"query": "how tall is the tower", "documents": [document, DOCUMENTS[0]]}
+        answer = (await client.post("/rag_query", json=body)).json()
+    assert (answer["sources"][0]["document_id"], answer["sources"][0]["title"]) == ("doc-7", "Towers")
+    assert "Towers: The tower" in services.prompts[0].messages[-1].content
+
+
+async def test_a_client_that_leaves_stops_generation_at_once(
+    services: Services, settings: Settings
+) -> None:
+    services.answer = ("word ",) * 10_000
+    services.delays_s = {"token": 0.005}
+    async with entry(services, settings) as client:
+        async with client.stream("POST", "/rag_query", json={**QUESTION, "stream": True}) as response:
+            async for line in response.aiter_lines():
+                if "rag.delta" in line:
+                    break
+        await asyncio.wait_for(services.stopped.wait(), 0.25)
+
+
+async def test_a_client_that_leaves_before_the_first_byte_stops_the_work_too(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"token": 1.5}
+    async with entry(services, settings) as client:
+        call = asyncio.create_task(client.post("/rag_query", json=QUESTION))
+        await asyncio.sleep(0.3)
+        call.cancel()
+        await asyncio.wait_for(services.stopped.wait(), 0.25)
+
+
+async def test_without_the_reranker_the_order_of_the_search_stands_and_is_said(
+    services: Services, settings: Settings
+) -> None:
+    services.fails = {"rerank": UpstreamFailed("it broke")}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=QUESTION)).json()
+    assert answer["degraded"] == ["rerank"]
+    assert answer["sources"][0]["document"] == 1
+
+
+async def test_without_the_router_its_rules_still_choose(
+    services: Services, settings: Settings
+) -> None:
+    services.fails = {"route": Unavailable("it is gone")}
+    async with entry(services, settings) as client:
+        body = {**QUESTION, "query": "compare the tower and the river"}
+        answer = (await client.post("/rag_query", json=body)).json()
+    assert answer["degraded"] == ["router"]
+    assert answer["route"]["tier"] == "large"
+
+
+async def test_a_tier_that_cannot_begin_is_passed_over(
+    services: Services, settings: Settings
+) -> None:
+    services.fails = {"small": Overloaded("full")}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=QUESTION)).json()
+    assert (answer["route"]["tier"], answer["degraded"]) == ("large", ["tier"])
+
+
+async def test_a_tier_named_by_the_request_has_no_substitute(
+    services: Services, settings: Settings
+) -> None:
+    services.fails = {"small": Overloaded("full")}
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**QUESTION, "model": "small"})
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert response.json()["error"]["type"] == "overloaded_error"
+
+
+async def test_a_prompt_too_long_for_the_model_is_given_with_fewer_passages(
+    services: Services, settings: Settings
+) -> None:
+    class Narrow(Services):
+        async def _called(self, name: str) -> None:
+            await super()._called(name)
+            if name == "small" and len(self.prompts) == 1:
+                message = "too long"
+                raise FieldTooLarge(message, code="context_length_exceeded")
+
+    narrow = Narrow()
+    async with entry(narrow, settings) as client:
+        answer = (await client.post("/rag_query", json=QUESTION)).json()
+    assert answer["degraded"] == ["fewer_passages"]
+    assert len(answer["sources"]) == 1
+
+
+async def test_a_failure_in_mid_stream_ends_in_an_error_frame_without_done(
+    services: Services, settings: Settings
+) -> None:
+    services.breaks_after = 2
+    services.fails = {"mid-stream": UpstreamFailed("the engine died")}
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**QUESTION, "stream": True})
+    frames = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert response.status_code == 200
+    assert "[DONE]" not in frames
+    assert json.loads(frames[-1])["error"]["message"] == "the engine died"
+
+
+async def test_the_deadline_of_the_request_ends_it_with_504(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"rerank": 5}
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query", json=QUESTION, headers={"x-request-timeout-ms": "200"}
+        )
+    assert response.status_code == 504
+    assert response.json()["error"]["type"] == "timeout_error"
+    assert response.elapsed.total_seconds() < 0.45
+
+
+async def test_one_question_too_many_is_refused_before_any_call(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"embed": 0.5}
+    limited = settings.model_copy(
+        update={"limits": settings.limits.model_copy(update={"concurrency": 1})}
+    )
+    async with entry(services, limited) as client:
+        first = asyncio.create_task(client.post("/rag_query", json=QUESTION))
+        await asyncio.sleep(0.2)
+        refused = await client.post("/rag_query", json=QUESTION)
+        assert (await first).status_code == 200
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert services.calls.count("embed") == 1
+
+
+async def test_the_request_id_comes_back_or_is_made(services: Services, settings: Settings) -> None:
+    async with entry(services, settings) as client:
+        given = await client.post("/rag_query", json=QUESTION, headers={"x-request-id": "abc-1"})
+        made = await client.get("/livez")
+    assert given.headers["x-request-id"] == given.json()["id"] == "abc-1"
+    assert made.headers["x-request-id"].startswith("req-")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/openapi.json"])
+async def test_the_operator_s_routes_answer(
+    services: Services, settings: Settings, path: str
+) -> None:
+    async with entry(services, settings) as client:
+        assert (await client.get(path)).status_code == 200

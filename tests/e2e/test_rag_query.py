@@ -1,0 +1,132 @@
+"""A question and thirty real passages, answered by the real stack."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import bentoml
+import httpx
+import psutil
+import pytest
+
+from tests.support.stack import Stack
+
+QUESTION = "How deep is Lake Baikal?"
+
+pytestmark = pytest.mark.e2e
+
+
+def ask(client: httpx.Client, corpus: dict[str, Any], **fields: Any) -> httpx.Response:
+    body = {"query": QUESTION, "documents": corpus["passages"], **fields}
+    return client.post("/rag_query", json=body)
+
+
+def test_the_answer_is_grounded_and_cites_the_passage_that_says_it(
+    client: httpx.Client, corpus: dict[str, Any]
+) -> None:
+    response = ask(client, corpus)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert "1,642" in answer["answer"]
+    first = answer["sources"][0]
+    assert corpus["passages"][first["document"]][first["start"] : first["end"]] == first["text"]
+    cited = [answer["sources"][citation["source"] - 1] for citation in answer["citations"]]
+    assert any("Baikal" in source["text"] for source in cited)
+    citation = answer["citations"][0]
+    assert citation["quote"] in cited[0]["text"]
+    assert 0 <= citation["start"] < citation["end"] <= len(answer["answer"])
+
+
+def test_the_answer_says_what_it_cost_how_long_it_took_and_who_gave_it(
+    client: httpx.Client, corpus: dict[str, Any]
+) -> None:
+    answer = ask(client, corpus).json()
+    usage, timings = answer["usage"], answer["timings"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert min(usage["embedding_tokens"], usage["rerank_tokens"]) > 1000
+    stages = timings["embed_ms"] + timings["search_ms"] + timings["rerank_ms"]
+    assert 0 < timings["first_token_ms"] <= timings["total_ms"]
+    assert stages + timings["generate_ms"] <= timings["total_ms"] * 1.01
+    assert answer["route"]["tier"] == "small"
+    assert answer["route"]["model"] == "smollm2-135m-instruct"
+    assert answer["degraded"] == []
+
+
+def test_every_question_finds_its_passage(client: httpx.Client, corpus: dict[str, Any]) -> None:
+    found = []
+    for question in corpus["questions"]:
+        answer = ask(client, corpus, query=question["question"], max_tokens=1).json()
+        found.append(answer["sources"][0]["document"] == question["passage"])
+    assert found == [True] * len(found)
+
+
+def test_the_same_question_twice_gets_the_same_answer(
+    client: httpx.Client, corpus: dict[str, Any]
+) -> None:
+    first, second = (ask(client, corpus).json() for _ in range(2))
+    assert first["answer"] == second["answer"]
+    assert [s["score"] for s in first["sources"]] == pytest.approx(
+        [s["score"] for s in second["sources"]], abs=1e-4
+    )
+
+
+def test_a_stream_sends_sources_then_text_then_the_whole_answer(
+    client: httpx.Client, corpus: dict[str, Any]
+) -> None:
+    body = {"query": QUESTION, "documents": corpus["passages"], "stream": True}
+    with client.stream("POST", "/rag_query", json=body) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        frames = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+    assert frames[-1] == "[DONE]"
+    events = [json.loads(frame) for frame in frames[:-1]]
+    kinds = [event["object"] for event in events]
+    assert kinds == ["rag.sources", *["rag.delta"] * (len(events) - 2), "rag.answer"]
+    assert "".join(event["text"] for event in events[1:-1]) == events[-1]["answer"]
+    assert events[0]["sources"] == events[-1]["sources"]
+    assert len(events) > 10
+
+
+def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) -> None:
+    with bentoml.SyncHTTPClient(stack.url, timeout=60) as client:
+        answer = client.rag_query(query=QUESTION, documents=corpus["passages"])
+        streamed = "".join(client.rag_stream(query=QUESTION, documents=corpus["passages"]))
+    assert "1,642" in answer["answer"]
+    assert streamed.endswith("data: [DONE]\n\n")
+
+    async def ask_async() -> tuple[dict[str, Any], str]:
+        async with bentoml.AsyncHTTPClient(stack.url, timeout=60) as client:
+            whole = await client.rag_query(query=QUESTION, documents=corpus["passages"])
+            pieces = client.rag_stream(query=QUESTION, documents=corpus["passages"])
+            return whole, "".join([piece async for piece in pieces])
+
+    whole, pieces = asyncio.run(ask_async())
+    assert whole["answer"] == answer["answer"]
+    assert pieces.endswith("data: [DONE]\n\n")
+
+
+def test_a_client_that_leaves_stops_generation(stack: Stack, corpus: dict[str, Any]) -> None:
+    """Left to itself this answer would keep the engine busy for ten seconds or more."""
+    worker = stack.worker("SmallLLM")
+    body = {
+        "query": "Tell all you know about all of these.",
+        "documents": corpus["passages"],
+        "stream": True,
+        "max_tokens": 2000,
+        "temperature": 1.5,
+        "seed": 1,
+    }
+    with httpx.stream("POST", f"{stack.url}/rag_query", json=body, timeout=60) as response:
+        for line in response.iter_lines():
+            if "rag.delta" in line:
+                break
+        assert _cpu_share(worker, 0.3) > 0.3, "the engine should be generating"
+    time.sleep(0.5)
+    assert _cpu_share(worker, 0.5) < 0.2, "the engine should have stopped"
+
+
+def _cpu_share(process: psutil.Process, seconds: float) -> float:
+    before = process.cpu_times()
+    time.sleep(seconds)
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / seconds

@@ -1,0 +1,104 @@
+"""The stack itself: who runs, what it weighs, what it refuses, and that nothing is lost."""
+
+import asyncio
+import json
+import pickle
+from pathlib import Path
+
+import aiohttp
+import httpx
+import psutil
+import pytest
+
+from tests.support.stack import Stack
+from tiffin.context import Deadline, RequestContext
+from tiffin.transport.clients import EmbeddingClient, RouterClient
+from tiffin.transport.messages import RouteRequest
+
+pytestmark = pytest.mark.e2e
+
+MAX_TOTAL_MIB = 3 * 1024
+
+
+def test_each_service_runs_in_a_process_of_its_own_and_two_hold_torch(stack: Stack) -> None:
+    holds_torch = {
+        service: "libtorch" in Path(f"/proc/{stack.worker(service).pid}/maps").read_text()
+        for service in ("RAG", "Embedding", "Reranker", "Router", "SmallLLM")
+    }
+    assert {service for service, torch in holds_torch.items() if torch} == {
+        "Embedding",
+        "Reranker",
+    }
+
+
+def test_all_processes_together_stay_under_three_gigabytes(stack: Stack) -> None:
+    mib = {process.pid: process.memory_full_info().pss >> 20 for process in stack.processes()}
+    assert sum(mib.values()) < MAX_TOTAL_MIB, mib
+
+
+def test_readiness_names_every_service(stack: Stack) -> None:
+    body = httpx.get(f"{stack.url}/readyz").json()
+    assert body == {
+        "status": "ready",
+        "services": dict.fromkeys(["Embedding", "Reranker", "Router", "SmallLLM"], "ready"),
+    }
+
+
+async def test_two_thousand_calls_at_concurrency_32_lose_none(stack: Stack) -> None:
+    """Stock `depends()` loses calls whenever it renews its session; ours never does."""
+    client = RouterClient("Router", stack.service_urls()["Router"])
+    turns = asyncio.Semaphore(32)
+
+    async def call(number: int) -> bool:
+        async with turns:
+            context = RequestContext(Deadline.after(30))
+            decision = await client.route(RouteRequest(f"question {number}", "auto"), context)
+            return decision.tier == "small"
+
+    answers = await asyncio.gather(*(call(number) for number in range(2000)))
+    await client.close()
+    assert answers == [True] * 2000
+
+
+async def test_many_callers_get_each_their_own_vectors(stack: Stack) -> None:
+    client = EmbeddingClient("Embedding", stack.service_urls()["Embedding"])
+    texts = [f"text number {number} " * (1 + number % 7) for number in range(64)]
+
+    async def embed(*batch: str) -> list[list[float]]:
+        rows, _ = await client.embed(list(batch), RequestContext(Deadline.after(60)))
+        return rows.tolist()  # type: ignore[no-any-return]
+
+    together = await embed(*texts)
+    alone = await asyncio.gather(*(embed(text) for text in texts))
+    await client.close()
+    for whole, (single,) in zip(together, alone, strict=True):
+        assert single == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize("service", ["RAG", "Embedding", "Reranker", "Router", "SmallLLM"])
+async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) -> None:
+    url = stack.service_urls()[service]
+    connector = aiohttp.UnixConnector(url.removeprefix("file://")) if "file:" in url else None
+    base = "http://service" if connector else url
+    headers = {"content-type": "application/vnd.bentoml+pickle"}
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for path in ("/rag_query", "/embed", "/internal/v1/embed", "/readyz"):
+            response = await session.post(
+                base + path, data=pickle.dumps({"query": "x"}), headers=headers
+            )
+            assert response.status == 415, (service, path)
+
+
+def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:
+    text = httpx.get(f"{stack.url}/metrics").text
+    assert "bentoml_service_request_total" in text
+
+
+def test_the_schema_that_bentoml_s_clients_read_names_our_methods(stack: Stack) -> None:
+    schema = httpx.get(f"{stack.url}/schema.json").json()
+    assert {"rag_query", "rag_stream"} <= {route["name"] for route in schema["routes"]}
+    assert json.dumps(schema)
+
+
+def test_no_worker_is_left_with_a_zombie(stack: Stack) -> None:
+    assert all(process.status() != psutil.STATUS_ZOMBIE for process in stack.processes())

@@ -1,0 +1,51 @@
+"""Each sentence of an answer points to the passage that says it, or to none."""
+
+from tiffin.pipeline.cite import cite
+from tiffin.pipeline.values import Source
+
+TOWER = "The Eiffel Tower is 330 metres tall. It was finished in 1889."
+RIVER = "The Danube flows through ten countries. It rises in the Black Forest."
+
+
+def source(index: int, text: str) -> Source:
+    return Source(
+        index=index,
+        document=index - 1,
+        document_id=None,
+        title=None,
+        text=text,
+        start=0,
+        end=len(text),
+        score=0.9,
+        similarity=0.5,
+    )
+
+
+SOURCES = [source(1, TOWER), source(2, RIVER)]
+
+
+def test_each_sentence_points_to_its_own_passage_and_quote() -> None:
+    answer = "The tower is 330 metres tall. The Danube rises in the Black Forest."
+    first, second = cite(answer, SOURCES)
+    assert answer[first.start : first.end] == "The tower is 330 metres tall."
+    assert (first.source, first.quote) == (1, "The Eiffel Tower is 330 metres tall.")
+    assert (second.source, second.quote) == (2, "It rises in the Black Forest.")
+
+
+def test_a_sentence_that_no_passage_says_gets_no_citation() -> None:
+    assert cite("Bananas are rich in potassium and vitamins.", SOURCES) == []
+
+
+def test_common_words_alone_support_nothing() -> None:
+    assert cite("It is in the city and it was good.", SOURCES) == []
+
+
+def test_offsets_hold_in_other_scripts() -> None:
+    text = "富士山は日本で一番高い山です。"  # noqa: RUF001
+    (citation,) = cite(f"ええ。{text}", [source(1, text)])
+    assert citation.quote == text
+
+
+def test_an_empty_answer_or_no_sources_cite_nothing() -> None:
+    assert cite("", SOURCES) == []
+    assert cite("The tower is tall.", []) == []

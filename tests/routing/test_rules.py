@@ -1,0 +1,42 @@
+"""The router's rules: which tier, and the reason it gives."""
+
+import pytest
+
+from tiffin.errors import NotFound
+from tiffin.routing.rules import decide
+
+BOTH = ("small", "large")
+
+
+def test_a_plain_question_goes_to_the_cheapest_tier_and_falls_back_upwards() -> None:
+    decision = decide("When was the tower finished?", "auto", BOTH)
+    assert (decision.tier, decision.fallbacks) == ("small", ["large"])
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("What does `def f(x): return x` do? def f(x): return x", "code"),
+        ("What is 17 * 23?", "mathematics"),
+        ("Compare the two treaties.", "reasoning"),
+        ("word " * 61, "longer than 60 words"),
+    ],
+)
+def test_a_demanding_question_goes_to_the_most_capable_tier(query: str, reason: str) -> None:
+    decision = decide(query, "auto", BOTH)
+    assert (decision.tier, decision.fallbacks) == ("large", ["small"])
+    assert reason in decision.reason
+
+
+def test_a_named_tier_is_asked_and_no_other() -> None:
+    decision = decide("Compare everything.", "small", BOTH)
+    assert (decision.tier, decision.fallbacks) == ("small", [])
+
+
+def test_with_one_tier_there_is_no_choice() -> None:
+    assert decide("Compare everything.", "auto", ("small",)).reason == "the only tier"
+
+
+def test_an_unknown_tier_names_those_there_are() -> None:
+    with pytest.raises(NotFound, match="'huge'.*auto, small, large"):
+        decide("Hello?", "huge", BOTH)

@@ -1,0 +1,1 @@
+"""What tests share: servers that run for the length of a test, and services that misbehave."""

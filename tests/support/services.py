@@ -1,0 +1,167 @@
+"""Weightless stand-ins for the model services, for what the real ones cannot be made to do.
+
+They count their calls, can be slow, and can fail on purpose.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+
+from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
+from tests.support.serving import all_served
+from tiffin.api.app import create_app, wrap
+from tiffin.api.state import Gateway
+from tiffin.context import RequestContext
+from tiffin.errors import TiffinError
+from tiffin.ops.admission import Admission
+from tiffin.ops.readiness import Readiness
+from tiffin.ops.settings import Settings
+from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.retrieve import Retriever
+from tiffin.routing import rules
+from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.transport.messages import (
+    Array,
+    Embeddings,
+    EmbedRequest,
+    RerankRequest,
+    RerankScores,
+    RouteDecision,
+    RouteRequest,
+    ServiceHealth,
+)
+from tiffin.transport.server import RpcApp
+
+
+@dataclass
+class Services:
+    """All services at once. Vectors and scores count the words shared with the query."""
+
+    tiers: tuple[str, ...] = ("small", "large")
+    answer: tuple[str, ...] = ("The ", "tower ", "is ", "324 ", "metres ", "tall.")
+    calls: list[str] = field(default_factory=list)
+    fails: dict[str, TiffinError] = field(default_factory=dict)
+    delays_s: dict[str, float] = field(default_factory=dict)
+    prompts: list[GenerateRequest] = field(default_factory=list)
+    breaks_after: int = 10**9
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
+        await self._called("embed")
+        words = [_words(text) for text in request.texts]
+        rows = np.array([[len(words[0] & row) / len(row), 0.1] for row in words], np.float32)
+        return Embeddings(Array.of(rows), tokens=len(rows))
+
+    async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
+        await self._called("rerank")
+        query = _words(request.query)
+        logits = [len(query & _words(text)) - 2.0 for text in request.passages]
+        return RerankScores(Array.of(np.array(logits, np.float32)), tokens=len(logits))
+
+    async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
+        await self._called("route")
+        return rules.decide(request.query, request.model, self.tiers)
+
+    def tier(self, name: str) -> "Tier":
+        return Tier(self, name)
+
+    async def _called(self, name: str) -> None:
+        self.calls.append(name)
+        await asyncio.sleep(self.delays_s.get(name, 0))
+        if name in self.fails:
+            raise self.fails[name]
+
+
+@dataclass
+class Tier:
+    """One LLM tier of the stand-ins."""
+
+    services: Services
+    name: str
+
+    async def generate(
+        self, request: GenerateRequest, _: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        services = self.services
+        services.prompts.append(request)
+        await services._called(self.name)  # noqa: SLF001
+        try:
+            for number, text in enumerate(services.answer):
+                if number == services.breaks_after:
+                    raise services.fails["mid-stream"]
+                yield TextDelta(text)
+                await asyncio.sleep(services.delays_s.get("token", 0))
+            usage = TokenUsage(prompt_tokens=7, completion_tokens=len(services.answer))
+            yield Finished("stop", usage)
+        finally:
+            services.stopped.set()
+
+
+async def _ready() -> ServiceHealth:
+    return ServiceHealth(ready=True)
+
+
+def _words(text: str) -> set[str]:
+    return set(text.lower().split())
+
+
+@asynccontextmanager
+async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """The whole entry service in front of the stand-ins, and a client of it."""
+
+    def rpc(name: str) -> RpcApp:
+        app = RpcApp(name, max_body_bytes=1 << 25, max_in_flight=1000)
+        app.health(_ready)
+        return app
+
+    async with AsyncExitStack() as stack:
+        embedding, reranker, router = rpc("Embedding"), rpc("Reranker"), rpc("Router")
+        embedding.unary("embed", EmbedRequest, services.embed)
+        reranker.unary("score", RerankRequest, services.score)
+        router.unary("route", RouteRequest, services.route)
+        llms = [rpc(name) for name in services.tiers]
+        for name, llm in zip(services.tiers, llms, strict=True):
+            llm.stream("generate", GenerateRequest, services.tier(name).generate)
+        app = create_app(settings)
+        urls = await stack.enter_async_context(
+            all_served(embedding, reranker, router, wrap(app, settings), *llms)
+        )
+        clients = (
+            EmbeddingClient("Embedding", urls[0]),
+            RerankerClient("Reranker", urls[1]),
+            RouterClient("Router", urls[2]),
+        )
+        tiers = {
+            name: LLMClient(name, url) for name, url in zip(services.tiers, urls[4:], strict=True)
+        }
+        for client in (*clients, *tiers.values()):
+            stack.push_async_callback(client.close)
+        readiness = Readiness({"Embedding": clients[0], **tiers})
+        readiness.start()
+        stack.push_async_callback(readiness.stop)
+        app.state.gateway = Gateway(
+            settings,
+            RagPipeline(
+                Retriever(clients[0], clients[1]),
+                clients[2],
+                Generator(tiers),
+                models={name: f"model-{name}" for name in tiers},
+                defaults=settings.rag,
+            ),
+            readiness,
+            Admission(settings.limits.concurrency, "questions"),
+        )
+        socket = urls[3].removeprefix("file://")
+        client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://tiffin", timeout=10
+        )
+        await stack.enter_async_context(client)
+        async with asyncio.timeout(5):
+            while readiness.missing():
+                await asyncio.sleep(0.01)
+        yield client

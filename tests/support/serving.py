@@ -1,0 +1,38 @@
+"""Serves an ASGI app on a unix socket, by the same server that BentoML uses."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncGenerator[str, None]:
+    """The `file://` URL at which the app answers until the block ends."""
+    async with all_served(app) as (url,):
+        yield url
+
+
+@asynccontextmanager
+async def all_served(*apps: ASGIApp) -> AsyncGenerator[list[str], None]:
+    """The `file://` URLs of several apps, which start and stop together."""
+    with tempfile.TemporaryDirectory(prefix="tiffin-test-") as directory:
+        sockets = [Path(directory) / f"{number}.sock" for number in range(len(apps))]
+        servers = [
+            uvicorn.Server(uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off"))
+            for app, path in zip(apps, sockets, strict=True)
+        ]
+        # serve() would take over the process's signals.
+        tasks = [asyncio.create_task(server._serve()) for server in servers]  # noqa: SLF001
+        while not all(server.started for server in servers):
+            await asyncio.sleep(0.005)
+        try:
+            yield [path.as_uri() for path in sockets]
+        finally:
+            for server in servers:
+                server.should_exit = True
+            await asyncio.gather(*tasks)

@@ -1,0 +1,108 @@
+"""The whole of Tiffin as a user starts it: `bentoml serve` in a process group of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT_S = 180
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running Tiffin."""
+
+    url: str
+    supervisor: psutil.Process
+    log: Path
+    ready_after_s: float
+
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and all workers."""
+        return [self.supervisor, *self.supervisor.children(recursive=True)]
+
+    def service_urls(self) -> dict[str, str]:
+        """Where BentoML put each service, as its workers are told."""
+        for process in self.supervisor.children():
+            if runners := process.environ().get("BENTOML_RUNNER_MAP"):
+                urls: dict[str, str] = json.loads(runners)
+                return urls
+        raise AssertionError("no worker has a runner map")
+
+    def worker(self, service: str) -> psutil.Process:
+        """The worker process of one service."""
+        for process in self.supervisor.children():
+            arguments = process.cmdline()
+            if "--service-name" in arguments and service in arguments:
+                return process
+        raise AssertionError(f"no worker serves {service}")
+
+
+@contextmanager
+def running_stack(directory: Path, **environment: str) -> Generator[Stack, None, None]:
+    """Start, wait until ready, and stop again whatever happens."""
+    port = _free_port()
+    log = directory / "serve.log"
+    began = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, process, log)
+        ready_after_s = time.monotonic() - began
+        yield Stack(url, psutil.Process(process.pid), log, ready_after_s)
+    finally:
+        stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a supervisor and everything it started."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    finally:
+        for child in family:
+            if child.is_running():
+                child.kill()
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"bentoml serve ended:\n{log.read_text()}")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=1).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not ready in {START_LIMIT_S} s:\n{log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

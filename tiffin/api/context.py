@@ -1,0 +1,69 @@
+"""Gives every request its context (id, deadline, trace) from its headers, and answers with the id."""
+
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tiffin.api.errors import error_response
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import InvalidRequest
+
+REQUEST_ID_HEADER = "x-request-id"
+TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
+MAX_TIMEOUT_MS = 600_000
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class ContextMiddleware:
+    """ASGI middleware: puts a RequestContext into the scope and its id into the response."""
+
+    def __init__(self, app: ASGIApp, *, default_timeout_ms: int) -> None:
+        self._app = app
+        self._default_timeout_ms = default_timeout_ms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            context = self._context(Headers(scope=scope))
+        except InvalidRequest as error:
+            await error_response(error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["context"] = context
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = context.request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+    def _context(self, headers: Headers) -> RequestContext:
+        deadline = Deadline.after(self._timeout_ms(headers) / 1000)
+        trace = headers.get("traceparent")
+        request_id = headers.get(REQUEST_ID_HEADER, "")
+        if _REQUEST_ID.fullmatch(request_id):
+            return RequestContext(deadline, request_id, trace)
+        return RequestContext(deadline, traceparent=trace)
+
+    def _timeout_ms(self, headers: Headers) -> int:
+        for name in TIMEOUT_HEADERS:
+            value = headers.get(name)
+            if value is None:
+                continue
+            if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+                message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
+                raise InvalidRequest(message, param=name)
+            return int(value)
+        return self._default_timeout_ms
+
+
+def context_of(request: Request) -> RequestContext:
+    """The context that the middleware gave this request."""
+    context: RequestContext = request.state.context
+    return context

@@ -1,0 +1,105 @@
+"""The one place where our errors, and FastAPI's, become what clients read.
+
+`{"error": {"message", "type", "param", "code"}}`, all four keys always.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from tiffin import errors
+
+logger = logging.getLogger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong. `param` names the field, where one is to blame."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every response that is not a success, and of an error frame in a stream."""
+
+    error: ErrorDetail
+
+
+def error_body(error: errors.TiffinError) -> dict[str, Any]:
+    """The JSON body that an error becomes."""
+    detail = ErrorDetail(
+        message=error.message, type=error.type, param=error.param, code=error.code
+    )
+    return ErrorBody(error=detail).model_dump()
+
+
+def error_response(error: errors.TiffinError) -> JSONResponse:
+    """The response that an error becomes, with Retry-After where waiting helps."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of the app in our shape."""
+
+    async def ours(_: Request, error: Exception) -> JSONResponse:
+        return error_response(translate(error))
+
+    for kind in (errors.TiffinError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, ours)
+
+
+def translate(error: Exception) -> errors.TiffinError:
+    """The TiffinError for whatever was raised; an unexpected error is logged, not shown."""
+    match error:
+        case errors.TiffinError():
+            return error
+        case RequestValidationError():
+            return _from_validation(error.errors())
+        case HTTPException(__cause__=errors.TiffinError() as cause):
+            return cause  # FastAPI wraps what was raised while it read the body
+        case HTTPException(status_code=404):
+            return errors.NotFound("no such route")
+        case HTTPException(status_code=405):
+            return errors.MethodNotAllowed("this route takes another HTTP method")
+        case HTTPException():
+            return errors.InvalidRequest(str(error.detail))
+        case _:
+            logger.error("unexpected error", exc_info=error)
+            return errors.from_model_error(error)
+
+
+def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
+    """The most exact problem that pydantic found, named as the client wrote it."""
+    problem = max(problems, key=lambda problem: len(problem["loc"]))
+    kind = problem["type"]
+    if kind == "json_invalid":
+        reason = problem.get("ctx", {}).get("error", "invalid")
+        message = f"the body is not valid JSON: {reason} at position {problem['loc'][-1]}"
+        return errors.InvalidRequest(message, code="invalid_json")
+    param = field_name(problem["loc"])
+    message = f"{param}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    too_large = kind in {"too_long", "string_too_long"}
+    error = errors.FieldTooLarge if too_large else errors.InvalidRequest
+    return error(message, param=param, code=kind)
+
+
+def field_name(location: Sequence[str | int]) -> str:
+    """`("body", "documents", 3, "Document", "text")` as `documents[3].text`."""
+    name = ""
+    for part in location:
+        if isinstance(part, int):
+            name += f"[{part}]"
+        elif part != "body" and not part[:1].isupper() and part != "str":
+            name += f".{part}" if name else part
+    return name or "body"

@@ -1,0 +1,41 @@
+"""Is it alive, is it ready, what is it. Never waits for a dependency: readiness is watched beside."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel
+
+from tiffin import __version__
+from tiffin.api.state import Gateway, gateway_of
+
+router = APIRouter(tags=["health"])
+
+
+class Version(BaseModel):
+    """Which Tiffin this is."""
+
+    version: str
+
+
+@router.get("/livez", response_class=PlainTextResponse)
+@router.get("/healthz", response_class=PlainTextResponse, include_in_schema=False)
+async def livez() -> str:
+    """The process answers."""
+    return "ok"
+
+
+@router.get("/readyz")
+@router.get("/health")
+async def readyz(gateway: Annotated[Gateway, Depends(gateway_of)]) -> JSONResponse:
+    """200 when every service that an answer needs is ready, else 503; both say which are not."""
+    services = gateway.readiness.services()
+    ready = not gateway.readiness.missing()
+    body = {"status": "ready" if ready else "not ready", "services": services}
+    return JSONResponse(body, status_code=200 if ready else 503)
+
+
+@router.get("/version")
+async def show_version() -> Version:
+    """The version of Tiffin."""
+    return Version(version=__version__)

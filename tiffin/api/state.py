@@ -1,0 +1,30 @@
+"""What the routes work with. `services/rag.py` makes it when its service starts."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from tiffin.errors import Unavailable
+from tiffin.ops.admission import Admission
+from tiffin.ops.readiness import Readiness
+from tiffin.ops.settings import Settings
+from tiffin.pipeline.rag import RagPipeline
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The running application behind the routes."""
+
+    settings: Settings
+    pipeline: RagPipeline
+    readiness: Readiness
+    admission: Admission
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway of this app. Raises Unavailable until the service has started."""
+    gateway: Gateway | None = getattr(request.app.state, "gateway", None)
+    if gateway is None:
+        message = "the service is starting"
+        raise Unavailable(message)
+    return gateway

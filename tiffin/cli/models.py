@@ -1,0 +1,108 @@
+"""`tiffin models`: which models there are, which of them are here, and bringing them here."""
+
+import json
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from models.catalog import Catalog, Model, load_catalog
+from models.errors import WeightsError
+from models.store import Store
+from tiffin.cli.progress import pulling
+from tiffin.ops.settings import load_settings
+
+MB = 1e6
+
+
+@click.group()
+def models() -> None:
+    """List, pull and verify the weights of the catalogue."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def list_models(*, as_json: bool) -> None:
+    """List the catalogue, and what of it is in the store."""
+    store = _store()
+    catalog = load_catalog()
+    if as_json:
+        rows = [_row(model, present=store.is_present(model)) for model in catalog.models]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("name", "task", "engine", "weights", "licence", "size", "present")
+    for model in catalog.models:
+        table.add_row(
+            model.name,
+            model.task,
+            model.engine,
+            f"{model.format}, {model.quantization}",
+            model.licence,
+            f"{model.size_bytes / MB:.0f} MB",
+            "yes" if store.is_present(model) else "no",
+        )
+    # A pipe has no width: cut nothing there.
+    width = None if Console().is_terminal else 200
+    Console(width=width).print(table)
+    for model in catalog.models:
+        if model.note:
+            click.echo(f"{model.name}: {model.note}")
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--profile", help="Pull what this profile runs; without it, the current one.")
+def pull(names: tuple[str, ...], profile: str | None) -> None:
+    """Fetch, convert and verify models: those named, or all that the profile runs."""
+    if names and profile:
+        message = "give either names or --profile"
+        raise click.UsageError(message)
+    store = _store()
+    console = Console(stderr=True)
+    for model in _chosen(load_catalog(), names or _profile_models(profile)):
+        if store.is_present(model):
+            click.echo(f"{model.name}: present", err=True)
+            continue
+        started = time.monotonic()
+        with pulling(console, model.name) as progress:
+            store.pull(model, progress)
+        took_s = time.monotonic() - started
+        size = f"{model.size_bytes / MB:.0f} MB"
+        click.echo(f"{model.name}: pulled and verified, {size} in {took_s:.1f} s", err=True)
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def verify(names: tuple[str, ...]) -> None:
+    """Check every digest of the models named, or of all that are in the store."""
+    store, catalog = _store(), load_catalog()
+    wrong = 0
+    for model in _chosen(catalog, names) or [m for m in catalog.models if store.holds(m)]:
+        try:
+            store.verify(model)
+        except WeightsError as error:
+            click.echo(f"Error: {error}", err=True)
+            wrong += 1
+        else:
+            click.echo(f"{model.name}: verified", err=True)
+    if wrong:
+        raise SystemExit(1)
+
+
+def _store() -> Store:
+    return Store(load_settings().home)
+
+
+def _profile_models(profile: str | None) -> list[str]:
+    settings = load_settings(profile=profile) if profile else load_settings()
+    return settings.models()
+
+
+def _chosen(catalog: Catalog, names: tuple[str, ...] | list[str]) -> list[Model]:
+    return [catalog.get(name) for name in names]
+
+
+def _row(model: Model, *, present: bool) -> dict[str, object]:
+    row = model.model_dump(exclude={"files", "sources"})
+    return {**row, "size_bytes": model.size_bytes, "present": present}

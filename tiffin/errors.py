@@ -1,0 +1,125 @@
+"""What can go wrong in a request, as one tree; each error carries its HTTP status and public message.
+
+Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown to clients by
+`tiffin.api.errors`:
+
+    TiffinError (500)
+    ├── InvalidRequest (400)        a value that cannot be
+    │   ├── MethodNotAllowed (405)
+    │   ├── BodyTooLarge (413)
+    │   ├── UnsupportedMedia (415)
+    │   └── FieldTooLarge (422)
+    ├── NotFound (404)              no such route, model or tier
+    ├── Overloaded (503)            nothing was started; try again later
+    ├── Unavailable (503)           the service that should do it is not there
+    ├── DeadlineExceeded (504)
+    └── UpstreamFailed (500)        it broke while it worked
+"""
+
+from typing import ClassVar
+
+from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+
+
+class TiffinError(Exception):
+    """A failure with its place on the wire. `message` is shown to clients as it is."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(TiffinError):
+    """The request cannot be served as it stands; the message names the field and what it allows."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The route exists, for another HTTP method."""
+
+    status = 405
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body passes the byte limit; it was not parsed."""
+
+    status = 413
+
+
+class UnsupportedMedia(InvalidRequest):
+    """A content type that this route does not read."""
+
+    status = 415
+
+
+class FieldTooLarge(InvalidRequest):
+    """One field passes its limit."""
+
+    status = 422
+
+
+class NotFound(TiffinError):
+    """No such route, model or tier."""
+
+    status = 404
+    type = "not_found_error"
+
+
+class Overloaded(TiffinError):
+    """A queue is full; nothing was started."""
+
+    status = 503
+    type = "overloaded_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = 1,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class Unavailable(Overloaded):
+    """The service that should answer is starting, dead or unreachable."""
+
+
+class DeadlineExceeded(TiffinError):
+    """The request's deadline passed."""
+
+    status = 504
+    type = "timeout_error"
+
+
+class UpstreamFailed(TiffinError):
+    """A service or engine broke while it worked on this request."""
+
+
+def from_model_error(error: Exception) -> TiffinError:
+    """The request error that a failure of the ground floor (`models.errors`) amounts to."""
+    match error:
+        case InputTooLong():
+            return FieldTooLarge(str(error), code="context_length_exceeded")
+        case EngineOverloaded():
+            return Overloaded(str(error))
+        case EngineFailed():
+            return UpstreamFailed(str(error))
+        case _:
+            return UpstreamFailed("an unexpected error has occurred; the server's log has it")

@@ -1,0 +1,99 @@
+"""Finds the passages that answer: embed, vector search, rerank. Two hops, one after the other.
+
+The query and all passages are embedded in one call. Without the reranker the order of the vector
+search stands, and the answer says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.context import RequestContext
+from tiffin.errors import Overloaded, UpstreamFailed
+from tiffin.pipeline.passages import Passage
+from tiffin.pipeline.timeline import Timeline
+from tiffin.pipeline.values import Document, Source
+from tiffin.transport.clients import EmbeddingClient, RerankerClient
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The passages to answer from, best first, and what finding them cost."""
+
+    sources: list[Source]
+    embedding_tokens: int
+    rerank_tokens: int
+    degraded: list[str]
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """Retrieval over the documents of one request."""
+
+    embedding: EmbeddingClient
+    reranker: RerankerClient
+
+    async def retrieve(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        passages: Sequence[Passage],
+        *,
+        top_k: int,
+        top_n: int,
+        context: RequestContext,
+        timeline: Timeline,
+    ) -> Retrieved:
+        """The `top_n` most relevant passages: `top_k` by similarity, reranked."""
+        with timeline.stage("embed"):
+            vectors, embedding_tokens = await self.embedding.embed(
+                [query, *(passage.text for passage in passages)], context
+            )
+        with timeline.stage("search"):
+            similarity = vectors[1:] @ vectors[0]
+            kept = _best(similarity, top_k)
+        degraded: list[str] = []
+        with timeline.stage("rerank"):
+            try:
+                logits, rerank_tokens = await self.reranker.score(
+                    query, [passages[i].text for i in kept], context
+                )
+                scores = _sigmoid(logits)
+            except (Overloaded, UpstreamFailed):
+                scores, rerank_tokens = similarity[kept], 0
+                degraded.append("rerank")
+        order = _best(scores, top_n)
+        sources = [
+            _source(rank, documents, passages[kept[i]], scores[i], similarity[kept[i]])
+            for rank, i in enumerate(order, start=1)
+        ]
+        return Retrieved(sources, embedding_tokens, rerank_tokens, degraded)
+
+
+def _best(scores: NDArray[np.float32], count: int) -> list[int]:
+    """Indices of the highest scores, best first; equal scores keep their order."""
+    order: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
+    return order
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+
+
+def _source(
+    index: int, documents: Sequence[Document], passage: Passage, score: float, similarity: float
+) -> Source:
+    document = documents[passage.document]
+    return Source(
+        index=index,
+        document=passage.document,
+        document_id=document.id,
+        title=document.title,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        score=min(1.0, max(0.0, float(score))),
+        similarity=min(1.0, max(0.0, float(similarity))),
+    )

@@ -1,0 +1,53 @@
+"""Measures the stages of one request."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from tiffin.pipeline.values import Timings
+
+
+class Timeline:
+    """Begins when it is made. Stages may overlap."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._spans_ms: dict[str, float] = {}
+        self._first_token_ms = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Generator[None, None, None]:
+        """Measure the block as stage `name`; a stage that failed counts too."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spans_ms[name] = (time.perf_counter() - began) * 1000
+
+    def first_token(self) -> None:
+        """Note the first text; later calls change nothing."""
+        if not self._first_token_ms:
+            self._first_token_ms = self._since_start_ms()
+
+    def timings(self) -> Timings:
+        """The measurements so far; a stage that did not run counts 0."""
+
+        def span(name: str) -> float:
+            return round(self._spans_ms.get(name, 0.0), 2)
+
+        return Timings(
+            embed_ms=span("embed"),
+            search_ms=span("search"),
+            rerank_ms=span("rerank"),
+            route_ms=span("route"),
+            first_token_ms=round(self._first_token_ms, 2),
+            generate_ms=span("generate"),
+            total_ms=round(self._since_start_ms(), 2),
+        )
+
+    def spans_ms(self) -> dict[str, float]:
+        """Milliseconds of each stage that ran."""
+        return dict(self._spans_ms)
+
+    def _since_start_ms(self) -> float:
+        return (time.perf_counter() - self._began) * 1000

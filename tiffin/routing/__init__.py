@@ -1,0 +1,1 @@
+"""Who answers: which LLM tier a request goes to, why, and which comes next if it fails."""

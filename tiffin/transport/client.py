@@ -1,0 +1,172 @@
+"""The calling end of a hop: one connection pool to one service, over its unix socket or TCP.
+
+Cancelling the caller closes the connection, and the other end stops its work. A call ends with a
+message, or with a `TiffinError`: the one that the service raised, or `Unavailable` and
+`DeadlineExceeded` from here.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import aiohttp
+import msgspec
+
+from tiffin import errors
+from tiffin.context import RequestContext
+from tiffin.transport import wire
+
+Reply = TypeVar("Reply")
+
+IDLE_CONNECTION_S = 3.0
+"""Kept below the 5 s after which the server closes an idle connection, so that we never send on
+one that is being closed."""
+
+ONE_WRITE_BYTES = 1 << 20
+
+
+class ServiceClient:
+    """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split)."""
+
+    def __init__(self, service: str, url: str) -> None:
+        self._service = service
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
+    ) -> Reply:
+        """Send one message and decode the one that comes back."""
+        with self._typed_failures(method):
+            async with (
+                asyncio.timeout(context.deadline.remaining()),
+                await self._post(method, request, context) as response,
+            ):
+                body = await response.read()
+        return self._decode(body, reply)
+
+    async def stream(
+        self,
+        method: str,
+        request: msgspec.Struct,
+        event: Any,  # noqa: ANN401  a union of structs is not a `type`
+        context: RequestContext,
+    ) -> AsyncGenerator[Any, None]:
+        """Send one message and yield the events that come back, each as it arrives.
+
+        A stream that stops before its end frame raises UpstreamFailed. The deadline is watched
+        while we wait for the service, never while our consumer holds an event.
+        """
+        decoder = msgspec.msgpack.Decoder(event)
+        with self._typed_failures(method):
+            async with asyncio.timeout(context.deadline.remaining()):
+                response = await self._post(method, request, context)
+        try:
+            while True:
+                with self._typed_failures(method):
+                    async with asyncio.timeout(context.deadline.remaining()):
+                        kind, payload = await self._read_frame(response)
+                if kind == wire.FRAME_END:
+                    return
+                if kind == wire.FRAME_ERROR:
+                    raise wire.decode_error(payload)
+                yield decoder.decode(payload)
+        finally:
+            # Closes the connection of a stream that did not end, which stops the service's work.
+            response.close()
+
+    async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
+        """The service's own health message. Raises Unavailable when there is none in time."""
+        url = self._base_url() + wire.HEALTH_PATH
+        try:
+            async with asyncio.timeout(timeout_s), self._open().get(url) as response:
+                return self._decode(await response.read(), reply)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise errors.Unavailable(f"{self._service} does not answer") from error
+
+    async def close(self) -> None:
+        """Close the connections. The client may be used again; it then opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _post(
+        self, method: str, request: msgspec.Struct, context: RequestContext
+    ) -> aiohttp.ClientResponse:
+        """A response with status 200; any other is raised as the error it carries."""
+        headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
+        url = self._base_url() + wire.PREFIX + method
+        body = wire.encode(request)
+        # aiohttp writes bytes in one go, which would hold up every other call; a file in pieces.
+        data = body if len(body) < ONE_WRITE_BYTES else io.BytesIO(body)
+        response = await self._open().post(url, data=data, headers=headers)
+        if response.status == HTTPStatus.OK:
+            return response
+        async with response:
+            raise await self._error_of(response)
+
+    @contextmanager
+    def _typed_failures(self, method: str) -> Generator[None, None, None]:
+        """Turn what asyncio and aiohttp raise into the errors that callers know."""
+        try:
+            yield
+        except TimeoutError as error:
+            message = f"{self._service}.{method} did not answer before the deadline"
+            raise errors.DeadlineExceeded(message) from error
+        except aiohttp.ClientConnectorError as error:
+            raise errors.Unavailable(f"{self._service} is not reachable") from error
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise errors.UpstreamFailed(f"{self._service}.{method} broke off") from error
+
+    async def _error_of(self, response: aiohttp.ClientResponse) -> errors.TiffinError:
+        body = await response.read()
+        if response.headers.get("content-type") == wire.MESSAGE_TYPE:
+            return wire.decode_error(body)
+        # BentoML's own refusals: its concurrency limit (429), its timeout, a crash before our door.
+        if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            return errors.Overloaded(f"{self._service} takes no more requests at once")
+        return errors.UpstreamFailed(f"{self._service} answered with status {response.status}")
+
+    async def _read_frame(self, response: aiohttp.ClientResponse) -> tuple[int, bytes]:
+        content = response.content
+        header = await content.readexactly(wire.FRAME_HEADER.size)
+        length, kind = wire.FRAME_HEADER.unpack(header)
+        payload = await content.readexactly(length)
+        if kind == wire.FRAME_END:
+            await response.read()  # the end of the body, which frees the connection for reuse
+        return kind, payload
+
+    def _decode(self, body: bytes, reply: type[Reply]) -> Reply:
+        try:
+            return msgspec.msgpack.decode(body, type=reply)
+        except msgspec.MsgspecError as error:
+            message = f"{self._service} answered in an unknown shape: {error}"
+            raise errors.UpstreamFailed(message) from error
+
+    def _base_url(self) -> str:
+        return "http://service" if self._url.startswith("file:") else self._url.rstrip("/")
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=_connector(self._url),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+def _connector(url: str) -> aiohttp.BaseConnector:
+    # No limit on connections: the door of the entry service bounds the requests in flight.
+    if url.startswith("file:"):
+        path = cast("str", url2pathname(urlsplit(url).path))
+        return aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_CONNECTION_S)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)

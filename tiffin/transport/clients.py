@@ -1,0 +1,60 @@
+"""One typed client a service, as the pipeline uses them. Made by `services/rag.py`."""
+
+from collections.abc import AsyncGenerator
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.values import GenerateRequest, TokenEvent
+from tiffin.context import RequestContext
+from tiffin.transport.client import ServiceClient
+from tiffin.transport.messages import (
+    Embeddings,
+    EmbedRequest,
+    RerankRequest,
+    RerankScores,
+    RouteDecision,
+    RouteRequest,
+)
+
+
+class EmbeddingClient(ServiceClient):
+    """Calls the Embedding service."""
+
+    async def embed(
+        self, texts: list[str], context: RequestContext
+    ) -> tuple[NDArray[np.float32], int]:
+        """L2-normalised float32 (len(texts), dimensions), and the tokens read."""
+        reply = await self.call("embed", EmbedRequest(texts), Embeddings, context)
+        return reply.vectors.numpy(), reply.tokens
+
+
+class RerankerClient(ServiceClient):
+    """Calls the Reranker service."""
+
+    async def score(
+        self, query: str, passages: list[str], context: RequestContext
+    ) -> tuple[NDArray[np.float32], int]:
+        """Float32 logits (len(passages),), higher is more relevant, and the tokens read."""
+        reply = await self.call("score", RerankRequest(query, passages), RerankScores, context)
+        return reply.logits.numpy(), reply.tokens
+
+
+class RouterClient(ServiceClient):
+    """Calls the Router service."""
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """Which tier should answer, and which next."""
+        return await self.call("route", request, RouteDecision, context)
+
+
+class LLMClient(ServiceClient):
+    """Calls one LLM tier's service."""
+
+    def generate(
+        self, request: GenerateRequest, context: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """Stream the answer; closing the generator stops the engine."""
+        events = self.stream("generate", request, TokenEvent, context)
+        return cast("AsyncGenerator[TokenEvent, None]", events)

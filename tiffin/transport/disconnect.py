@@ -1,0 +1,86 @@
+"""Cancels the work of a client that left. Wraps every app of ours that answers HTTP.
+
+ASGI servers only *tell* an app that its client is gone; a handler that waits for a model never
+listens. This listens for it.
+"""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status logged for a request whose client left before the response began."""
+
+
+class CancelOnDisconnect:
+    """ASGI wrapper: runs the app in a task of its own and cancels it when the client leaves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(receive, send).run(self._app, scope)
+
+
+class _Exchange:
+    """One request and its response, with one reader of `receive` at a time."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._body_read = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._started = False
+        self._finished = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        work = asyncio.ensure_future(app(scope, self._receive_body, self._send_tracked))
+        watch = asyncio.create_task(self._cancel_when_gone(work))
+        try:
+            await asyncio.wait([work])
+        finally:
+            watch.cancel()
+            work.cancel()
+        if work.cancelled():
+            await self._close_unanswered()
+        else:
+            work.result()
+
+    async def _receive_body(self) -> Message:
+        """What the app reads: the body, then nothing until the client leaves."""
+        if self._body_read.is_set():
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._gone.set()
+        elif not message.get("more_body", False):
+            self._body_read.set()
+        return message
+
+    async def _send_tracked(self, message: Message) -> None:
+        self._started = True
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._finished = True
+        await self._send(message)
+
+    async def _cancel_when_gone(self, work: "asyncio.Future[None]") -> None:
+        await self._body_read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+        # After the last byte the server reports the same message: then there is nothing to stop.
+        if not self._finished:
+            work.cancel()
+
+    async def _close_unanswered(self) -> None:
+        """End the exchange for the middlewares outside, which wait for a first message."""
+        if not self._started:
+            await self._send(
+                {"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []}
+            )
+            await self._send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,48 @@
+"""The first thing a request meets in every service: our routes before BentoML's, and no pickle.
+
+BentoML unpickles what a client sends to a service that is not the entry service; here a pickle
+content type is refused on every service, composed or split, before BentoML sees the request.
+"""
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tiffin import errors
+from tiffin.transport import wire
+
+
+class Door:
+    """ASGI middleware, added to a service with `Service.add_asgi_middleware`.
+
+    `front` answers the paths that it `owns`; BentoML's own app answers the rest.
+    """
+
+    def __init__(self, app: ASGIApp, *, front: ASGIApp, owns: Callable[[str], bool]) -> None:
+        self._behind = app
+        self._front = front
+        self._owns = owns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+        elif _carries_pickle(scope):
+            await _refuse_pickle(send)
+        elif self._owns(scope["path"]):
+            await self._front(scope, receive, send)
+        else:
+            await self._behind(scope, receive, send)
+
+
+def _carries_pickle(scope: Scope) -> bool:
+    return any(
+        name == b"content-type" and b"pickle" in value.lower() for name, value in scope["headers"]
+    )
+
+
+async def _refuse_pickle(send: Send) -> None:
+    error = errors.UnsupportedMedia("pickled messages are never read")
+    headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": wire.encode_error(error)})

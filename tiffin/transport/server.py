@@ -1,0 +1,172 @@
+"""The answering end of a hop: one ASGI app a service, with its typed methods.
+
+`services/` makes one `RpcApp` a service, registers the service's methods on it and mounts it with
+`tiffin.transport.door`. A method takes a message and the request's context and returns a message
+(`unary`) or yields messages (`stream`). The work is cancelled when the caller leaves or its
+deadline passes.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from tiffin import errors
+from tiffin.context import RequestContext
+from tiffin.ops.admission import Admission
+from tiffin.transport import wire
+from tiffin.transport.disconnect import CancelOnDisconnect
+from tiffin.transport.messages import ServiceHealth
+
+logger = logging.getLogger(__name__)
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+UnaryHandler = Callable[[Request, RequestContext], Awaitable[Reply]]
+StreamHandler = Callable[[Request, RequestContext], AsyncGenerator[Reply, None]]
+
+
+@dataclass(frozen=True)
+class _Method:
+    decoder: "msgspec.msgpack.Decoder[Any]"
+    unary: "UnaryHandler[Any, Any] | None" = None
+    stream: "StreamHandler[Any, Any] | None" = None
+
+
+class RpcApp:
+    """The methods of one service under `wire.PREFIX`. Methods are added before it serves.
+
+    At most `max_in_flight` requests are in work or wait inside; the next is refused at once.
+    """
+
+    def __init__(self, service: str, *, max_body_bytes: int, max_in_flight: int) -> None:
+        self._service = service
+        self._admission = Admission(max_in_flight, f"requests to {service}")
+        self._max_body_bytes = max_body_bytes
+        self._methods: dict[str, _Method] = {}
+        self._health: Callable[[], Awaitable[ServiceHealth]] | None = None
+        self._app = CancelOnDisconnect(self._answer)
+
+    def unary(
+        self, name: str, request: type[Request], handler: "UnaryHandler[Request, Reply]"
+    ) -> None:
+        """Answer `name` with one message."""
+        self._methods[name] = _Method(msgspec.msgpack.Decoder(request), unary=handler)
+
+    def stream(
+        self, name: str, request: type[Request], handler: "StreamHandler[Request, Reply]"
+    ) -> None:
+        """Answer `name` with a stream of messages."""
+        self._methods[name] = _Method(msgspec.msgpack.Decoder(request), stream=handler)
+
+    def health(self, check: Callable[[], Awaitable[ServiceHealth]]) -> None:
+        """Answer health checks with this; until it is set the service is not ready."""
+        self._health = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = _Reply(send)
+        try:
+            if scope["path"] == wire.HEALTH_PATH:
+                await reply.message(await self._check_health())
+                return
+            with self._admission.place():
+                method, request, context = await self._read(scope, receive)
+                async with asyncio.timeout(context.deadline.remaining()):
+                    if method.unary is not None:
+                        await reply.message(await method.unary(request, context))
+                    elif method.stream is not None:
+                        await reply.events(method.stream(request, context))
+        except TimeoutError:
+            await reply.error(errors.DeadlineExceeded(f"{self._service}: the deadline passed"))
+        except errors.TiffinError as error:
+            await reply.error(error)
+        except Exception as error:  # noqa: BLE001  every failure must reach the caller, typed
+            translated = errors.from_model_error(error)
+            if isinstance(translated, errors.UpstreamFailed):
+                logger.exception("%s failed", scope["path"])
+            await reply.error(translated)
+
+    async def _check_health(self) -> ServiceHealth:
+        if self._health is None:
+            return ServiceHealth(ready=False, detail="starting")
+        return await self._health()
+
+    async def _read(
+        self, scope: Scope, receive: Receive
+    ) -> "tuple[_Method, Any, RequestContext]":
+        name = scope["path"].removeprefix(wire.PREFIX)
+        method = self._methods.get(name)
+        if method is None:
+            known = ", ".join(sorted(self._methods)) or "none yet: it is starting"
+            raise errors.NotFound(f"{self._service} has no method {name!r}; it has: {known}")
+        headers = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"").split(b";")[0].strip()
+        if content_type != wire.MESSAGE_TYPE.encode():
+            raise errors.UnsupportedMedia(f"services read {wire.MESSAGE_TYPE} only")
+        body = await self._read_body(receive)
+        try:
+            return method, method.decoder.decode(body), wire.context_of(headers)
+        except msgspec.MsgspecError as error:
+            raise errors.InvalidRequest(f"{self._service}.{name}: {error}") from error
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body_bytes:
+                raise errors.BodyTooLarge(f"the message passes {self._max_body_bytes} bytes")
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return b"".join(chunks)
+
+
+class _Reply:
+    """Writes one response: a message, a stream of frames, or an error in the shape begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._streaming = False
+
+    async def message(self, message: msgspec.Struct) -> None:
+        await self._start(200, wire.MESSAGE_TYPE)
+        await self._body(wire.encode(message), more=False)
+
+    async def events(self, events: AsyncGenerator[msgspec.Struct, None]) -> None:
+        async with aclosing(events):
+            async for event in events:
+                if not self._streaming:
+                    await self._start(200, wire.STREAM_TYPE)
+                    self._streaming = True
+                await self._body(wire.frame(wire.FRAME_EVENT, wire.encode(event)), more=True)
+        if not self._streaming:
+            await self._start(200, wire.STREAM_TYPE)
+        await self._body(wire.frame(wire.FRAME_END), more=False)
+
+    async def error(self, error: errors.TiffinError) -> None:
+        payload = wire.encode_error(error)
+        if self._streaming:
+            await self._body(wire.frame(wire.FRAME_ERROR, payload), more=False)
+        else:
+            await self._start(error.status, wire.MESSAGE_TYPE)
+            await self._body(payload, more=False)
+
+    async def _start(self, status: int, content_type: str) -> None:
+        headers = [(b"content-type", content_type.encode())]
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        await self._send(start)
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
