@@ -30,9 +30,10 @@ def fetch_wheels(
     for leftover in downloads.glob(f"{PIP_FOLDER}*"):
         shutil.rmtree(leftover)  # of a pull that was killed
     total = sum(wheel.size_bytes for wheel in source.wheels)
-    done = 0
-    for wheel in source.wheels:
-        _download(wheel, downloads, after(progress, done, total))
+    done, count = 0, len(source.wheels)
+    for number, wheel in enumerate(source.wheels, start=1):
+        step = f"downloading {number} of {count}" if count > 1 else "downloading"
+        _download(wheel, downloads, step, after(progress, done, total))
         done += wheel.size_bytes
     done = 0
     for wheel in source.wheels:
@@ -56,8 +57,7 @@ def kept_wheel(wheel: Wheel, downloads: Path) -> Path:
     return downloads / f"{wheel.package}-{wheel.version}-{wheel.sha256[:16]}.whl"
 
 
-def _download(wheel: Wheel, downloads: Path, progress: Progress) -> None:
-    step = f"downloading {wheel.requirement}"
+def _download(wheel: Wheel, downloads: Path, step: str, progress: Progress) -> None:
     kept = kept_wheel(wheel, downloads)
     if kept.exists():
         if sha256_of(kept) == wheel.sha256:

@@ -56,11 +56,15 @@ def _fetch_from_hub(
     # In `downloads` an interrupted file keeps its first part, from where the hub client goes on.
     folder = downloads / "hub"
     folder.mkdir(exist_ok=True)
-    with watched(folder, f"downloading {source.repo}", model.size_bytes, progress):
+    with watched(folder, "downloading", model.size_bytes, progress):
         for file in model.files:
             try:
                 path = hf_hub_download(
-                    source.repo, file.path, revision=source.revision, local_dir=folder
+                    source.repo,
+                    file.path,
+                    revision=source.revision,
+                    local_dir=folder,
+                    endpoint=os.environ.get("HF_ENDPOINT"),
                 )
             except OSError:
                 raise  # the disk, or a refusal of the hub that says why

@@ -22,12 +22,13 @@ class Embedding:
     """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""
 
     def __init__(self) -> None:
+        from models.engines.cores import free_cores
         from models.engines.sentence_transformers import Embedder
 
         engine = Embedder(
             hosting.weights(settings.embedding.model),
             device=settings.embedding.device,
-            threads=settings.embedding.threads,
+            threads=settings.embedding.threads or free_cores(),
         )
         self.batcher = TokenBatcher(
             engine.tokenize,

@@ -13,6 +13,7 @@ from services.reranker import Reranker
 from services.router import Router
 from tiffin.api.app import create_app, is_ours, wrap
 from tiffin.api.rag import answer_events, whole_answer
+from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
@@ -21,7 +22,7 @@ from tiffin.ops.readiness import Readiness
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
-from tiffin.pipeline.values import Document, RagAnswer, RagRequest
+from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 
@@ -97,28 +98,20 @@ class RAG:
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
     # to BentoML, whose clients learn from its schema which methods there are.
 
-    @bentoml.api
-    async def rag_query(
-        self,
-        query: str,
-        documents: list[str | Document],
-        model: str = "auto",
-        top_k: int | None = None,
-        top_n: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> RagAnswer:
+    @bentoml.api(input_spec=RagRequest)
+    async def rag_query(self, **fields: Any) -> RagAnswer:
         """Answer a question from the documents given with it."""
-        request = RagRequest(
-            query=query,
-            documents=documents,
-            model=model,
-            top_k=top_k,
-            top_n=top_n,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-        )
-        return await whole_answer(answer_events(request, self.gateway, _context()))
+        return await whole_answer(self._events(fields))
 
+    @bentoml.api(input_spec=RagRequest)
+    async def rag_stream(self, **fields: Any) -> AsyncGenerator[str, None]:
+        """The same as server-sent events."""
+        async for frame in frames(self._events(fields)):
+            yield frame
+
+    def _events(self, fields: dict[str, Any]) -> AsyncGenerator[RagEvent, None]:
+        deadline = Deadline.after(settings.rag.deadline_ms / 1000)
+        return answer_events(RagRequest(**fields), self.gateway, RequestContext(deadline))
+
+
+hosting.open_door(RAG, wrap(app, settings), is_ours)

@@ -22,12 +22,13 @@ class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""
 
     def __init__(self) -> None:
+        from models.engines.cores import free_cores
         from models.engines.sentence_transformers import CrossEncoderScorer
 
         engine = CrossEncoderScorer(
             hosting.weights(settings.reranker.model),
             device=settings.reranker.device,
-            threads=settings.reranker.threads,
+            threads=settings.reranker.threads or free_cores(),
         )
         self.batcher = TokenBatcher(
             engine.tokenize,

@@ -113,7 +113,7 @@ def test_a_client_that_leaves_stops_generation(stack: Stack, corpus: dict[str, A
         "documents": corpus["passages"],
         "stream": True,
         "max_tokens": 2000,
-        "temperature": 1.5,
+        "temperature": 2.0,
         "seed": 1,
     }
     with httpx.stream("POST", f"{stack.url}/rag_query", json=body, timeout=60) as response:

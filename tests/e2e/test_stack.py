@@ -83,10 +83,9 @@ async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) ->
     headers = {"content-type": "application/vnd.bentoml+pickle"}
     async with aiohttp.ClientSession(connector=connector) as session:
         for path in ("/rag_query", "/embed", "/internal/v1/embed", "/readyz"):
-            response = await session.post(
-                base + path, data=pickle.dumps({"query": "x"}), headers=headers
-            )
-            assert response.status == 415, (service, path)
+            body = pickle.dumps({"query": "x"})
+            async with session.post(base + path, data=body, headers=headers) as response:
+                assert response.status == 415, (service, path)
 
 
 def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:

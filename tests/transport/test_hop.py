@@ -249,11 +249,11 @@ async def test_a_bad_message_is_refused_and_named(
     async with served(app) as url:
         connector = aiohttp.UnixConnector(url.removeprefix("file://"))
         async with aiohttp.ClientSession(connector=connector) as session:
-            response = await session.post(
+            async with session.post(
                 f"http://service{wire.PREFIX}{path}",
                 data=io.BytesIO(body),
                 headers={"content-type": content_type},
-            )
-            error = wire.decode_error(await response.read())
+            ) as response:
+                error = wire.decode_error(await response.read())
     assert response.status == status
     assert says in error.message

@@ -16,13 +16,10 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "text/event-stream"
 
 
-async def event_stream(
-    events: AsyncGenerator[BaseModel, None],
-) -> StreamingResponse:
+async def event_stream(events: AsyncGenerator[BaseModel, None]) -> StreamingResponse:
     """Stream the events, then `[DONE]`.
 
-    The first event is awaited here, so that a failure before it is an ordinary error response. A
-    later one ends the stream with a typed error frame and without `[DONE]`.
+    The first event is awaited here, so that a failure before it is an ordinary error response.
     """
     try:
         first = await anext(events)
@@ -30,21 +27,30 @@ async def event_stream(
         message = "there was nothing to stream"
         raise errors.UpstreamFailed(message) from None
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_frames(first, events), media_type=MEDIA_TYPE, headers=headers)
+    body = _after(_frame(first.model_dump()), frames(events))
+    return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)
 
 
-async def _frames(
-    first: BaseModel, rest: AsyncGenerator[BaseModel, None]
-) -> AsyncGenerator[str, None]:
-    async with aclosing(rest):
+async def frames(events: AsyncGenerator[BaseModel, None]) -> AsyncGenerator[str, None]:
+    """One frame an event, then `[DONE]`.
+
+    A failure ends the stream with a typed error frame and without `[DONE]`.
+    """
+    async with aclosing(events):
         try:
-            yield _frame(first.model_dump())
-            async for event in rest:
+            async for event in events:
                 yield _frame(event.model_dump())
         except Exception as error:  # noqa: BLE001  the status is sent: the frame must say it
             yield _frame(error_body(translate(error)))
             return
         yield "data: [DONE]\n\n"
+
+
+async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async with aclosing(rest):
+        yield first
+        async for frame in rest:
+            yield frame
 
 
 def _frame(payload: object) -> str:

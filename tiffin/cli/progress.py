@@ -9,7 +9,6 @@ from rich.progress import (
     DownloadColumn,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
 
@@ -24,9 +23,8 @@ def pulling(console: Console, model: str) -> Iterator[Progress]:
         return
     columns = (
         TextColumn("{task.fields[model]}: {task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         DownloadColumn(),
-        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=console, transient=True) as bars:

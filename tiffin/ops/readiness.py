@@ -18,16 +18,21 @@ PERIOD_S = 0.5
 TIMEOUT_S = 0.4
 """A service that does not answer within this counts as not ready: seen within one second."""
 
+STARTING = "starting"
+
 
 class Readiness:
-    """The last seen state of every service, by name. `optional` ones may be missing."""
+    """The last seen state of every service, by name.
+
+    `optional` ones are waited for at the start, and may go missing later.
+    """
 
     def __init__(
         self, clients: Mapping[str, ServiceClient], optional: frozenset[str] = frozenset()
     ) -> None:
         self._clients = clients
         self._optional = optional
-        self._states = dict.fromkeys(clients, "starting")
+        self._states = dict.fromkeys(clients, STARTING)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -45,11 +50,11 @@ class Readiness:
         return dict(self._states)
 
     def missing(self) -> list[str]:
-        """The services without which no question can be answered and that are not ready."""
+        """The services that a question needs and that are not ready."""
         return [
             name
             for name, state in self._states.items()
-            if state != "ready" and name not in self._optional
+            if state == STARTING or (state != "ready" and name not in self._optional)
         ]
 
     async def _watch(self) -> None:
@@ -63,7 +68,7 @@ class Readiness:
             state = "ready" if health.ready else health.detail or "not ready"
         except TiffinError as error:
             # Until a service has been seen, silence means that it still loads.
-            state = "starting" if self._states[name] == "starting" else error.message
+            state = STARTING if self._states[name] == STARTING else error.message
         if state != self._states[name]:
             logger.info("%s: %s", name, state)
             self._states[name] = state

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tiffin.pipeline.values import Citation, Source
 
-MIN_SUPPORT = 0.5
+MIN_SUPPORT = 0.4
 """Share of a sentence's words, by weight, that a passage must hold to be cited for it."""
 
 _SENTENCE = re.compile(r"\S[^\n]*?(?:[.!?](?=\s|$)|[。！？]|(?=\n|$))")  # noqa: RUF001

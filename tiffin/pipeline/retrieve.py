@@ -17,6 +17,10 @@ from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import Document, Source
 from tiffin.transport.clients import EmbeddingClient, RerankerClient
 
+MIN_RELEVANCE = 0.05
+"""A passage is left out when it scores below this share of the best one: what has nothing to do
+with the question only leads the model astray."""
+
 
 @dataclass(frozen=True)
 class Retrieved:
@@ -46,7 +50,7 @@ class Retriever:
         context: RequestContext,
         timeline: Timeline,
     ) -> Retrieved:
-        """The `top_n` most relevant passages: `top_k` by similarity, reranked."""
+        """The up to `top_n` most relevant passages: `top_k` by similarity, reranked."""
         with timeline.stage("embed"):
             vectors, embedding_tokens = await self.embedding.embed(
                 [query, *(passage.text for passage in passages)], context
@@ -64,7 +68,7 @@ class Retriever:
             except (Overloaded, UpstreamFailed):
                 scores, rerank_tokens = similarity[kept], 0
                 degraded.append("rerank")
-        order = _best(scores, top_n)
+        order = _relevant(scores, _best(scores, top_n))
         sources = [
             _source(rank, documents, passages[kept[i]], scores[i], similarity[kept[i]])
             for rank, i in enumerate(order, start=1)
@@ -76,6 +80,12 @@ def _best(scores: NDArray[np.float32], count: int) -> list[int]:
     """Indices of the highest scores, best first; equal scores keep their order."""
     order: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
     return order
+
+
+def _relevant(scores: NDArray[np.float32], order: list[int]) -> list[int]:
+    """Those of the order, best first, that say something to the question; at least the best."""
+    floor = MIN_RELEVANCE * float(scores[order[0]])
+    return [order[0], *(i for i in order[1:] if scores[i] >= floor)]
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
