@@ -6,7 +6,7 @@
           ├── SmallLLM      the cheap tier
           └── LargeLLM      the capable tier, where the profile has it
 
-`bentoml serve` starts the entry service `RAG` and, each in processes of its own, what it depends on.
+`bentoml serve` starts the entry service `RAG` and what it depends on, each in processes of its own.
 """
 
 from services.embedding import Embedding

@@ -1,8 +1,9 @@
 """How a pull tells what it is doing. Made by the CLI, called by everything that moves bytes."""
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -53,10 +54,10 @@ def watched(folder: Path, step: str, total_bytes: int, progress: Progress) -> It
 
 
 def _size(folder: Path) -> int:
+    """Add up the files while someone else writes, renames and removes them."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # the writer renamed or removed it between the two calls
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
     return total

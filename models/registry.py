@@ -28,7 +28,7 @@ def fetch_wheels(
 ) -> None:
     """Download what is not in `downloads` yet, then unpack all into `staging`."""
     for leftover in downloads.glob(f"{PIP_FOLDER}*"):
-        shutil.rmtree(leftover)  # of a pull that was killed
+        shutil.rmtree(leftover, ignore_errors=True)  # of a pull that was killed
     total = sum(wheel.size_bytes for wheel in source.wheels)
     done, count = 0, len(source.wheels)
     for number, wheel in enumerate(source.wheels, start=1):

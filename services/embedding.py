@@ -39,7 +39,7 @@ class Embedding:
         rpc.unary("embed", EmbedRequest, self.embed)
 
     @bentoml.on_deployment
-    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+    def fetch() -> None:  # BentoML makes it static
         """Have the weights before a worker starts."""
         hosting.fetch_weights(settings.embedding.model)
 

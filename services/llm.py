@@ -12,7 +12,7 @@ from models.values import GenerateRequest, TokenEvent
 from services import hosting
 from services.hosting import settings
 from tiffin.context import RequestContext
-from tiffin.ops.settings import SettingsError, TierSettings
+from tiffin.ops.settings import SettingsError, Tier, TierSettings
 from tiffin.transport.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
 
@@ -39,7 +39,7 @@ def build_engine(tier: TierSettings) -> LLMEngine:
 class _LLM:
     """What both tiers share. Inherited, because BentoML finds hooks on the class."""
 
-    tier: ClassVar[str]
+    tier: ClassVar[Tier]
     rpc: ClassVar[RpcApp]
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _LLM:
         return ServiceHealth(ready=health.ready, detail=health.detail)
 
 
-def _rpc(service: str, tier: str) -> RpcApp:
+def _rpc(service: str, tier: Tier) -> RpcApp:
     """Takes as many requests as the tier generates at once and lets wait."""
     limits = settings.tiers.get(tier)
     return hosting.rpc_app(
@@ -85,11 +85,15 @@ def _rpc(service: str, tier: str) -> RpcApp:
     )
 
 
-def _gpus(tier: str) -> float:
+small_rpc = _rpc("SmallLLM", "small")
+large_rpc = _rpc("LargeLLM", "large")
+
+
+def _gpus(tier: Tier) -> float:
     return settings.tiers[tier].gpus if tier in settings.tiers else 0
 
 
-def _fetch(tier: str) -> None:
+def _fetch(tier: Tier) -> None:
     if tier in settings.tiers:
         hosting.fetch_weights(settings.tiers[tier].model)
 
@@ -105,10 +109,10 @@ class SmallLLM(_LLM):
     """The cheap tier, asked first."""
 
     tier = "small"
-    rpc = _rpc("SmallLLM", "small")
+    rpc = small_rpc
 
     @bentoml.on_deployment
-    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+    def fetch() -> None:  # BentoML makes it static
         """Have the weights before a worker starts."""
         _fetch("small")
 
@@ -124,13 +128,13 @@ class LargeLLM(_LLM):
     """The capable tier. Started only when the profile has it."""
 
     tier = "large"
-    rpc = _rpc("LargeLLM", "large")
+    rpc = large_rpc
 
     @bentoml.on_deployment
-    def fetch() -> None:  # type: ignore[misc]  # BentoML makes it static
+    def fetch() -> None:  # BentoML makes it static
         """Have the weights before a worker starts."""
         _fetch("large")
 
 
-hosting.open_door(SmallLLM, SmallLLM.inner.rpc)
-hosting.open_door(LargeLLM, LargeLLM.inner.rpc)
+hosting.open_door(SmallLLM, small_rpc)
+hosting.open_door(LargeLLM, large_rpc)

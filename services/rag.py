@@ -28,7 +28,7 @@ from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient,
 
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
-app = create_app(settings)
+app = create_app()
 
 Client = TypeVar("Client", bound=ServiceClient)
 
@@ -60,7 +60,9 @@ class RAG:
         embedding = connect(EmbeddingClient, Embedding)
         reranker = connect(RerankerClient, Reranker)
         router = connect(RouterClient, Router)
-        tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
+        tiers: dict[str, LLMClient] = {
+            name: connect(LLMClient, TIERS[name]) for name in settings.tiers
+        }
         self.clients: dict[str, ServiceClient] = {
             "Embedding": embedding,
             "Reranker": reranker,
@@ -99,19 +101,21 @@ class RAG:
     # to BentoML, whose clients learn from its schema which methods there are.
 
     @bentoml.api(input_spec=RagRequest)
-    async def rag_query(self, **fields: Any) -> RagAnswer:
+    async def rag_query(self, **fields: object) -> RagAnswer:
         """Answer a question from the documents given with it."""
         return await whole_answer(self._events(fields))
 
     @bentoml.api(input_spec=RagRequest)
-    async def rag_stream(self, **fields: Any) -> AsyncGenerator[str, None]:
+    async def rag_stream(self, **fields: object) -> AsyncGenerator[str, None]:
         """The same as server-sent events."""
         async for frame in frames(self._events(fields)):
             yield frame
 
-    def _events(self, fields: dict[str, Any]) -> AsyncGenerator[RagEvent, None]:
+    def _events(self, fields: dict[str, object]) -> AsyncGenerator[RagEvent, None]:
         deadline = Deadline.after(settings.rag.deadline_ms / 1000)
-        return answer_events(RagRequest(**fields), self.gateway, RequestContext(deadline))
+        return answer_events(
+            RagRequest.model_validate(fields), self.gateway, RequestContext(deadline)
+        )
 
 
 hosting.open_door(RAG, wrap(app, settings), is_ours)

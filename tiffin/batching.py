@@ -66,9 +66,9 @@ class _Item(Generic[Tokenized]):
 class TokenBatcher(Generic[Raw, Tokenized]):
     """Runs an encoder for many callers at once.
 
-    `tokenize` and `run` are the encoder's (`models.engines.protocol.EncoderEngine`); they block, and
-    run in threads of ours. One batch runs at a time. Callers that left are dropped before compute;
-    an input on which the encoder fails fails its own caller only.
+    `tokenize` and `run` are the encoder's (`models.engines.protocol.EncoderEngine`); they block,
+    and run in threads of ours. One batch runs at a time. Callers that left are dropped before
+    compute; an input on which the encoder fails fails its own caller only.
     """
 
     def __init__(

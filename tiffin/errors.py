@@ -1,4 +1,4 @@
-"""What can go wrong in a request, as one tree; each error carries its HTTP status and public message.
+"""What can go wrong in a request: one tree, each error with its HTTP status and public message.
 
 Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown to clients by
 `tiffin.api.errors`:

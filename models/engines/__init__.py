@@ -1,1 +1,1 @@
-"""Engines: what runs a model's weights. One file an engine; `protocol.py` says what each must do."""
+"""Engines: what runs weights. One file an engine; `protocol.py` says what each must do."""

@@ -44,11 +44,11 @@ class TokenizedInput(Protocol):
         """Tokens the forward pass will see, special tokens included."""
 
 
-Raw = TypeVar("Raw", contravariant=True)
+Raw_contra = TypeVar("Raw_contra", contravariant=True)
 Tokenized = TypeVar("Tokenized", bound=TokenizedInput)
 
 
-class EncoderEngine(Protocol[Raw, Tokenized]):
+class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     """Turns inputs into float32 rows: vectors (embedding) or one logit (cross-encoder).
 
     Both methods block: `tiffin.batching` calls them off the event loop.
@@ -57,7 +57,7 @@ class EncoderEngine(Protocol[Raw, Tokenized]):
     max_tokens: int
     """Longer inputs are truncated, as the bare library does."""
 
-    def tokenize(self, inputs: Sequence[Raw]) -> list[Tokenized]:
+    def tokenize(self, inputs: Sequence[Raw_contra]) -> list[Tokenized]:
         """Tokenize without padding; `len(result) == len(inputs)`."""
 
     def run(self, batch: Sequence[Tokenized]) -> NDArray[np.float32]:

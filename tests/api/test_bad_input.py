@@ -61,7 +61,7 @@ async def test_a_bad_field_is_named(
         (b"[" * 200_000, "application/json", 400, "body"),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_refused(  # noqa: PLR0913
+async def test_a_body_that_cannot_be_read_is_refused(
     services: Services,
     settings: Settings,
     content: bytes,
@@ -94,9 +94,7 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_so(
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "999999999"])
-async def test_a_bad_deadline_is_named(
-    services: Services, settings: Settings, value: str
-) -> None:
+async def test_a_bad_deadline_is_named(services: Services, settings: Settings, value: str) -> None:
     async with entry(services, settings) as client:
         response = await client.post(
             "/rag_query", json=GOOD, headers={"x-request-timeout-ms": value}

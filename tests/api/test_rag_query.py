@@ -48,7 +48,11 @@ async def test_the_answer_comes_with_sources_citations_and_usage(
     (citation,) = answer["citations"]
     assert (citation["source"], citation["quote"]) == (1, DOCUMENTS[1])
     assert answer["usage"]["prompt_tokens"] == 7
-    assert answer["route"] == {"tier": "small", "model": "model-small", "reason": "a plain question"}
+    assert answer["route"] == {
+        "tier": "small",
+        "model": "model-small",
+        "reason": "a plain question",
+    }
 
 
 async def test_documents_keep_their_id_and_title(services: Services, settings: Settings) -> None:
@@ -56,7 +60,10 @@ async def test_documents_keep_their_id_and_title(services: Services, settings: S
     async with entry(services, settings) as client:
         body = {"query": "how tall is the tower", "documents": [document, DOCUMENTS[0]]}
         answer = (await client.post("/rag_query", json=body)).json()
-    assert (answer["sources"][0]["document_id"], answer["sources"][0]["title"]) == ("doc-7", "Towers")
+    assert (answer["sources"][0]["document_id"], answer["sources"][0]["title"]) == (
+        "doc-7",
+        "Towers",
+    )
     assert "Towers: The tower" in services.prompts[0].messages[-1].content
 
 
@@ -66,7 +73,9 @@ async def test_a_client_that_leaves_stops_generation_at_once(
     services.answer = ("word ",) * 10_000
     services.delays_s = {"token": 0.005}
     async with entry(services, settings) as client:
-        async with client.stream("POST", "/rag_query", json={**QUESTION, "stream": True}) as response:
+        async with client.stream(
+            "POST", "/rag_query", json={**QUESTION, "stream": True}
+        ) as response:
             async for line in response.aiter_lines():
                 if "rag.delta" in line:
                     break
@@ -126,7 +135,7 @@ async def test_a_tier_named_by_the_request_has_no_substitute(
 
 
 async def test_a_prompt_too_long_for_the_model_is_given_with_fewer_passages(
-    services: Services, settings: Settings
+    settings: Settings,
 ) -> None:
     class Narrow(Services):
         async def _called(self, name: str) -> None:

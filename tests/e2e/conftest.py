@@ -1,4 +1,4 @@
-"""One real stack for all end-to-end tests: real models, real processes, as `make serve` starts it."""
+"""One real stack for all end-to-end tests: what `make serve` starts, with real models."""
 
 import json
 from collections.abc import Generator
@@ -25,5 +25,7 @@ def client(stack: Stack) -> Generator[httpx.Client, None, None]:
 
 @pytest.fixture(scope="session")
 def corpus() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data/passages.json").read_text())
+    data: dict[str, Any] = json.loads(
+        (Path(__file__).parents[1] / "data/passages.json").read_text()
+    )
     return data

@@ -41,7 +41,7 @@ def test_common_words_alone_support_nothing() -> None:
 
 
 def test_offsets_hold_in_other_scripts() -> None:
-    text = "富士山は日本で一番高い山です。"  # noqa: RUF001
+    text = "富士山は日本で一番高い山です。"
     (citation,) = cite(f"ええ。{text}", [source(1, text)])
     assert citation.quote == text
 

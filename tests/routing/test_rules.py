@@ -38,5 +38,5 @@ def test_with_one_tier_there_is_no_choice() -> None:
 
 
 def test_an_unknown_tier_names_those_there_are() -> None:
-    with pytest.raises(NotFound, match="'huge'.*auto, small, large"):
+    with pytest.raises(NotFound, match=r"'huge'.*auto, small, large"):
         decide("Hello?", "huge", BOTH)

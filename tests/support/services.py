@@ -127,7 +127,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         llms = [rpc(name) for name in services.tiers]
         for name, llm in zip(services.tiers, llms, strict=True):
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
-        app = create_app(settings)
+        app = create_app()
         urls = await stack.enter_async_context(
             all_served(embedding, reranker, router, wrap(app, settings), *llms)
         )
@@ -157,11 +157,11 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             Admission(settings.limits.concurrency, "questions"),
         )
         socket = urls[3].removeprefix("file://")
-        client = httpx.AsyncClient(
+        http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://tiffin", timeout=10
         )
-        await stack.enter_async_context(client)
+        await stack.enter_async_context(http)
         async with asyncio.timeout(5):
             while readiness.missing():
                 await asyncio.sleep(0.01)
-        yield client
+        yield http

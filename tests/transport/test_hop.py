@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import numpy as np
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from models.errors import EngineFailed, InputTooLong
 from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
@@ -181,7 +182,7 @@ async def test_a_break_in_a_stream_is_an_error_and_never_a_clean_end() -> None:
 
 
 async def test_a_stream_cut_without_its_end_frame_is_an_error() -> None:
-    async def cut(_scope: object, _receive: object, send: "aiohttp.typedefs.Handler") -> None:
+    async def cut(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         body = wire.frame(wire.FRAME_EVENT, wire.encode(TextDelta("a")))
         await send({"type": "http.response.body", "body": body})
@@ -248,12 +249,14 @@ async def test_a_bad_message_is_refused_and_named(
     app.unary("embed", EmbedRequest, Texts().embed)
     async with served(app) as url:
         connector = aiohttp.UnixConnector(url.removeprefix("file://"))
-        async with aiohttp.ClientSession(connector=connector) as session:
-            async with session.post(
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.post(
                 f"http://service{wire.PREFIX}{path}",
                 data=io.BytesIO(body),
                 headers={"content-type": content_type},
-            ) as response:
-                error = wire.decode_error(await response.read())
+            ) as response,
+        ):
+            error = wire.decode_error(await response.read())
     assert response.status == status
     assert says in error.message

@@ -14,7 +14,7 @@ BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
 """What BentoML answers on the entry service: its page, its clients' schema, all metrics."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app() -> FastAPI:
     """The routes. They answer 503 until `app.state.gateway` is set (`tiffin.api.state`)."""
     app = FastAPI(
         title="Tiffin",

@@ -1,4 +1,4 @@
-"""Gives every request its context (id, deadline, trace) from its headers, and answers with the id."""
+"""Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
 

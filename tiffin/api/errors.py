@@ -35,9 +35,7 @@ class ErrorBody(BaseModel):
 
 def error_body(error: errors.TiffinError) -> dict[str, Any]:
     """The JSON body that an error becomes."""
-    detail = ErrorDetail(
-        message=error.message, type=error.type, param=error.param, code=error.code
-    )
+    detail = ErrorDetail(message=error.message, type=error.type, param=error.param, code=error.code)
     return ErrorBody(error=detail).model_dump()
 
 
@@ -68,15 +66,21 @@ def translate(error: Exception) -> errors.TiffinError:
             return _from_validation(error.errors())
         case HTTPException(__cause__=errors.TiffinError() as cause):
             return cause  # FastAPI wraps what was raised while it read the body
-        case HTTPException(status_code=404):
-            return errors.NotFound("no such route")
-        case HTTPException(status_code=405):
-            return errors.MethodNotAllowed("this route takes another HTTP method")
         case HTTPException():
-            return errors.InvalidRequest(str(error.detail))
+            return _from_http(error)
         case _:
             logger.error("unexpected error", exc_info=error)
             return errors.from_model_error(error)
+
+
+def _from_http(error: HTTPException) -> errors.TiffinError:
+    match error.status_code:
+        case 404:
+            return errors.NotFound("no such route")
+        case 405:
+            return errors.MethodNotAllowed("this route takes another HTTP method")
+        case _:
+            return errors.InvalidRequest(str(error.detail))
 
 
 def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:

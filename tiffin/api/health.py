@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what is it. Never waits for a dependency: readiness is watched beside."""
+"""Is it alive, is it ready, what is it. Never waits for a service: readiness is watched beside."""
 
 from typing import Annotated
 

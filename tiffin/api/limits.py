@@ -57,4 +57,3 @@ class BodyLimit:
 
     def _error(self) -> BodyTooLarge:
         return BodyTooLarge(f"body: the limit is {self._max_bytes:,} bytes", param="body")
-

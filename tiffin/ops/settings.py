@@ -187,7 +187,7 @@ def _variables(section: type[BaseModel], prefix: str = PREFIX) -> list[str]:
 
 
 def _explain(error: ValidationError) -> str:
-    """One line for the first problem: the variable, the profile's key, the value, what is allowed."""
+    """One line for the first problem: variable, profile's key, what is allowed, the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     variable = PREFIX + "__".join(path).upper()
@@ -195,4 +195,3 @@ def _explain(error: ValidationError) -> str:
         return f"{variable} ({'.'.join(path)} in a profile) is needed and not set"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{variable} ({'.'.join(path)} in a profile): {message}, not {problem['input']!r}"
-

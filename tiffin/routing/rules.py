@@ -15,8 +15,12 @@ LONG_QUERY_WORDS = 60
 """A question this long carries context or several demands of its own."""
 
 _CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+[:(]|[{};]\s*$|\bSELECT\b.+\bFROM\b", re.MULTILINE)
-_MATHS = re.compile(r"\\frac|\\sum|\\int|\d\s*[-+*/^=]\s*\d|\b(?:prove|derive|integral)\b", re.I)
-_REASONING = re.compile(r"\b(?:compare|contrast|explain why|step by step|trade-?offs?)\b", re.I)
+_MATHS = re.compile(
+    r"\\frac|\\sum|\\int|\d\s*[-+*/^=]\s*\d|\b(?:prove|derive|integral)\b", re.IGNORECASE
+)
+_REASONING = re.compile(
+    r"\b(?:compare|contrast|explain why|step by step|trade-?offs?)\b", re.IGNORECASE
+)
 
 
 def decide(query: str, model: str, tiers: Sequence[str]) -> RouteDecision:

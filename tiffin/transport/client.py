@@ -10,7 +10,7 @@ import io
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -167,6 +167,6 @@ class ServiceClient:
 def _connector(url: str) -> aiohttp.BaseConnector:
     # No limit on connections: the door of the entry service bounds the requests in flight.
     if url.startswith("file:"):
-        path = cast("str", url2pathname(urlsplit(url).path))
+        path = url2pathname(urlsplit(url).path)
         return aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_CONNECTION_S)
     return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)

@@ -89,7 +89,7 @@ class RpcApp:
             await reply.error(errors.DeadlineExceeded(f"{self._service}: the deadline passed"))
         except errors.TiffinError as error:
             await reply.error(error)
-        except Exception as error:  # noqa: BLE001  every failure must reach the caller, typed
+        except Exception as error:
             translated = errors.from_model_error(error)
             if isinstance(translated, errors.UpstreamFailed):
                 logger.exception("%s failed", scope["path"])
@@ -100,9 +100,7 @@ class RpcApp:
             return ServiceHealth(ready=False, detail="starting")
         return await self._health()
 
-    async def _read(
-        self, scope: Scope, receive: Receive
-    ) -> "tuple[_Method, Any, RequestContext]":
+    async def _read(self, scope: Scope, receive: Receive) -> "tuple[_Method, Any, RequestContext]":
         name = scope["path"].removeprefix(wire.PREFIX)
         method = self._methods.get(name)
         if method is None:

