@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from models.catalog import load_catalog
 from models.store import Store
+from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import load_settings
 from tiffin.transport import wire
 from tiffin.transport.door import Door
@@ -58,7 +59,7 @@ def open_door(
 
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
-    Store(settings.home).pull(load_catalog().get(model))
+    pull_shown(Store(settings.home), load_catalog().get(model))
 
 
 def weights(model: str) -> Path:

@@ -24,7 +24,7 @@ def build_engine(tier: TierSettings) -> LLMEngine:
     if model.engine == "vllm":
         from models.engines.vllm import VLLMEngine
 
-        return VLLMEngine(directory, context_tokens=tier.context_tokens, max_num_seqs=tier.parallel)
+        return VLLMEngine(directory, context_tokens=tier.context_tokens, parallel=tier.parallel)
     from models.engines.cores import free_cores
     from models.engines.llama_cpp import LlamaCppEngine
 

@@ -83,6 +83,11 @@ class RAG:
             Admission(settings.limits.concurrency, "questions"),
         )
 
+    @bentoml.on_deployment
+    def announce() -> None:  # BentoML makes it static
+        """Say once with which settings it starts."""
+        hosting.logger.info("settings: %s", settings.model_dump_json())
+
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the routes; they answer 503 until the services behind are ready."""

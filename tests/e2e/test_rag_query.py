@@ -109,7 +109,7 @@ def test_a_client_that_leaves_stops_generation(stack: Stack, corpus: dict[str, A
     """Left to itself this answer would keep the engine busy for ten seconds or more."""
     worker = stack.worker("SmallLLM")
     body = {
-        "query": "Tell all you know about all of these.",
+        "query": "Write a very long story about everything that is told here.",
         "documents": corpus["passages"],
         "stream": True,
         "max_tokens": 2000,

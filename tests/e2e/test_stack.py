@@ -89,8 +89,19 @@ async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) ->
 
 
 def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:
+    httpx.post(
+        f"{stack.url}/rag_query",
+        json={"query": "Where?", "documents": ["Here."], "max_tokens": 1},
+        timeout=60,
+    )
     text = httpx.get(f"{stack.url}/metrics").text
-    assert "bentoml_service_request_total" in text
+    for name in (
+        "bentoml_service_request_total",
+        'tiffin_answers_total{outcome="ok"}',
+        'tiffin_stage_seconds_count{stage="rerank"}',
+        'tiffin_tokens_total{kind="completion",tier="small"}',
+    ):
+        assert name in text
 
 
 def test_the_schema_that_bentoml_s_clients_read_names_our_methods(stack: Stack) -> None:

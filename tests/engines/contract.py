@@ -54,9 +54,7 @@ async def an_answer_comes_in_pieces_of_whole_characters(engine: LLMEngine) -> No
 
 async def a_stop_string_ends_the_answer_before_it(engine: LLMEngine) -> None:
     whole, _, _ = await answer(engine, ask("What is the capital of Japan?"))
-    text, finished, _ = await answer(
-        engine, ask("What is the capital of Japan?", stop=[" Tokyo"])
-    )
+    text, finished, _ = await answer(engine, ask("What is the capital of Japan?", stop=[" Tokyo"]))
     assert " Tokyo" in whole
     assert text == whole.split(" Tokyo")[0]
     assert finished.reason == "stop"

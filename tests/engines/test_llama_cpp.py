@@ -18,9 +18,7 @@ pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncGenerator[LlamaCppEngine, None]:
     folder = Store(load_settings().home).path(load_catalog().get("smollm2-135m-instruct"))
-    engine = LlamaCppEngine(
-        next(folder.glob("*.gguf")), context_tokens=1024, parallel=2, threads=2
-    )
+    engine = LlamaCppEngine(next(folder.glob("*.gguf")), context_tokens=1024, parallel=2, threads=2)
     await engine.start()
     yield engine
     await engine.close()

@@ -12,6 +12,7 @@ from models.engines.protocol import LLMEngine
 from models.engines.vllm import VLLMEngine
 from models.errors import EngineFailed
 from models.store import Store
+from models.values import TokenEvent
 from tests.engines.contract import ENDLESS, STORIES, ask
 from tiffin.ops.settings import load_settings
 
@@ -46,6 +47,11 @@ async def test_a_prompt_seen_before_needs_no_second_prefill(engine: VLLMEngine) 
     assert events[-1].usage.cached_tokens > 100  # type: ignore[union-attr]
 
 
+async def _drain(events: AsyncGenerator[TokenEvent, None]) -> None:
+    async for _ in events:
+        pass
+
+
 async def test_a_killed_engine_is_an_error_in_the_open_stream_and_not_ready(
     engine: VLLMEngine,
 ) -> None:
@@ -56,8 +62,6 @@ async def test_a_killed_engine_is_an_error_in_the_open_stream_and_not_ready(
         if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline()):
             child.kill()
     with pytest.raises(EngineFailed):
-        async with asyncio.timeout(5):
-            async for _ in events:
-                pass
+        await asyncio.wait_for(_drain(events), 5)
     health = await engine.health()
     assert (health.ready, health.detail) == (False, "vLLM's engine died")

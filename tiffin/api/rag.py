@@ -12,6 +12,7 @@ from tiffin.api.sse import MEDIA_TYPE, event_stream
 from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
+from tiffin.ops import metrics
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
 from tiffin.routing.rules import AUTO
 
@@ -54,9 +55,11 @@ async def answer_events(
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"
         raise Unavailable(message)
-    with gateway.admission.place():
+    with metrics.outcome(), gateway.admission.place():
         async with aclosing(gateway.pipeline.stream(body, context)) as events:
             async for event in events:
+                if isinstance(event, RagAnswer):
+                    metrics.observe(event)
                 yield event
 
 

@@ -1,7 +1,6 @@
 """`tiffin models`: which models there are, which of them are here, and bringing them here."""
 
 import json
-import time
 
 import click
 from rich.console import Console
@@ -10,10 +9,8 @@ from rich.table import Table
 from models.catalog import Catalog, Model, load_catalog
 from models.errors import WeightsError
 from models.store import Store
-from tiffin.cli.progress import pulling
+from tiffin.cli.progress import MB, pull_shown
 from tiffin.ops.settings import load_settings
-
-MB = 1e6
 
 
 @click.group()
@@ -59,17 +56,8 @@ def pull(names: tuple[str, ...], profile: str | None) -> None:
         message = "give either names or --profile"
         raise click.UsageError(message)
     store = _store()
-    console = Console(stderr=True)
     for model in _chosen(load_catalog(), names or _profile_models(profile)):
-        if store.is_present(model):
-            click.echo(f"{model.name}: present", err=True)
-            continue
-        started = time.monotonic()
-        with pulling(console, model.name) as progress:
-            store.pull(model, progress)
-        took_s = time.monotonic() - started
-        size = f"{model.size_bytes / MB:.0f} MB"
-        click.echo(f"{model.name}: pulled and verified, {size} in {took_s:.1f} s", err=True)
+        pull_shown(store, model)
 
 
 @models.command()

@@ -1,5 +1,9 @@
-"""What a pull looks like: a moving bar on a terminal, one line for each model elsewhere."""
+"""What a pull looks like: a moving bar on a terminal, one line for each model elsewhere.
 
+Called by `tiffin models pull` and by the services before their workers start.
+"""
+
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +16,25 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from models.catalog import Model
 from models.progress import Progress, silent
+from models.store import Store
+
+MB = 1e6
+
+
+def pull_shown(store: Store, model: Model) -> None:
+    """Pull one model, showing it on stderr."""
+    console = Console(stderr=True)
+    if store.is_present(model):
+        console.print(f"{model.name}: present", highlight=False)
+        return
+    started = time.monotonic()
+    with pulling(console, model.name) as progress:
+        store.pull(model, progress)
+    took_s = time.monotonic() - started
+    size = f"{model.size_bytes / MB:.0f} MB"
+    console.print(f"{model.name}: pulled and verified, {size} in {took_s:.1f} s", highlight=False)
 
 
 @contextmanager

@@ -1,17 +1,54 @@
 """Our Prometheus metrics; BentoML's `/metrics` exposes them beside its own.
 
-Names are `tiffin_*`, base units, bounded labels.
+Names are `tiffin_*`, in base units, with labels of few values.
 """
+
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from prometheus_client import Counter, Histogram
 
+from tiffin.errors import TiffinError
+from tiffin.pipeline.values import RagAnswer
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+answers_total = Counter("tiffin_answers_total", "Questions by how they ended.", ["outcome"])
 stage_seconds = Histogram(
-    "tiffin_stage_seconds", "Time of a pipeline stage", ["stage"], buckets=_SECONDS
+    "tiffin_stage_seconds", "Time of a pipeline stage.", ["stage"], buckets=_SECONDS
 )
 first_token_seconds = Histogram(
-    "tiffin_first_token_seconds", "From request to first text", ["tier"], buckets=_SECONDS
+    "tiffin_first_token_seconds", "From request to first text.", ["tier"], buckets=_SECONDS
 )
-answers_total = Counter("tiffin_answers_total", "Questions by outcome", ["outcome", "tier"])
-degraded_total = Counter("tiffin_degraded_total", "What answers were given without", ["what"])
+tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
+degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
+
+
+@contextmanager
+def outcome() -> Generator[None, None, None]:
+    """Count how the question in the block ends: ok, an error's type, or abandoned."""
+    ended = "abandoned"
+    try:
+        yield
+        ended = "ok"
+    except TiffinError as error:
+        ended = error.type
+        raise
+    except Exception:
+        ended = "server_error"
+        raise
+    finally:
+        answers_total.labels(ended).inc()
+
+
+def observe(answer: RagAnswer) -> None:
+    """Record a finished answer."""
+    tier = answer.route.tier
+    timings = answer.timings
+    for stage in ("embed", "search", "rerank", "route", "generate"):
+        stage_seconds.labels(stage).observe(getattr(timings, f"{stage}_ms") / 1000)
+    first_token_seconds.labels(tier).observe(timings.first_token_ms / 1000)
+    tokens_total.labels(tier, "prompt").inc(answer.usage.prompt_tokens)
+    tokens_total.labels(tier, "completion").inc(answer.usage.completion_tokens)
+    for what in answer.degraded:
+        degraded_total.labels(what).inc()
