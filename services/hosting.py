@@ -15,9 +15,10 @@ import psutil
 from starlette.types import ASGIApp
 
 from models.catalog import load_catalog
+from models.errors import CatalogError, WeightsError
 from models.store import Store
 from tiffin.cli.progress import pull_shown
-from tiffin.ops.settings import load_settings
+from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.transport import wire
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
@@ -27,7 +28,18 @@ logger = logging.getLogger("bentoml.service.tiffin")
 # BentoML's allocator sends services to GPUs that do not exist when their fractions differ.
 os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
 
-settings = load_settings()
+
+def _load() -> Settings:
+    """The settings; a mistake in them ends the start with one line."""
+    try:
+        settings = load_settings()
+        check_models(settings, load_catalog())
+    except (SettingsError, CatalogError) as error:
+        raise SystemExit(f"tiffin: {error}") from None
+    return settings
+
+
+settings = _load()
 
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
@@ -59,7 +71,10 @@ def open_door(
 
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
-    pull_shown(Store(settings.home), load_catalog().get(model))
+    try:
+        pull_shown(Store(settings.home), load_catalog().get(model))
+    except WeightsError as error:
+        raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:

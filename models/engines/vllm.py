@@ -182,7 +182,7 @@ def _sampling(request: GenerateRequest) -> Any:  # noqa: ANN401  vLLM carries no
 async def _events(
     outputs: AsyncGenerator[Any, None], prompt_tokens: int
 ) -> AsyncGenerator[TokenEvent, None]:
-    """The outputs as our events. vLLM itself holds back a character until all its bytes are there."""
+    """The outputs as our events. vLLM holds a character back until all its bytes are there."""
     completion_tokens = 0
     cached_tokens = 0
     async for output in outputs:

@@ -117,9 +117,9 @@ def test_a_client_that_leaves_stops_generation(stack: Stack, corpus: dict[str, A
         "seed": 1,
     }
     with httpx.stream("POST", f"{stack.url}/rag_query", json=body, timeout=60) as response:
-        for line in response.iter_lines():
-            if "rag.delta" in line:
-                break
+        lines = response.iter_lines()
+        while "rag.delta" not in next(lines):
+            pass
         assert _cpu_share(worker, 0.3) > 0.3, "the engine should be generating"
     time.sleep(0.5)
     assert _cpu_share(worker, 0.5) < 0.2, "the engine should have stopped"

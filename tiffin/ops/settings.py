@@ -19,6 +19,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from models.catalog import Catalog
+
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
@@ -145,6 +147,21 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def check_models(settings: Settings, catalog: Catalog) -> None:
+    """Raise SettingsError when a model is not in the catalogue, or is made for another task."""
+    chosen = {
+        "embedding": (settings.embedding.model, "embedding"),
+        "reranker": (settings.reranker.model, "rerank"),
+        **{f"tiers.{name}": (tier.model, "chat") for name, tier in settings.tiers.items()},
+    }
+    for section, (name, task) in chosen.items():
+        allowed = [model.name for model in catalog.models if model.task == task]
+        if name not in allowed:
+            variable = PREFIX + section.upper().replace(".", "__") + "__MODEL"
+            message = f"no {task} model {name!r} in the catalogue; use one of: {', '.join(allowed)}"
+            raise SettingsError(f"{variable} ({section}.model in a profile): {message}")
 
 
 def _read_profile(name: str) -> dict[str, Any]:
