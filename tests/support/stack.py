@@ -52,7 +52,7 @@ class Stack:
 @contextmanager
 def running_stack(directory: Path, **environment: str) -> Generator[Stack, None, None]:
     """Start, wait until ready, and stop again whatever happens."""
-    port = _free_port()
+    port = free_port()
     log = directory / "serve.log"
     began = time.monotonic()
     with log.open("wb") as output:
@@ -66,7 +66,7 @@ def running_stack(directory: Path, **environment: str) -> Generator[Stack, None,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, log)
+        wait_until(f"{url}/readyz", process)
         ready_after_s = time.monotonic() - began
         yield Stack(url, psutil.Process(process.pid), log, ready_after_s)
     finally:
@@ -87,21 +87,23 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until(url: str, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Wait until the URL answers 200; fails at once when the process ends."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError(f"bentoml serve ended:\n{log.read_text()}")
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"the server ended with status {process.returncode}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=1).status_code == httpx.codes.OK:
+            if httpx.get(url, timeout=1).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise AssertionError(f"not ready in {START_LIMIT_S} s:\n{log.read_text()}")
+    raise AssertionError(f"{url} did not answer 200 in {START_LIMIT_S} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
