@@ -28,6 +28,7 @@ from models.values import (
     ChatMessage,
     EngineHealth,
     Finished,
+    FinishReason,
     GenerateRequest,
     TextDelta,
     TokenEvent,
@@ -182,7 +183,7 @@ class _Generation:
                 self._emit(TextDelta(text))
             self._finish_reason = choice["finish_reason"] or self._finish_reason
         if usage := chunk.get("usage"):
-            reason = "length" if self._finish_reason == "length" else "stop"
+            reason: FinishReason = "length" if self._finish_reason == "length" else "stop"
             self._end(Finished(reason, _token_usage(usage)))
         return self._aborted.is_set()
 

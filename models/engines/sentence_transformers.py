@@ -46,7 +46,10 @@ class _Encoder(Generic[Raw]):
         self._model = model.eval()
         self._pad_id = int(model.tokenizer.pad_token_id)
         self._pad_type_id = int(model.tokenizer.pad_token_type_id)
-        self.max_tokens = int(model.max_seq_length)
+        if model.max_seq_length is None:
+            message = "the model's folder does not say how many tokens it reads at most"
+            raise WeightsError(message)
+        self.max_tokens = model.max_seq_length
 
     def tokenize(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
         """Tokenize and truncate at `max_tokens` as the bare library does, without padding."""
@@ -114,7 +117,7 @@ def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
     if not (model_dir / "config.json").is_file():
         message = f"{model_dir.name}: not a model folder, it has no config.json"
         raise WeightsError(message)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     # float16 keeps three more bits of a score than bfloat16; CPUs compute either by emulation.
