@@ -28,7 +28,7 @@ class Embedding:
         engine = Embedder(
             hosting.weights(settings.embedding.model),
             device=settings.embedding.device,
-            threads=settings.embedding.threads or free_cores(),
+            threads=settings.embedding.threads or free_cores(settings.embedding.workers),
         )
         self.batcher = TokenBatcher(
             engine.tokenize,

@@ -28,7 +28,7 @@ class Reranker:
         engine = CrossEncoderScorer(
             hosting.weights(settings.reranker.model),
             device=settings.reranker.device,
-            threads=settings.reranker.threads or free_cores(),
+            threads=settings.reranker.threads or free_cores(settings.reranker.workers),
         )
         self.batcher = TokenBatcher(
             engine.tokenize,

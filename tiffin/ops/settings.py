@@ -6,12 +6,13 @@ Defaults < profile (`models/profiles/<name>.yaml`) < environment (`TIFFIN_...`, 
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,6 +26,9 @@ PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
 Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[
+    int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
+]
 Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
 
 
@@ -46,7 +50,7 @@ class EncoderSettings(Section):
         Literal["auto", "cpu", "cuda"], Field(description="`auto`: a GPU if there is one.")
     ] = "auto"
     gpus: Gpus = 0
-    threads: Annotated[int | None, Field(ge=1, description="CPU threads; none for all.")] = None
+    threads: Threads = None
     workers: Annotated[Count, Field(description="Processes, each with the model.")] = 1
     max_batch_tokens: Annotated[
         int, Field(ge=256, description="Padded tokens in one forward pass.")
@@ -67,9 +71,7 @@ class TierSettings(Section):
     max_queue: Annotated[
         int, Field(ge=0, description="Generations that may wait; more are refused with 503.")
     ] = 32
-    threads: Annotated[
-        int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
-    ] = None
+    threads: Threads = None
     gpus: Gpus = 0
 
 
@@ -78,7 +80,9 @@ class RagSettings(Section):
 
     top_k: Annotated[int, Field(ge=1, le=100, description="Passages that are reranked.")] = 10
     top_n: Annotated[int, Field(ge=1, le=20, description="Passages that the model reads.")] = 3
-    max_answer_tokens: Annotated[int, Field(ge=1, le=4096)] = 160
+    max_answer_tokens: Annotated[
+        int, Field(ge=1, le=4096, description="Longest answer of a request that says nothing.")
+    ] = 160
     deadline_ms: Annotated[int, Field(ge=100, le=600_000, description="For a whole request.")] = (
         5000
     )
@@ -87,10 +91,10 @@ class RagSettings(Section):
 class LimitSettings(Section):
     """What a request may not exceed."""
 
-    body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
-    query_chars: Count = 8000
-    documents: Count = 1000
-    document_chars: Count = 200_000
+    body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
+    query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
+    documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
+    document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
     concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
 
 
@@ -139,6 +143,24 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
+def variables() -> dict[str, FieldInfo]:
+    """Every environment variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
+    return dict(_variables(Settings, PREFIX))
+
+
+def _variables(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for field, info in section.model_fields.items():
+        name = f"{prefix}{field.upper()}"
+        kind = info.annotation
+        if field == "tiers":
+            for tier in get_args(Tier):
+                yield from _variables(TierSettings, f"{name}__{tier.upper()}__")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _variables(kind, f"{name}__")
+        else:
+            yield name, info
+
+
 def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its own type
     """Read all sources. Raises SettingsError for the first mistake."""
     _check_environment(os.environ)
@@ -178,29 +200,13 @@ def _read_profile(name: str) -> dict[str, Any]:
 
 def _check_environment(environment: Mapping[str, str]) -> None:
     """Pydantic ignores variables that it does not know; a typo must not pass silently."""
-    known = _variables(Settings)
+    known = list(variables())
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
             message = f"{name}: no such setting{hint}"
             raise SettingsError(message)
-
-
-def _variables(section: type[BaseModel], prefix: str = PREFIX) -> list[str]:
-    """Every variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
-    names: list[str] = []
-    for field, info in section.model_fields.items():
-        name = f"{prefix}{field.upper()}"
-        kind = info.annotation
-        if field == "tiers":
-            for tier in ("SMALL", "LARGE"):
-                names += _variables(TierSettings, f"{name}__{tier}__")
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += _variables(kind, f"{name}__")
-        else:
-            names.append(name)
-    return names
 
 
 def _explain(error: ValidationError) -> str:
