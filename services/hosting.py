@@ -76,7 +76,10 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     """The internal methods of a service."""
     return RpcApp(
-        service, max_body_bytes=2 * settings.limits.body_bytes, max_in_flight=max_in_flight
+        service,
+        max_body_bytes=2 * settings.limits.body_bytes,
+        max_in_flight=max_in_flight,
+        token=settings.internal.token_text(),
     )
 
 

@@ -38,7 +38,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url)
+    return kind(service.name, service.url, settings.internal.token_text())
 
 
 @bentoml.service(
