@@ -1,4 +1,4 @@
-"""Between services over TCP: a call without the internal token is refused before its body is read."""
+"""Between services over TCP: a call without the internal token is refused before it is read."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from tiffin.transport.clients import EmbeddingClient
 from tiffin.transport.messages import Array, Embeddings, EmbedRequest, ServiceHealth
 from tiffin.transport.server import RpcApp
 
-TOKEN = "a token of the operator's"
+TOKEN = "a token of the operator's"  # noqa: S105
 
 
 @asynccontextmanager
