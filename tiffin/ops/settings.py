@@ -20,7 +20,9 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
 from tiffin.ops.internal import InternalSettings
+from tiffin.ops.lines import line_of
 from tiffin.ops.section import Section, SettingsError
 
 __all__ = ["Section", "Settings", "SettingsError", "load_settings"]
@@ -106,6 +108,10 @@ class Settings(BaseSettings):
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
+    scaling: Annotated[
+        dict[ServiceName, Scaling],
+        Field(description="Replicas of each service; in the environment JSON."),
+    ] = Field(default_factory=dict)
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
@@ -140,7 +146,12 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        profile = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
+        raise SettingsError(_explain(error, profile)) from None
+    if misfit := first_misfit(settings.scaling):
+        path, message = misfit
+        place = _place(path, settings.profile)
+        raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -198,12 +209,27 @@ def _variables(section: type[BaseModel], prefix: str = PREFIX) -> list[str]:
     return names
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, profile: str) -> str:
     """One line for the first problem: variable, profile's key, what is allowed, the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     variable = PREFIX + "__".join(path).upper()
+    place = _place(path, profile)
     if problem["type"] == "missing":
-        return f"{variable} ({'.'.join(path)} in a profile) is needed and not set"
+        return f"{variable} ({place}) is needed and not set"
+    if problem["type"] == "value_error":  # our own words, which say all
+        return f"{variable} ({place}): {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{variable} ({'.'.join(path)} in a profile): {message}, not {problem['input']!r}"
+    return f"{variable} ({place}): {message}, not {problem['input']!r}"
+
+
+def _place(path: list[str], profile: str) -> str:
+    """A profile's key, with its line where the profile has it and no variable overrides it."""
+    key = ".".join(path)
+    names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
+    file = PROFILES / f"{profile}.yaml"
+    if names.isdisjoint(os.environ) and file.is_file():
+        line = line_of(file.read_text(), path)
+        if line is not None:
+            return f"{key}, line {line} of {file.name}"
+    return f"{key} in a profile"
