@@ -41,6 +41,10 @@ CAN_SLEEP: frozenset[ServiceName] = frozenset({"LargeLLM"})
 """What may have no replica: the router's decision falls back to the tier that is there."""
 
 
+def _one_signal() -> dict[Signal, float]:
+    return {"queue_depth": 8.0}
+
+
 class Scaling(Section):
     """How one service scales. A target is per replica."""
 
@@ -55,7 +59,7 @@ class Scaling(Section):
     signals: Annotated[
         dict[Signal, Annotated[float, Field(gt=0)]],
         Field(min_length=1, description="What it scales on, each with one replica's target."),
-    ] = Field(default_factory=lambda: {"queue_depth": 8.0})
+    ] = Field(default_factory=_one_signal)
     scale_up_window_s: Annotated[
         int, Field(ge=0, le=3600, description="More is wanted this long before more is started.")
     ] = 15

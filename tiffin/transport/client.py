@@ -19,6 +19,7 @@ import msgspec
 
 from tiffin import errors
 from tiffin.context import RequestContext
+from tiffin.ops import metrics
 from tiffin.transport import wire
 
 Reply = TypeVar("Reply")
@@ -105,6 +106,7 @@ class ServiceClient:
         self, method: str, request: msgspec.Struct, context: RequestContext
     ) -> aiohttp.ClientResponse:
         """A response with status 200; any other is raised as the error it carries."""
+        metrics.calls_total.labels(self._service).inc()
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         url = self._base_url() + wire.PREFIX + method
         body = wire.encode(request)

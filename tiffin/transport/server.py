@@ -9,16 +9,19 @@ deadline passes.
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
+from prometheus_client import Histogram
 from starlette.types import Message, Receive, Scope, Send
 
 from tiffin import __version__, errors
 from tiffin.context import RequestContext
+from tiffin.ops import metrics
 from tiffin.ops.admission import Admission
 from tiffin.transport import wire
 from tiffin.transport.disconnect import CancelOnDisconnect
@@ -85,7 +88,8 @@ class RpcApp:
             if scope["path"] == wire.HEALTH_PATH:
                 await reply.message(await self._check_health())
                 return
-            with self._admission.place():
+            with self._admission.place(), metrics.working(self._service):
+                reply.observe(metrics.service_seconds.labels(self._service))
                 method, request, context = await self._read(scope, receive)
                 async with asyncio.timeout(context.deadline.remaining()):
                     if method.unary is not None:
@@ -165,6 +169,12 @@ class _Reply:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._streaming = False
+        self._began = time.monotonic()
+        self._histogram: Histogram | None = None
+
+    def observe(self, histogram: Histogram) -> None:
+        """Record how long the answer, or the first event of a stream, takes from here."""
+        self._began, self._histogram = time.monotonic(), histogram
 
     async def message(self, message: msgspec.Struct) -> None:
         await self._start(200, wire.MESSAGE_TYPE)
@@ -190,6 +200,8 @@ class _Reply:
             await self._body(payload, more=False)
 
     async def _start(self, status: int, content_type: str) -> None:
+        if self._histogram is not None:
+            self._histogram.observe(time.monotonic() - self._began)
         headers = [(b"content-type", content_type.encode())]
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         await self._send(start)
