@@ -18,6 +18,8 @@ from tiffin.deploy import alone
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.haproxy import PLACES
 from tiffin.deploy.local import LocalDeployment, first_desire, free_port, running_balancer
+from tiffin.deploy.render import TARGETS, write
+from tiffin.deploy.render.plan import Plan
 from tiffin.deploy.state import Desired, StateFolder
 from tiffin.deploy.topology import ENTRY, check_service, dependencies
 from tiffin.ops.settings import Settings, load_settings
@@ -127,6 +129,17 @@ def status() -> None:
             cells = (replica.pid, replica.port, replica.revision, replica.state)
             table.add_row(name, current.addresses[name], *map(str, cells))
     Console(width=None if Console().is_terminal else 120).print(table)
+
+
+@deploy.command()
+@click.option("--target", type=click.Choice(list(TARGETS)), required=True)
+@click.option("--image", default="tiffin:latest", show_default=True, help="The container image.")
+@click.option("--bento", default="tiffin:latest", show_default=True, help="The Bento's tag.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
+def render(target: str, image: str, bento: str, output: Path) -> None:
+    """Write a platform's files from the scaling specification of the profile."""
+    for path in write(target, Plan(load_settings(), image, bento), output):
+        click.echo(path)
 
 
 async def _up(

@@ -116,9 +116,11 @@ def _check_identity(name: str, url: str, health: ServiceHealth) -> None:
 def _checked_url(name: str, url: str) -> str:
     try:
         parts = urlsplit(url)
-        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
     if not good or parts.path not in ("", "/") or parts.query:
-        raise DeployError(f"the address of {name} must be http://HOST:PORT, not {url!r}")
+        raise DeployError(
+            f"the address of {name} must be http://HOST:PORT or https://HOST, not {url!r}"
+        )
     return url.rstrip("/")

@@ -150,7 +150,7 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
         raise SettingsError(_explain(error, profile)) from None
     if misfit := first_misfit(settings.scaling):
         path, message = misfit
-        place = _place(path, settings.profile)
+        place = place_in_profile(path, settings.profile)
         raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
@@ -214,7 +214,7 @@ def _explain(error: ValidationError, profile: str) -> str:
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     variable = PREFIX + "__".join(path).upper()
-    place = _place(path, profile)
+    place = place_in_profile(path, profile)
     if problem["type"] == "missing":
         return f"{variable} ({place}) is needed and not set"
     if problem["type"] == "value_error":  # our own words, which say all
@@ -223,7 +223,7 @@ def _explain(error: ValidationError, profile: str) -> str:
     return f"{variable} ({place}): {message}, not {problem['input']!r}"
 
 
-def _place(path: list[str], profile: str) -> str:
+def place_in_profile(path: list[str], profile: str) -> str:
     """A profile's key, with its line where the profile has it and no variable overrides it."""
     key = ".".join(path)
     names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
