@@ -35,7 +35,7 @@ def test_the_topology_is_that_of_the_services() -> None:
         (
             "RAG",
             ["Router=router:3000", *ALL],
-            "Router must be http://HOST:PORT or https://HOST, not 'rou",
+            "Router must be http://HOST:PORT or https://HOST",
         ),
         ("RAG", ["Router=http://r:x", *ALL], "HOST, not 'http://r:x'"),
         ("Embedding", ALL[:1], "Embedding does not call 'Embedding'; the services it calls: none"),

@@ -120,7 +120,6 @@ def _checked_url(name: str, url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.path not in ("", "/") or parts.query:
-        raise DeployError(
-            f"the address of {name} must be http://HOST:PORT or https://HOST, not {url!r}"
-        )
+        allowed = "http://HOST:PORT or https://HOST"
+        raise DeployError(f"the address of {name} must be {allowed}, not {url!r}")
     return url.rstrip("/")

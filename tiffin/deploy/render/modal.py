@@ -3,6 +3,8 @@
 Modal starts a container where each of a service's containers has `target_inputs` requests in work.
 """
 
+import json
+
 from tiffin.deploy.render.plan import PORT, SOURCE_IN_IMAGE, START, Plan, slug
 from tiffin.deploy.scaling import Scaling
 
@@ -23,7 +25,7 @@ app = modal.App("{name}")
 image = (
     modal.Image.from_registry("{image}")
     .entrypoint([])
-    .env({{"MODAL_WORKSPACE": WORKSPACE, "TIFFIN_PROFILE": "{profile}", "TIFFIN_HOME": "/tmp/tiffin"}})
+    .env({{"MODAL_WORKSPACE": WORKSPACE, "TIFFIN_PROFILE": "{profile}"}})
 )
 secret = modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"])
 
@@ -69,7 +71,7 @@ def render(plan: Plan) -> dict[str, str]:
         name=plan.name,
         image=plan.image,
         profile=plan.settings.profile,
-        command=list(START),
+        command=json.dumps(list(START)),
         port=PORT,
         source=SOURCE_IN_IMAGE,
     )

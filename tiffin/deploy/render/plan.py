@@ -1,6 +1,7 @@
 """What every platform's renderer starts from."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -34,7 +35,7 @@ class Plan:
 
     @property
     def services(self) -> dict[str, Scaling]:
-        """How each service of the profile scales; one that the profile does not mention is fixed."""
+        """How each service of the profile scales; one replica of what it does not mention."""
         scaling = cast("Mapping[str, Scaling]", self.settings.scaling)
         return {name: scaling.get(name, Scaling()) for name in dependencies(self.settings)}
 
@@ -80,11 +81,7 @@ def gpus_of(settings: Settings, service: str) -> float:
 
 def slug(service: str) -> str:
     """A service's name as a host name: `small-llm` for SmallLLM."""
-    letters = "".join(
-        f"-{c}" if c.isupper() and p.islower() else c
-        for p, c in zip("X" + service, service, strict=False)
-    )
-    return letters.lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", service).lower()
 
 
 def to_yaml(*documents: object, comment: str) -> str:
