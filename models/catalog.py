@@ -4,6 +4,7 @@ Read from `catalog.yaml` by the CLI, by `models.store` and by the services. A fi
 digest says it is, wherever it came from.
 """
 
+import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -144,6 +145,16 @@ class Model(_Entry):
     def size_bytes(self) -> int:
         """Bytes on disk of the files whose size is known."""
         return sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def content_id(self) -> str:
+        """16 hex digits that change when any byte of the files does.
+
+        A file without a digest counts by the pinned revisions that it may come from.
+        """
+        pinned = [s.revision for s in self.sources if isinstance(s, HubSource)]
+        content = [(file.path, file.sha256 or pinned) for file in self.files]
+        return hashlib.sha256(repr(sorted(content)).encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _sources_give_every_file(self) -> "Model":

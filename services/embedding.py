@@ -21,6 +21,8 @@ rpc = hosting.rpc_app("Embedding", max_in_flight=256)
 class Embedding:
     """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""
 
+    bento_model = hosting.bento_model(settings.embedding.model)
+
     def __init__(self) -> None:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import Embedder

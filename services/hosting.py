@@ -12,11 +12,13 @@ from typing import Any
 
 import bentoml
 import psutil
+import yaml
 from starlette.types import ASGIApp
 
 from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
+from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.transport import wire
@@ -27,6 +29,24 @@ logger = logging.getLogger("bentoml.service.tiffin")
 
 # BentoML's allocator sends services to GPUs that do not exist when their fractions differ.
 os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
+
+
+PROFILE_LABEL = "tiffin.profile"
+"""The label of a Bento that names the profile whose weights it carries."""
+
+
+def _profile_of_bento() -> str | None:
+    """The profile that a Bento was built for, when this file is inside of one."""
+    description = Path(__file__).parents[2] / "bento.yaml"
+    if not description.is_file():
+        return None
+    labels = yaml.safe_load(description.read_text()).get("labels") or {}
+    profile: str | None = labels.get(PROFILE_LABEL)
+    return profile
+
+
+if _profile := _profile_of_bento():
+    os.environ.setdefault("TIFFIN_PROFILE", _profile)
 
 
 def _load() -> Settings:
@@ -56,7 +76,10 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     """The internal methods of a service."""
     return RpcApp(
-        service, max_body_bytes=2 * settings.limits.body_bytes, max_in_flight=max_in_flight
+        service,
+        max_body_bytes=2 * settings.limits.body_bytes,
+        max_in_flight=max_in_flight,
+        token=settings.internal.token_text(),
     )
 
 
@@ -69,17 +92,31 @@ def open_door(
     service.add_asgi_middleware(Door, front=front, owns=owns)
 
 
+_store = Store(settings.home, shipped=shipped_folder)
+
+
+def bento_model(model: str) -> CatalogModel:
+    """What a service declares so that a Bento carries the weights of its model."""
+    entry = load_catalog().get(model)
+
+    def fetch() -> Path:
+        fetch_weights(model)
+        return weights(model)
+
+    return CatalogModel(entry, fetch)
+
+
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
     try:
-        pull_shown(Store(settings.home), load_catalog().get(model))
+        pull_shown(_store, load_catalog().get(model))
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:
     """Where a model's files lie."""
-    return Store(settings.home).path(load_catalog().get(model))
+    return _store.path(load_catalog().get(model))
 
 
 def log_ready(service: str) -> None:

@@ -10,6 +10,7 @@ from models.catalog import load_catalog
 from models.engines.protocol import LLMEngine
 from models.values import GenerateRequest, TokenEvent
 from services import hosting
+from services.bento_models import CatalogModel
 from services.hosting import settings
 from tiffin.context import RequestContext
 from tiffin.ops.settings import SettingsError, Tier, TierSettings
@@ -93,6 +94,10 @@ def _gpus(tier: Tier) -> float:
     return settings.tiers[tier].gpus if tier in settings.tiers else 0
 
 
+def _bento_model(tier: Tier) -> CatalogModel | None:
+    return hosting.bento_model(settings.tiers[tier].model) if tier in settings.tiers else None
+
+
 def _fetch(tier: Tier) -> None:
     if tier in settings.tiers:
         hosting.fetch_weights(settings.tiers[tier].model)
@@ -110,6 +115,7 @@ class SmallLLM(_LLM):
 
     tier = "small"
     rpc = small_rpc
+    bento_model = _bento_model("small")
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
@@ -129,6 +135,7 @@ class LargeLLM(_LLM):
 
     tier = "large"
     rpc = large_rpc
+    bento_model = _bento_model("large")
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static

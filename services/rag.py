@@ -38,7 +38,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url)
+    return kind(service.name, service.url, settings.internal.token_text())
 
 
 @bentoml.service(
@@ -46,6 +46,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     workers=1,
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
+    labels={hosting.PROFILE_LABEL: settings.profile},
 )
 class RAG:
     """Answers questions from documents, with citations."""

@@ -21,6 +21,8 @@ rpc = hosting.rpc_app("Reranker", max_in_flight=256)
 class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""
 
+    bento_model = hosting.bento_model(settings.reranker.model)
+
     def __init__(self) -> None:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import CrossEncoderScorer

@@ -9,6 +9,8 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     │   ├── BodyTooLarge (413)
     │   ├── UnsupportedMedia (415)
     │   └── FieldTooLarge (422)
+    ├── Unauthenticated (401)       no credential came along
+    ├── Forbidden (403)             the credential does not allow it
     ├── NotFound (404)              no such route, model or tier
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
@@ -71,6 +73,20 @@ class FieldTooLarge(InvalidRequest):
     """One field passes its limit."""
 
     status = 422
+
+
+class Unauthenticated(TiffinError):
+    """No credential came along where one is needed."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(TiffinError):
+    """The credential is not one that allows this."""
+
+    status = 403
+    type = "permission_error"
 
 
 class NotFound(TiffinError):

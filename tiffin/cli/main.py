@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from tiffin.cli.deploy import deploy
 from tiffin.cli.models import models
 from tiffin.cli.settings import settings
 from tiffin.ops.settings import SettingsError
@@ -30,6 +31,7 @@ def main() -> None:
 
 main.add_command(models)
 main.add_command(settings)
+main.add_command(deploy)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +21,12 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
+from tiffin.ops.internal import InternalSettings
+from tiffin.ops.lines import line_of
+from tiffin.ops.section import Section, SettingsError
+
+__all__ = ["Section", "Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
@@ -30,16 +36,6 @@ Threads = Annotated[
     int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
 ]
 Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
-
-
-class SettingsError(Exception):
-    """A setting that cannot be; the message is one line for the operator."""
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class EncoderSettings(Section):
@@ -115,6 +111,11 @@ class Settings(BaseSettings):
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
+    internal: InternalSettings = InternalSettings()
+    scaling: Annotated[
+        dict[ServiceName, Scaling],
+        Field(description="Replicas of each service; in the environment JSON."),
+    ] = Field(default_factory=dict)
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
@@ -167,7 +168,12 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        profile = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
+        raise SettingsError(_explain(error, profile)) from None
+    if misfit := first_misfit(settings.scaling):
+        path, message = misfit
+        place = place_in_profile(path, settings.profile)
+        raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -209,12 +215,27 @@ def _check_environment(environment: Mapping[str, str]) -> None:
             raise SettingsError(message)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, profile: str) -> str:
     """One line for the first problem: variable, profile's key, what is allowed, the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     variable = PREFIX + "__".join(path).upper()
+    place = place_in_profile(path, profile)
     if problem["type"] == "missing":
-        return f"{variable} ({'.'.join(path)} in a profile) is needed and not set"
+        return f"{variable} ({place}) is needed and not set"
+    if problem["type"] == "value_error":  # our own words, which say all
+        return f"{variable} ({place}): {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{variable} ({'.'.join(path)} in a profile): {message}, not {problem['input']!r}"
+    return f"{variable} ({place}): {message}, not {problem['input']!r}"
+
+
+def place_in_profile(path: list[str], profile: str) -> str:
+    """A profile's key, with its line where the profile has it and no variable overrides it."""
+    key = ".".join(path)
+    names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
+    file = PROFILES / f"{profile}.yaml"
+    if names.isdisjoint(os.environ) and file.is_file():
+        line = line_of(file.read_text(), path)
+        if line is not None:
+            return f"{key}, line {line} of {file.name}"
+    return f"{key} in a profile"
