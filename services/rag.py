@@ -75,6 +75,7 @@ class RAG:
             Generator(tiers),
             models={name: tier.model for name, tier in settings.tiers.items()},
             defaults=settings.rag,
+            resilience=settings.resilience,
         )
         self.gateway = Gateway(
             settings,
@@ -113,7 +114,7 @@ class RAG:
     @bentoml.api(input_spec=RagRequest)
     async def rag_stream(self, **fields: object) -> AsyncGenerator[str, None]:
         """The same as server-sent events."""
-        async for frame in frames(self._events(fields)):
+        async for frame in frames(self._events({**fields, "stream": True})):
             yield frame
 
     def _events(self, fields: dict[str, object]) -> AsyncGenerator[RagEvent, None]:

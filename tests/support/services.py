@@ -152,6 +152,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
                 Generator(tiers),
                 models={name: f"model-{name}" for name in tiers},
                 defaults=settings.rag,
+                resilience=settings.resilience,
             ),
             readiness,
             Admission(settings.limits.concurrency, "questions"),
