@@ -18,6 +18,7 @@ from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
@@ -29,6 +30,7 @@ from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient,
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
 app = create_app()
+drain = Drain()
 
 Client = TypeVar("Client", bound=ServiceClient)
 
@@ -80,8 +82,13 @@ class RAG:
         self.gateway = Gateway(
             settings,
             pipeline,
-            Readiness(self.clients, optional=frozenset({"Reranker", "Router"})),
+            Readiness(
+                self.clients,
+                optional=frozenset(self.clients),
+                any_of=frozenset(TIERS[name].name for name in tiers),
+            ),
             Admission(settings.limits.concurrency, "questions"),
+            drain,
         )
 
     @bentoml.on_deployment
@@ -94,6 +101,7 @@ class RAG:
         """Open the routes; they answer 503 until the services behind are ready."""
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
+        drain.on_signals(settings.resilience.supervision, self.cut_off)
         hosting.log_ready("RAG")
 
     @bentoml.on_shutdown
@@ -102,6 +110,12 @@ class RAG:
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()
+
+    async def cut_off(self) -> None:
+        """End the calls in work: what waits for them ends typed."""
+        await self.gateway.readiness.stop()
+        for client in self.clients.values():
+            client.lost = "the server is shutting down"
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
     # to BentoML, whose clients learn from its schema which methods there are.
@@ -124,4 +138,4 @@ class RAG:
         )
 
 
-hosting.open_door(RAG, wrap(app, settings), is_ours)
+hosting.open_door(RAG, wrap(app, settings, drain), is_ours)

@@ -18,6 +18,7 @@ from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import TiffinError
 from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
 from tiffin.pipeline.generate import Generator
@@ -128,8 +129,9 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         for name, llm in zip(services.tiers, llms, strict=True):
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
         app = create_app()
+        drain = Drain()
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, wrap(app, settings), *llms)
+            all_served(embedding, reranker, router, wrap(app, settings, drain), *llms)
         )
         clients = (
             EmbeddingClient("Embedding", urls[0]),
@@ -156,6 +158,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             ),
             readiness,
             Admission(settings.limits.concurrency, "questions"),
+            drain,
         )
         socket = urls[3].removeprefix("file://")
         http = httpx.AsyncClient(

@@ -47,6 +47,13 @@ def error_response(error: errors.TiffinError) -> JSONResponse:
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
 
 
+def closing_response(error: errors.TiffinError) -> JSONResponse:
+    """The same, after which the client opens a new connection: to a server that stays."""
+    response = error_response(error)
+    response.headers["connection"] = "close"
+    return response
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
 from tiffin.pipeline.rag import RagPipeline
@@ -19,6 +20,7 @@ class Gateway:
     pipeline: RagPipeline
     readiness: Readiness
     admission: Admission
+    drain: Drain
 
 
 def gateway_of(request: Request) -> Gateway:

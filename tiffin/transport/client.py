@@ -8,7 +8,7 @@ message, or with a `TiffinError`: the one that the service raised, or `Unavailab
 import asyncio
 import io
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -37,6 +37,23 @@ class ServiceClient:
         self._service = service
         self._url = url
         self._session: aiohttp.ClientSession | None = None
+        self._lost: str | None = None
+        self._waits: set[asyncio.Timeout] = set()
+
+    @property
+    def lost(self) -> str | None:
+        """Why the service is away (`tiffin.ops.readiness` says so); None when it is not."""
+        return self._lost
+
+    @lost.setter
+    def lost(self, reason: str | None) -> None:
+        """Calls that wait for a service that is away end now, with Unavailable."""
+        self._lost = reason
+        if reason is not None:
+            now = asyncio.get_running_loop().time()
+            for wait in self._waits:
+                if not wait.expired():
+                    wait.reschedule(now)
 
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
@@ -44,7 +61,7 @@ class ServiceClient:
         """Send one message and decode the one that comes back."""
         with self._typed_failures(method):
             async with (
-                asyncio.timeout(context.deadline.remaining()),
+                self._waiting(context),
                 await self._post(method, request, context) as response,
             ):
                 body = await response.read()
@@ -64,12 +81,12 @@ class ServiceClient:
         """
         decoder = msgspec.msgpack.Decoder(event)
         with self._typed_failures(method):
-            async with asyncio.timeout(context.deadline.remaining()):
+            async with self._waiting(context):
                 response = await self._post(method, request, context)
         try:
             while True:
                 with self._typed_failures(method):
-                    async with asyncio.timeout(context.deadline.remaining()):
+                    async with self._waiting(context):
                         kind, payload = await self._read_frame(response)
                 if kind == wire.FRAME_END:
                     return
@@ -110,12 +127,26 @@ class ServiceClient:
         async with response:
             raise await self._error_of(response)
 
+    @asynccontextmanager
+    async def _waiting(self, context: RequestContext) -> AsyncGenerator[None, None]:
+        """Wait for the service until the deadline, or until the service is lost."""
+        if self._lost is not None:
+            raise errors.Unavailable(self._lost)
+        async with asyncio.timeout(context.deadline.remaining()) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
+
     @contextmanager
     def _typed_failures(self, method: str) -> Generator[None, None, None]:
         """Turn what asyncio and aiohttp raise into the errors that callers know."""
         try:
             yield
         except TimeoutError as error:
+            if self._lost is not None:
+                raise errors.Unavailable(self._lost) from error
             message = f"{self._service}.{method} did not answer before the deadline"
             raise errors.DeadlineExceeded(message) from error
         except aiohttp.ClientConnectorError as error:
