@@ -17,9 +17,10 @@ from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
 from tiffin.ops.drain import Drain
+from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -40,7 +41,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url)
+    return kind(service.name, service.url, Limiter(f"calls to {service.name}"))
 
 
 @bentoml.service(
@@ -87,7 +88,7 @@ class RAG:
                 optional=frozenset(self.clients),
                 any_of=frozenset(TIERS[name].name for name in tiers),
             ),
-            Admission(settings.limits.concurrency, "questions"),
+            Turnstile(settings.limits.concurrency, settings.resilience.admission),
             drain,
         )
 

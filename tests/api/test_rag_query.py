@@ -168,8 +168,12 @@ async def test_one_question_too_many_is_refused_before_any_call(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"embed": 0.5}
+    no_queue = settings.resilience.admission.model_copy(update={"max_waiting": 0})
     limited = settings.model_copy(
-        update={"limits": settings.limits.model_copy(update={"concurrency": 1})}
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": 1}),
+            "resilience": settings.resilience.model_copy(update={"admission": no_queue}),
+        }
     )
     async with entry(services, limited) as client:
         first = asyncio.create_task(client.post("/rag_query", json=QUESTION))

@@ -17,10 +17,10 @@ from tiffin.api.app import create_app, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import TiffinError
-from tiffin.ops.admission import Admission
 from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -157,7 +157,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
                 resilience=settings.resilience,
             ),
             readiness,
-            Admission(settings.limits.concurrency, "questions"),
+            Turnstile(settings.limits.concurrency, settings.resilience.admission),
             drain,
         )
         socket = urls[3].removeprefix("file://")

@@ -58,8 +58,11 @@ async def answer_events(
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"
         raise Unavailable(message)
-    with metrics.outcome(), gateway.admission.place():
-        async with aclosing(gateway.pipeline.stream(body, context)) as events:
+    with metrics.outcome():
+        async with (
+            gateway.admission.place(context),
+            aclosing(gateway.pipeline.stream(body, context)) as events,
+        ):
             async for event in events:
                 if isinstance(event, RagAnswer):
                     metrics.observe(event)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
 from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.rag import RagPipeline
 
 
@@ -19,7 +19,7 @@ class Gateway:
     settings: Settings
     pipeline: RagPipeline
     readiness: Readiness
-    admission: Admission
+    admission: Turnstile
     drain: Drain
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from tiffin import errors
 from tiffin.context import RequestContext
+from tiffin.ops.limiter import Limiter
 from tiffin.transport import wire
 
 Reply = TypeVar("Reply")
@@ -29,11 +30,15 @@ one that is being closed."""
 
 ONE_WRITE_BYTES = 1 << 20
 
+UNLIMITED = 1 << 30
+"""Calls in flight of a client that was made without a limiter."""
+
 
 class ServiceClient:
     """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split)."""
 
-    def __init__(self, service: str, url: str) -> None:
+    def __init__(self, service: str, url: str, limiter: Limiter | None = None) -> None:
+        self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
         self._service = service
         self._url = url
         self._session: aiohttp.ClientSession | None = None
@@ -59,7 +64,7 @@ class ServiceClient:
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
     ) -> Reply:
         """Send one message and decode the one that comes back."""
-        with self._typed_failures(method):
+        with self._limiter.place(), self._typed_failures(method):
             async with (
                 self._waiting(context),
                 await self._post(method, request, context) as response,
@@ -80,22 +85,24 @@ class ServiceClient:
         while we wait for the service, never while our consumer holds an event.
         """
         decoder = msgspec.msgpack.Decoder(event)
-        with self._typed_failures(method):
-            async with self._waiting(context):
-                response = await self._post(method, request, context)
-        try:
-            while True:
-                with self._typed_failures(method):
-                    async with self._waiting(context):
-                        kind, payload = await self._read_frame(response)
-                if kind == wire.FRAME_END:
-                    return
-                if kind == wire.FRAME_ERROR:
-                    raise wire.decode_error(payload)
-                yield decoder.decode(payload)
-        finally:
-            # Closes the connection of a stream that did not end, which stops the service's work.
-            response.close()
+        with self._limiter.place() as sample:
+            with self._typed_failures(method):
+                async with self._waiting(context):
+                    response = await self._post(method, request, context)
+            try:
+                while True:
+                    with self._typed_failures(method):
+                        async with self._waiting(context):
+                            kind, payload = await self._read_frame(response)
+                    sample.done()
+                    if kind == wire.FRAME_END:
+                        return
+                    if kind == wire.FRAME_ERROR:
+                        raise wire.decode_error(payload)
+                    yield decoder.decode(payload)
+            finally:
+                # Closes the connection of a stream that did not end: the service's work stops.
+                response.close()
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
