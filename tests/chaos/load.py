@@ -102,8 +102,8 @@ async def fire(
         return list(await asyncio.gather(*sent))
 
 
-async def capacity(url: str, seconds: float, make: Callable[[int], Shot]) -> float:
-    """Answers a second with a few clients that never pause: what the server can do."""
+async def capacity(url: str, seconds: float, make: Callable[[int], Shot], clients: int) -> float:
+    """Answers a second with so many clients that never pause: what the server can do."""
     done = 0
     until = time.monotonic() + seconds
 
@@ -116,7 +116,7 @@ async def capacity(url: str, seconds: float, make: Callable[[int], Shot]) -> flo
             number += 1000
 
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(client(session, first) for first in range(16)))
+        await asyncio.gather(*(client(session, first) for first in range(clients)))
     return done / seconds
 
 

@@ -21,11 +21,13 @@ from tests.chaos.load import (
 )
 from tests.chaos.proxy import Fault
 from tests.chaos.row import Row, misses, percentile
-from tests.chaos.stand import SERVICES, Stand
+from tests.chaos.stand import CONCURRENCY, SERVICES, Stand
 
 MIB = 1 << 20
 DEADLINE_S = 5.0
 GRACE_S = 0.25
+IDLE_S = 6
+"""After which idle connections between the services are closed."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def mixed(number: int) -> Shot:
 
 async def load_and_overload(stand: Stand, size: Size) -> list[Row]:
     """60 % of capacity, then more than there is."""
-    peak = await capacity(stand.url, size.seconds, question)
+    peak = await capacity(stand.url, size.seconds, question, CONCURRENCY)
     calm = await fire(stand.url, 0.6 * peak, size.seconds, mixed)
     failed = len(calm) - len(kinds(calm, "ok"))
     took_ms = [outcome.took_s * 1000 for outcome in calm]
@@ -199,7 +201,7 @@ async def disconnects(stand: Stand, size: Size) -> list[Row]:
                 left.append(time.time())
 
     await asyncio.gather(*(leave(number) for number in range(size.disconnects)))
-    await asyncio.sleep(3)
+    await asyncio.sleep(IDLE_S)
     state = await stand.state()
     stopped = sorted(state["stopped_at"])[-len(left) :]
     lags_ms = [(end - gone) * 1000 for gone, end in zip(sorted(left), stopped, strict=False)]

@@ -36,7 +36,7 @@ class _Waiter:
     tenant: str
     batch: bool
     turn: "asyncio.Future[None]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
+        default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False
     )
 
 
@@ -90,6 +90,11 @@ class Turnstile:
         turns = (self.held + self.waiting) / max(1, self.limit)
         return max(1, min(MAX_RETRY_AFTER_S, math.ceil(turns * self._seconds)))
 
+    def check(self, context: RequestContext) -> None:
+        """Raise Overloaded if the request would be refused at once; costs nothing else."""
+        if self.waiting >= self._settings.max_waiting:
+            self._least_important(_Waiter(context.tenant, context.batch))
+
     async def _enter(self, context: RequestContext) -> None:
         waiter = _Waiter(context.tenant, context.batch)
         if self.waiting >= self._settings.max_waiting:
@@ -118,8 +123,14 @@ class Turnstile:
 
     def _make_room(self, newcomer: _Waiter) -> None:
         """Send away the waiter that matters least, if it matters less. Raises Overloaded if not."""
+        if (last := self._least_important(newcomer)) is not None:
+            self._waiting.remove(last)
+            last.turn.set_exception(self._refusal())
+
+    def _least_important(self, newcomer: _Waiter) -> _Waiter | None:
+        """Who would go in place of the newcomer; None when there is room. Raises Overloaded."""
         if self._has_room(newcomer) and not self._waiting:
-            return
+            return None
         waits = Counter(waiter.tenant for waiter in self._waiting)
         weight = {
             waiter: (waiter.batch, waits[waiter.tenant] + self._held[waiter.tenant])
@@ -130,8 +141,7 @@ class Turnstile:
         own = (newcomer.batch, waits[tenant] + self._held[tenant] + 1)
         if last is None or weight[last] <= own:
             raise self._refusal()
-        self._waiting.remove(last)
-        last.turn.set_exception(self._refusal())
+        return last
 
     def _admit(self) -> None:
         """Give free places to those that go first."""
