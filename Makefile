@@ -53,6 +53,16 @@ format: $(VENV)/dev.stamp  ## put the code in shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp  ## break everything, for about an hour; writes docs/reliability.md
+	$(BIN)/tiffin models pull
+	$(BIN)/python -m tests.chaos --report docs/reliability.md
+
+.PHONY: chaos-short
+chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when a figure is missed
+	$(BIN)/tiffin models pull
+	$(BIN)/python -m tests.chaos --short
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp  ## measure; prints the tables of docs/performance.md
 	$(BIN)/tiffin models pull

@@ -3,6 +3,7 @@
 Imported first by every service, in the supervisor and in each worker process.
 """
 
+import asyncio
 import logging
 import os
 import time
@@ -18,9 +19,11 @@ from starlette.types import ASGIApp
 from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
+from services import supervisor
 from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
+from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.transport import wire
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
@@ -60,6 +63,10 @@ def _load() -> Settings:
 
 
 settings = _load()
+
+supervisor.install(settings.resilience.supervision)
+
+_beating: set["asyncio.Task[None]"] = set()
 
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
@@ -120,7 +127,12 @@ def weights(model: str) -> Path:
 
 
 def log_ready(service: str) -> None:
-    """Say how long this process took from its start until it can serve, and what it holds."""
+    """Say how long this process took from its start until it can serve, and what it holds.
+
+    From here on it gives the supervisor its sign. Needs a running event loop.
+    """
+    if directory := os.environ.get(DIRECTORY_VARIABLE):
+        _beating.add(asyncio.get_running_loop().create_task(beat(Path(directory))))
     process = psutil.Process()
     took_s = time.time() - process.create_time()
     logger.info(

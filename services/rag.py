@@ -17,8 +17,10 @@ from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
+from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -29,6 +31,7 @@ from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient,
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
 app = create_app()
+drain = Drain()
 
 Client = TypeVar("Client", bound=ServiceClient)
 
@@ -38,7 +41,8 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url, settings.internal.token_text())
+    limiter = Limiter(f"calls to {service.name}")
+    return kind(service.name, service.url, settings.internal.token_text(), limiter)
 
 
 @bentoml.service(
@@ -76,12 +80,18 @@ class RAG:
             Generator(tiers),
             models={name: tier.model for name, tier in settings.tiers.items()},
             defaults=settings.rag,
+            resilience=settings.resilience,
         )
         self.gateway = Gateway(
             settings,
             pipeline,
-            Readiness(self.clients, optional=frozenset({"Reranker", "Router"})),
-            Admission(settings.limits.concurrency, "questions"),
+            Readiness(
+                self.clients,
+                optional=frozenset(self.clients),
+                any_of=frozenset(TIERS[name].name for name in tiers),
+            ),
+            Turnstile(settings.limits.concurrency, settings.resilience.admission),
+            drain,
         )
 
     @bentoml.on_deployment
@@ -94,6 +104,7 @@ class RAG:
         """Open the routes; they answer 503 until the services behind are ready."""
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
+        drain.on_signals(settings.resilience.supervision, self.cut_off)
         hosting.log_ready("RAG")
 
     @bentoml.on_shutdown
@@ -102,6 +113,12 @@ class RAG:
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()
+
+    async def cut_off(self) -> None:
+        """End the calls in work: what waits for them ends typed."""
+        await self.gateway.readiness.stop()
+        for client in self.clients.values():
+            client.lost = "the server is shutting down"
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
     # to BentoML, whose clients learn from its schema which methods there are.
@@ -114,7 +131,7 @@ class RAG:
     @bentoml.api(input_spec=RagRequest)
     async def rag_stream(self, **fields: object) -> AsyncGenerator[str, None]:
         """The same as server-sent events."""
-        async for frame in frames(self._events(fields)):
+        async for frame in frames(self._events({**fields, "stream": True})):
             yield frame
 
     def _events(self, fields: dict[str, object]) -> AsyncGenerator[RagEvent, None]:
@@ -124,4 +141,4 @@ class RAG:
         )
 
 
-hosting.open_door(RAG, wrap(app, settings), is_ours)
+hosting.open_door(RAG, wrap(app, settings, drain), is_ours)

@@ -17,9 +17,10 @@ from tiffin.api.app import create_app, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import TiffinError
-from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -128,8 +129,9 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         for name, llm in zip(services.tiers, llms, strict=True):
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
         app = create_app()
+        drain = Drain()
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, wrap(app, settings), *llms)
+            all_served(embedding, reranker, router, wrap(app, settings, drain), *llms)
         )
         clients = (
             EmbeddingClient("Embedding", urls[0]),
@@ -152,9 +154,11 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
                 Generator(tiers),
                 models={name: f"model-{name}" for name in tiers},
                 defaults=settings.rag,
+                resilience=settings.resilience,
             ),
             readiness,
-            Admission(settings.limits.concurrency, "questions"),
+            Turnstile(settings.limits.concurrency, settings.resilience.admission),
+            drain,
         )
         socket = urls[3].removeprefix("file://")
         http = httpx.AsyncClient(

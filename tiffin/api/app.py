@@ -7,6 +7,8 @@ from tiffin import __version__
 from tiffin.api import errors, health, rag
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit
+from tiffin.api.shed import Shed
+from tiffin.ops.drain import Drain, DrainDoor
 from tiffin.ops.settings import Settings
 from tiffin.transport.disconnect import CancelOnDisconnect
 
@@ -29,11 +31,14 @@ def create_app() -> FastAPI:
     return app
 
 
-def wrap(app: FastAPI, settings: Settings) -> ASGIApp:
+def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
     limited = BodyLimit(app, max_bytes=settings.limits.body_bytes)
-    context = ContextMiddleware(limited, default_timeout_ms=settings.rag.deadline_ms)
-    return CancelOnDisconnect(context)
+    context = ContextMiddleware(
+        Shed(limited, owner=app), default_timeout_ms=settings.rag.deadline_ms
+    )
+    door = DrainDoor(context, drain=drain, refuse=errors.closing_response)
+    return CancelOnDisconnect(door)
 
 
 def is_ours(path: str) -> bool:

@@ -1,6 +1,7 @@
 """Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
+from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from tiffin.errors import InvalidRequest
 REQUEST_ID_HEADER = "x-request-id"
 TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 MAX_TIMEOUT_MS = 600_000
+PRIORITY_HEADER = "x-tiffin-priority"
+PRIORITIES = ("interactive", "batch")
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -44,23 +47,38 @@ class ContextMiddleware:
         await self._app(scope, receive, send_with_id)
 
     def _context(self, headers: Headers) -> RequestContext:
-        deadline = Deadline.after(self._timeout_ms(headers) / 1000)
-        trace = headers.get("traceparent")
+        timeout_ms = _timeout_ms(headers)
+        deadline = Deadline.after((timeout_ms or self._default_timeout_ms) / 1000)
+        context = RequestContext(
+            deadline,
+            traceparent=headers.get("traceparent"),
+            batch=_is_batch(headers),
+            deadline_named=timeout_ms is not None,
+        )
         request_id = headers.get(REQUEST_ID_HEADER, "")
         if _REQUEST_ID.fullmatch(request_id):
-            return RequestContext(deadline, request_id, trace)
-        return RequestContext(deadline, traceparent=trace)
+            return replace(context, request_id=request_id)
+        return context
 
-    def _timeout_ms(self, headers: Headers) -> int:
-        for name in TIMEOUT_HEADERS:
-            value = headers.get(name)
-            if value is None:
-                continue
-            if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
-                message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
-                raise InvalidRequest(message, param=name)
-            return int(value)
-        return self._default_timeout_ms
+
+def _timeout_ms(headers: Headers) -> int | None:
+    for name in TIMEOUT_HEADERS:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+            message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
+            raise InvalidRequest(message, param=name)
+        return int(value)
+    return None
+
+
+def _is_batch(headers: Headers) -> bool:
+    value = headers.get(PRIORITY_HEADER, PRIORITIES[0])
+    if value not in PRIORITIES:
+        message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"
+        raise InvalidRequest(message, param=PRIORITY_HEADER)
+    return value == "batch"
 
 
 def context_of(request: Request) -> RequestContext:

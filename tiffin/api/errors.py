@@ -47,13 +47,20 @@ def error_response(error: errors.TiffinError) -> JSONResponse:
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
 
 
+def closing_response(error: errors.TiffinError) -> JSONResponse:
+    """The same, after which the client opens a new connection: to a server that stays."""
+    response = error_response(error)
+    response.headers["connection"] = "close"
+    return response
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 
     async def ours(_: Request, error: Exception) -> JSONResponse:
         return error_response(translate(error))
 
-    for kind in (errors.TiffinError, RequestValidationError, HTTPException):
+    for kind in (errors.TiffinError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, ours)
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.rag import RagPipeline
 
 
@@ -18,7 +19,8 @@ class Gateway:
     settings: Settings
     pipeline: RagPipeline
     readiness: Readiness
-    admission: Admission
+    admission: Turnstile
+    drain: Drain
 
 
 def gateway_of(request: Request) -> Gateway:

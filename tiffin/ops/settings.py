@@ -24,6 +24,7 @@ from models.catalog import Catalog
 from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
 from tiffin.ops.internal import InternalSettings
 from tiffin.ops.lines import line_of
+from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.section import Section, SettingsError
 
 __all__ = ["Section", "Settings", "SettingsError", "load_settings"]
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
         dict[ServiceName, Scaling],
         Field(description="Replicas of each service; in the environment JSON."),
     ] = Field(default_factory=dict)
+    resilience: ResilienceSettings = ResilienceSettings()
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
