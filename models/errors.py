@@ -31,3 +31,7 @@ class CatalogError(ModelError):
 
 class WeightsError(ModelError):
     """Weights could not be fetched, verified or written. The cache is as it was before."""
+
+
+class PlacementError(ModelError):
+    """The models do not fit the GPUs, or the GPUs are not there. Nothing was loaded."""

@@ -9,6 +9,7 @@ import click
 
 from models.errors import ModelError
 from tiffin.cli.models import models
+from tiffin.cli.plan import plan
 from tiffin.ops.settings import SettingsError
 
 
@@ -28,6 +29,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(plan)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")
