@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong
 from models.values import (
     ChatMessage,
@@ -46,8 +47,16 @@ class VLLMEngine:
     themselves by what the other happens to hold at that moment.
     """
 
-    def __init__(self, model_dir: Path, *, context_tokens: int, parallel: int) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        *,
+        context_tokens: int,
+        parallel: int,
+        options: VLLMOptions | None = None,
+    ) -> None:
         self.context_tokens = context_tokens
+        self._options = options or VLLMOptions()
         self._model_dir = model_dir
         self._parallel = parallel
         self._llm: Any = None
@@ -118,15 +127,14 @@ class VLLMEngine:
         # AVX2 computes bfloat16 by emulation: slower to start, and worse answers.
         dtype = "float32" if on_cpu else "auto"
         tokens = self.context_tokens * self._parallel
+        kv_bytes = kv_cache_bytes(self._model_dir, tokens, 4 if on_cpu else 2)
         arguments = AsyncEngineArgs(
             model=str(self._model_dir),
             dtype=dtype,
             max_model_len=self.context_tokens,
             max_num_seqs=self._parallel,
-            kv_cache_memory_bytes=kv_cache_bytes(self._model_dir, tokens, 4 if on_cpu else 2),
             enforce_eager=on_cpu,  # compiling takes minutes on a CPU and gains little
-            enable_prefix_caching=True,
-            disable_log_stats=True,
+            **{"kv_cache_memory_bytes": kv_bytes, **self._options.arguments(on_cpu=on_cpu)},
         )
         return AsyncLLM.from_engine_args(arguments)
 

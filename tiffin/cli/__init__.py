@@ -1,1 +1,1 @@
-"""The command line: `tiffin models ...`, `tiffin plan`. Terminal input and output happen only here."""
+"""The command line: `tiffin models | plan`. Terminal input and output happen here alone."""

@@ -3,6 +3,8 @@
 Called by `tiffin plan` and by the services at their start, which so come to the same plan.
 """
 
+from dataclasses import replace
+
 from models.catalog import Catalog, Model
 from models.errors import PlacementError
 from models.placement.arithmetic import Workload
@@ -34,7 +36,8 @@ def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
 
 
 def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:
-    return _workload(
+    # The engine loads encoders in float16 on a GPU, however they are stored.
+    work = _workload(
         service,
         model,
         context_tokens=model.context_tokens,
@@ -42,6 +45,7 @@ def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:
         step_tokens=settings.max_batch_tokens,
         gpus=settings.gpus or None,
     )
+    return replace(work, weight_bytes=2 * model.parameters, number_bytes=2)
 
 
 def _tier(service: str, model: Model, settings: TierSettings) -> Workload:

@@ -7,6 +7,7 @@ Defaults < profile (`models/profiles/<name>.yaml`) < environment (`TIFFIN_...`, 
 import difflib
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from models.errors import PlacementError
+from models.placement.hardware import detect_gpus
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
@@ -105,7 +108,9 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="Where weights are kept.")] = Path("~/.cache/tiffin")
-    profile: Annotated[str, Field(description="A file of models/profiles.")] = "laptop"
+    profile: Annotated[
+        str, Field(description="A file of models/profiles; by the GPUs that are there if not set.")
+    ] = "laptop"
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
@@ -129,9 +134,18 @@ class Settings(BaseSettings):
         """Flags before environment before profile; no other source."""
         del dotenv_settings, file_secret_settings
         flags = init_settings() if isinstance(init_settings, InitSettingsSource) else {}
-        name = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
-        profile = InitSettingsSource(settings_cls, _read_profile(name))
+        named = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE")
+        name = str(named or detected_profile())
+        profile = InitSettingsSource(settings_cls, {"profile": name, **_read_profile(name)})
         return init_settings, env_settings, profile
+
+
+def detected_profile() -> str:
+    """The profile for this machine: by its GPUs, where vLLM is installed to use them."""
+    gpus = detect_gpus()
+    if not gpus or find_spec("vllm") is None:
+        return "laptop"
+    return "gpu" if len(gpus) == 1 else "multi-gpu"
 
 
 def profiles() -> list[str]:
@@ -146,6 +160,8 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
         settings = Settings(**flags)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except PlacementError as error:
+        raise SettingsError(str(error)) from None
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
