@@ -17,6 +17,10 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class AdapterUnknown(ModelError):
+    """The tier has no LoRA adapter of that name."""
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 

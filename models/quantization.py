@@ -39,6 +39,11 @@ def check_checkpoint(model: Model, folder: Path) -> None:
         _check_shape(model.name, config, model.architecture)
 
 
+def is_quantized(folder: Path) -> bool:
+    """Say whether the checkpoint's weights are other than plain numbers."""
+    return bool(quantization_of(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
+
+
 def quantization_of(config: dict[str, Any]) -> str:
     """The quantization method of a config.json under vLLM's name; empty for plain weights."""
     section = config.get("quantization_config") or config.get("compression_config") or {}

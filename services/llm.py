@@ -8,8 +8,9 @@ from typing import ClassVar
 import bentoml
 
 from models.catalog import load_catalog
+from models.engines.idle import IdleEngine
 from models.engines.protocol import LLMEngine
-from models.engines.vllm_options import VLLMOptions
+from models.engines.vllm_options import VLLMOptions, check_adapters
 from models.placement.launch import Budget
 from models.placement.planner import Placement
 from models.quantization import check_checkpoint
@@ -30,12 +31,16 @@ def build_engine(tier: TierSettings, placed: Placement | None, budget: Budget | 
         from models.engines.vllm import VLLMEngine
 
         check_checkpoint(model, directory)
-        return VLLMEngine(
+        check_adapters(tier.adapters)
+        engine = VLLMEngine(
             directory,
             context_tokens=tier.context_tokens,
             parallel=tier.parallel,
-            options=vllm_options(placed, budget),
+            options=vllm_options(tier, placed, budget),
         )
+        if tier.sleep_after_s is None or placed is None:
+            return engine
+        return IdleEngine(engine, after_s=tier.sleep_after_s)
     from models.engines.cores import free_cores
     from models.engines.llama_cpp import LlamaCppEngine
 
@@ -47,14 +52,18 @@ def build_engine(tier: TierSettings, placed: Placement | None, budget: Budget | 
     )
 
 
-def vllm_options(placed: Placement | None, budget: Budget | None) -> VLLMOptions:
+def vllm_options(
+    tier: TierSettings, placed: Placement | None, budget: Budget | None
+) -> VLLMOptions:
     """What the plan means to vLLM; on a CPU it sizes itself by the tier's settings."""
     if placed is None or budget is None:
-        return VLLMOptions()
+        return VLLMOptions(adapters=tier.adapters)
     return VLLMOptions(
         kv_cache_bytes=budget.kv_cache_bytes,
         memory_share=budget.total_bytes / placed.gpus[0].total_bytes,
         tensor_parallel=placed.degree,
+        adapters=tier.adapters,
+        can_sleep=tier.sleep_after_s is not None,
     )
 
 

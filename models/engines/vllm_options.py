@@ -3,12 +3,14 @@
 Made by the LLM services from the plan; read by `models.engines.vllm` when it loads.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from models.errors import AdapterUnknown, WeightsError
 from models.placement.arithmetic import BATCHED_TOKENS
 
 MAX_LORA_RANK = 64
@@ -57,3 +59,32 @@ class VLLMOptions:
         if self.can_sleep and not on_cpu:
             arguments["enable_sleep_mode"] = True
         return arguments
+
+    def lora_request(self, name: str | None) -> Any:  # noqa: ANN401  vLLM carries no types
+        """The adapter of that name as vLLM takes it; None for the model itself.
+
+        Raises AdapterUnknown with the adapters there are.
+        """
+        if name is None:
+            return None
+        if name not in self.adapters:
+            known = ", ".join(self.adapters) or "none"
+            message = f"no adapter {name!r} on this tier; it has: {known}"
+            raise AdapterUnknown(message)
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(name, 1 + list(self.adapters).index(name), str(self.adapters[name]))
+
+
+def check_adapters(adapters: Mapping[str, Path]) -> None:
+    """Raise WeightsError for the first that is no LoRA folder, or whose rank is too high."""
+    for name, folder in adapters.items():
+        try:
+            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+            rank = int(config["r"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            message = f"adapter {name}: {folder} has no readable adapter_config.json with a rank"
+            raise WeightsError(message) from error
+        if not 1 <= rank <= MAX_LORA_RANK:
+            message = f"adapter {name}: its rank is {rank}, the limit is {MAX_LORA_RANK}"
+            raise WeightsError(message)

@@ -28,7 +28,9 @@ PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
 Count = Annotated[int, Field(ge=1)]
-Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
+Gpus = Annotated[
+    float, Field(ge=0, description="GPUs, or the share of one; 0 lets the plan choose.")
+]
 
 
 class SettingsError(Exception):
@@ -74,6 +76,13 @@ class TierSettings(Section):
         int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
     ] = None
     gpus: Gpus = 0
+    adapters: Annotated[
+        dict[str, Path], Field(description="LoRA adapters on vLLM: a folder for each name.")
+    ] = {}
+    sleep_after_s: Annotated[
+        float | None,
+        Field(gt=0, description="On a GPU: free its memory after so long without work."),
+    ] = None
 
 
 class RagSettings(Section):
