@@ -1,6 +1,7 @@
 """SmallLLM and LargeLLM: one LLM engine each, behind the same methods."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import ClassVar
@@ -86,8 +87,10 @@ class _LLM:
     async def start(self) -> None:
         """Load the weights before the first request, when no other engine loads beside it."""
         with await asyncio.to_thread(self._turn), placing.measured(self.placed) as budget:
+            began = time.monotonic()
             self.engine = build_engine(self.settings, self.placed, budget)
             await self.engine.start()
+            hosting.log_loaded(type(self).__name__, began)
         self.rpc.stream("generate", GenerateRequest, self.generate)
         self.rpc.health(self.health)
         hosting.log_ready(type(self).__name__)
