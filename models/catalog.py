@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.architecture import Architecture, Scheme, scheme_named
 from models.errors import CatalogError
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
@@ -125,21 +126,42 @@ class HubSource(_Entry):
 Source = Annotated[LocalSource | RegistrySource | HubSource, Field(discriminator="kind")]
 
 
+def _known_scheme(quantization: str) -> str:
+    scheme_named(quantization)
+    return quantization
+
+
 class Model(_Entry):
-    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine."""
+    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine.
+
+    `quantization` begins with one of `models.architecture.SCHEMES`; more words tell its origin.
+    Without an `architecture` a model runs, and cannot be planned on a GPU.
+    """
 
     name: Name
     task: Task
     engine: Engine
     format: Format
-    quantization: str
+    quantization: Annotated[str, AfterValidator(_known_scheme)]
     licence: str
     note: str = ""
     parameters: PositiveInt
     context_tokens: PositiveInt
     memory_bytes: PositiveInt
+    architecture: Architecture | None = None
     files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+    @property
+    def scheme(self) -> Scheme:
+        """The number format of the weights."""
+        return scheme_named(self.quantization)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weight files alone; 0 where the catalogue does not say their size."""
+        weights = (".safetensors", ".gguf")
+        return sum(file.size_bytes or 0 for file in self.files if file.path.endswith(weights))
 
     @property
     def size_bytes(self) -> int:

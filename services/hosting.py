@@ -126,6 +126,11 @@ def weights(model: str) -> Path:
     return _store.path(load_catalog().get(model))
 
 
+def log_loaded(service: str, began: float) -> None:
+    """Say when an engine loaded, on the machine's monotonic clock, which all processes share."""
+    logger.info("%s: loaded from %.2f to %.2f", service, began, time.monotonic())
+
+
 def log_ready(service: str) -> None:
     """Say how long this process took from its start until it can serve, and what it holds.
 

@@ -20,7 +20,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
 from typing import ClassVar
 
-from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+from models.errors import AdapterUnknown, EngineFailed, EngineOverloaded, InputTooLong
 
 
 class TiffinError(Exception):
@@ -133,6 +133,8 @@ def from_model_error(error: Exception) -> TiffinError:
     match error:
         case InputTooLong():
             return FieldTooLarge(str(error), code="context_length_exceeded")
+        case AdapterUnknown():
+            return NotFound(str(error), code="model_not_found")
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

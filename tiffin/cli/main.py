@@ -10,6 +10,7 @@ import click
 from models.errors import ModelError
 from tiffin.cli.deploy import deploy
 from tiffin.cli.models import models
+from tiffin.cli.plan import plan
 from tiffin.cli.settings import settings
 from tiffin.ops.settings import SettingsError
 
@@ -32,6 +33,7 @@ def main() -> None:
 main.add_command(models)
 main.add_command(settings)
 main.add_command(deploy)
+main.add_command(plan)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

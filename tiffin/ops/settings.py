@@ -7,6 +7,7 @@ Defaults < profile (`models/profiles/<name>.yaml`) < environment (`TIFFIN_...`, 
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,6 +29,8 @@ from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.section import Section, SettingsError
 
 __all__ = ["Section", "Settings", "SettingsError", "load_settings"]
+from models.errors import PlacementError
+from models.placement.hardware import detect_gpus
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
@@ -36,7 +39,9 @@ Count = Annotated[int, Field(ge=1)]
 Threads = Annotated[
     int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
 ]
-Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
+Gpus = Annotated[
+    float, Field(ge=0, description="GPUs, or the share of one; 0 lets the plan choose.")
+]
 
 
 class EncoderSettings(Section):
@@ -70,6 +75,13 @@ class TierSettings(Section):
     ] = 32
     threads: Threads = None
     gpus: Gpus = 0
+    adapters: Annotated[
+        dict[str, Path], Field(description="LoRA adapters on vLLM: a folder for each name.")
+    ] = Field(default_factory=dict)
+    sleep_after_s: Annotated[
+        float | None,
+        Field(gt=0, description="On a GPU: free its memory after so long without work."),
+    ] = None
 
 
 class RagSettings(Section):
@@ -106,7 +118,9 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="Where weights are kept.")] = Path("~/.cache/tiffin")
-    profile: Annotated[str, Field(description="A file of models/profiles.")] = "laptop"
+    profile: Annotated[
+        str, Field(description="A file of models/profiles; by the GPUs that are there if not set.")
+    ] = "laptop"
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
@@ -136,9 +150,22 @@ class Settings(BaseSettings):
         """Flags before environment before profile; no other source."""
         del dotenv_settings, file_secret_settings
         flags = init_settings() if isinstance(init_settings, InitSettingsSource) else {}
-        name = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
-        profile = InitSettingsSource(settings_cls, _read_profile(name))
+        name = _profile_name(flags)
+        profile = InitSettingsSource(settings_cls, {"profile": name, **_read_profile(name)})
         return init_settings, env_settings, profile
+
+
+def _profile_name(flags: Mapping[str, Any]) -> str:
+    named = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE")
+    return str(named or detected_profile())
+
+
+def detected_profile() -> str:
+    """The profile for this machine: by its GPUs, where vLLM is installed to use them."""
+    gpus = detect_gpus()
+    if not gpus or find_spec("vllm") is None:
+        return "laptop"
+    return "gpu" if len(gpus) == 1 else "multi-gpu"
 
 
 def profiles() -> list[str]:
@@ -170,8 +197,9 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        profile = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
-        raise SettingsError(_explain(error, profile)) from None
+        raise SettingsError(_explain(error, _profile_name(flags))) from None
+    except PlacementError as error:
+        raise SettingsError(str(error)) from None
     if misfit := first_misfit(settings.scaling):
         path, message = misfit
         place = place_in_profile(path, settings.profile)
