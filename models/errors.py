@@ -17,6 +17,10 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class InputInvalid(ModelError):
+    """The input is nothing that this model can read."""
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 

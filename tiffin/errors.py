@@ -5,11 +5,14 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
     TiffinError (500)
     ├── InvalidRequest (400)        a value that cannot be
+    │   ├── Unauthorized (401)      no key, or a wrong one
     │   ├── MethodNotAllowed (405)
     │   ├── BodyTooLarge (413)
     │   ├── UnsupportedMedia (415)
-    │   └── FieldTooLarge (422)
+    │   ├── FieldTooLarge (422)
+    │   └── HeadersTooLarge (431)
     ├── NotFound (404)              no such route, model or tier
+    ├── RateLimited (429)           a key's requests or tokens of this minute are spent
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
     ├── DeadlineExceeded (504)
@@ -18,7 +21,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
 from typing import ClassVar
 
-from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+from models.errors import EngineFailed, EngineOverloaded, InputInvalid, InputTooLong
 
 
 class TiffinError(Exception):
@@ -49,6 +52,13 @@ class InvalidRequest(TiffinError):
     type = "invalid_request_error"
 
 
+class Unauthorized(InvalidRequest):
+    """The request brings no key, or one that opens nothing."""
+
+    status = 401
+    type = "authentication_error"
+
+
 class MethodNotAllowed(InvalidRequest):
     """The route exists, for another HTTP method."""
 
@@ -73,11 +83,24 @@ class FieldTooLarge(InvalidRequest):
     status = 422
 
 
+class HeadersTooLarge(InvalidRequest):
+    """The header lines together pass their limit."""
+
+    status = 431
+
+
 class NotFound(TiffinError):
     """No such route, model or tier."""
 
     status = 404
     type = "not_found_error"
+
+
+class RateLimited(TiffinError):
+    """A key has spent what it may in a minute; nothing was started."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Overloaded(TiffinError):
@@ -117,6 +140,8 @@ def from_model_error(error: Exception) -> TiffinError:
     match error:
         case InputTooLong():
             return FieldTooLarge(str(error), code="context_length_exceeded")
+        case InputInvalid():
+            return InvalidRequest(str(error))
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

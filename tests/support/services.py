@@ -53,14 +53,16 @@ class Services:
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
-        words = [_words(text) for text in request.texts]
+        words = [_words(_as_text(text)) for text in request.texts]
         rows = np.array([[len(words[0] & row) / len(row), 0.1] for row in words], np.float32)
         return Embeddings(Array.of(rows), tokens=len(rows))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         await self._called("rerank")
-        query = _words(request.query)
-        logits = [len(query & _words(text)) - 2.0 for text in request.passages]
+        query, passages = request.query, request.passages
+        queries = [query] * len(passages) if isinstance(query, str) else query
+        pairs = zip(queries, passages, strict=True)
+        logits = [len(_words(query) & _words(text)) - 2.0 for query, text in pairs]
         return RerankScores(Array.of(np.array(logits, np.float32)), tokens=len(logits))
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
@@ -104,6 +106,10 @@ class Tier:
 
 async def _ready() -> ServiceHealth:
     return ServiceHealth(ready=True)
+
+
+def _as_text(text: str | list[int]) -> str:
+    return text if isinstance(text, str) else " ".join(map(str, text))
 
 
 def _words(text: str) -> set[str]:

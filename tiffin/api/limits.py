@@ -1,5 +1,7 @@
 """What a request may not exceed, checked before any model runs; each refusal names its field."""
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
@@ -19,6 +21,28 @@ def check_rag_request(request: RagRequest, limits: LimitSettings) -> None:
             else (document.text, f"documents[{index}].text")
         )
         _check(name, len(text), limits.document_chars, "characters")
+
+
+def check_query(query: str, limits: LimitSettings, field: str = "query") -> None:
+    """Raise FieldTooLarge for a query over its limit."""
+    _check(field, len(query), limits.query_chars, "characters")
+
+
+def check_documents(documents: Sequence[str], limits: LimitSettings, field: str) -> None:
+    """Raise FieldTooLarge for too many documents, or the first that is too long."""
+    _check(field, len(documents), limits.documents, "documents")
+    for index, document in enumerate(documents):
+        _check(f"{field}[{index}]", len(document), limits.document_chars, "characters")
+
+
+def check_inputs(inputs: Sequence[str | list[int]], limits: LimitSettings, field: str) -> None:
+    """Raise FieldTooLarge for too many inputs, or the first text or token array too long."""
+    _check(field, len(inputs), limits.inputs, "inputs")
+    for index, item in enumerate(inputs):
+        if isinstance(item, str):
+            _check(f"{field}[{index}]", len(item), limits.document_chars, "characters")
+        else:
+            _check(f"{field}[{index}]", len(item), limits.input_tokens, "tokens")
 
 
 def _check(field: str, size: int, limit: int, unit: str) -> None:

@@ -24,6 +24,7 @@ GatewayOf = Annotated[Gateway, Depends(gateway_of)]
 ContextOf = Annotated[RequestContext, Depends(context_of)]
 
 
+@router.post("/v1/rag", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 @router.post("/rag_query", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 async def rag_query(
     body: RagRequest, gateway: GatewayOf, context: ContextOf

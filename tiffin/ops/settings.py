@@ -90,6 +90,8 @@ class LimitSettings(Section):
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
     query_chars: Count = 8000
     documents: Count = 1000
+    inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
+    input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
     document_chars: Count = 200_000
     concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
 
