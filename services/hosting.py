@@ -6,18 +6,21 @@ Imported first by every service, in the supervisor and in each worker process.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import bentoml
+import click
 import psutil
+from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.types import ASGIApp
 
 from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from tiffin.cli.progress import pull_shown
+from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.transport import wire
 from tiffin.transport.door import Door
@@ -63,10 +66,19 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
 def open_door(
     service: "bentoml.Service[Any]",
     front: ASGIApp,
-    owns: Callable[[str], bool] = lambda path: path.startswith(wire.PREFIX),
+    owns: Callable[[str, str], bool] = lambda _, path: path.startswith(wire.PREFIX),
 ) -> None:
     """Put our app in front of a service's BentoML routes, for the paths it owns."""
     service.add_asgi_middleware(Door, front=front, owns=owns)
+
+
+def put_in_front(
+    service: "bentoml.Service[Any]",
+    middleware: Callable[..., ASGIApp],
+    **options: object,
+) -> None:
+    """Let a middleware see every request of a service; the first one put there sees it first."""
+    service.add_asgi_middleware(middleware, **options)
 
 
 def fetch_weights(model: str) -> None:
@@ -80,6 +92,28 @@ def fetch_weights(model: str) -> None:
 def weights(model: str) -> Path:
     """Where a model's files lie."""
     return Store(settings.home).path(load_catalog().get(model))
+
+
+def check_access(hosts: Sequence[str]) -> None:
+    """End the start with one line when strangers could reach a host and no key is asked for."""
+    try:
+        for host in hosts:
+            check_address(settings.access, host)
+    except SettingsError as error:
+        raise SystemExit(f"tiffin: {error}") from None
+
+
+def configured_hosts() -> list[str]:
+    """Where `bentoml serve` is about to listen, as told to it in the supervisor."""
+    context = click.get_current_context(silent=True)
+    host = context.params.get("host") if context is not None else None
+    return [host or BentoMLContainer.http.host.get()]
+
+
+def bound_hosts() -> list[str]:
+    """Where this worker listens, whichever way it was started."""
+    connections = psutil.Process().net_connections("tcp")
+    return [entry.laddr.ip for entry in connections if entry.status == psutil.CONN_LISTEN]
 
 
 def log_ready(service: str) -> None:

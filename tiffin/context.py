@@ -31,3 +31,5 @@ class RequestContext:
     deadline: Deadline
     request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
     traceparent: str | None = None
+    tenant: str = "default"
+    """Whose request it is: the tenant of its API key."""

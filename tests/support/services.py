@@ -13,7 +13,7 @@ import numpy as np
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
-from tiffin.api.app import create_app, wrap
+from tiffin.api.app import create_app, guard, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import TiffinError
@@ -134,8 +134,9 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         for name, llm in zip(services.tiers, llms, strict=True):
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
         app = create_app()
+        front = guard(wrap(app, settings), settings=settings)
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, wrap(app, settings), *llms)
+            all_served(embedding, reranker, router, front, *llms)
         )
         clients = (
             EmbeddingClient("Embedding", urls[0]),

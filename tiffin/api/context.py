@@ -1,6 +1,7 @@
 """Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
+from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -34,7 +35,8 @@ class ContextMiddleware:
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["context"] = context
+        state = scope.setdefault("state", {})
+        state["context"] = replace(context, tenant=state.get("tenant", context.tenant))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -46,8 +48,8 @@ class ContextMiddleware:
     def _context(self, headers: Headers) -> RequestContext:
         deadline = Deadline.after(self._timeout_ms(headers) / 1000)
         trace = headers.get("traceparent")
-        request_id = headers.get(REQUEST_ID_HEADER, "")
-        if _REQUEST_ID.fullmatch(request_id):
+        request_id = request_id_of(headers)
+        if request_id is not None:
             return RequestContext(deadline, request_id, trace)
         return RequestContext(deadline, traceparent=trace)
 
@@ -61,6 +63,12 @@ class ContextMiddleware:
                 raise InvalidRequest(message, param=name)
             return int(value)
         return self._default_timeout_ms
+
+
+def request_id_of(headers: Headers) -> str | None:
+    """The id that the client gave, if it can be one."""
+    request_id = headers.get(REQUEST_ID_HEADER, "")
+    return request_id if _REQUEST_ID.fullmatch(request_id) else None
 
 
 def context_of(request: Request) -> RequestContext:

@@ -13,6 +13,7 @@ from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
 from tiffin.ops import metrics
+from tiffin.ops.quota import charge
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
 from tiffin.routing.rules import AUTO
 
@@ -61,7 +62,13 @@ async def answer_events(
             async for event in events:
                 if isinstance(event, RagAnswer):
                     metrics.observe(event)
+                    charge(_tokens(event))
                 yield event
+
+
+def _tokens(answer: RagAnswer) -> int:
+    usage = answer.usage
+    return usage.total_tokens + usage.embedding_tokens + usage.rerank_tokens
 
 
 async def whole_answer(events: AsyncGenerator[RagEvent, None]) -> RagAnswer:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from tiffin.cli.keys import keys
 from tiffin.cli.models import models
 from tiffin.ops.settings import SettingsError
 
@@ -28,6 +29,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(keys)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

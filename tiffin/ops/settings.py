@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,22 +20,16 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from tiffin.ops.access import AccessSettings
+from tiffin.ops.section import Section, SettingsError
+
+__all__ = ["Section", "Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
 Count = Annotated[int, Field(ge=1)]
 Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
-
-
-class SettingsError(Exception):
-    """A setting that cannot be; the message is one line for the operator."""
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class EncoderSettings(Section):
@@ -87,6 +81,10 @@ class RagSettings(Section):
 class LimitSettings(Section):
     """What a request may not exceed."""
 
+    header_bytes: Annotated[
+        int, Field(ge=1024, description="All header lines of a request together.")
+    ] = 32 * 1024
+    nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
     query_chars: Count = 8000
     documents: Count = 1000
@@ -113,6 +111,7 @@ class Settings(BaseSettings):
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
+    access: AccessSettings = AccessSettings()
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
