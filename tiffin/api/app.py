@@ -5,7 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from tiffin import __version__
-from tiffin.api import embeddings, errors, health, models, rag, rerank, score, tei
+from tiffin.api import embeddings, errors, health, models, openapi, rag, rerank, score, tei
 from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit, HeaderLimit, NestingLimit
@@ -30,6 +30,7 @@ def create_app() -> FastAPI:
         app.include_router(module.router)
     app.include_router(health.router)
     errors.install(app)
+    openapi.install(app)
     return app
 
 
