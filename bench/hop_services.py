@@ -40,7 +40,7 @@ class Ours:
 
 # The type checker takes a decorated class for what it was before.
 ours: "bentoml.Service[Any]" = cast("bentoml.Service[Any]", Ours)
-ours.add_asgi_middleware(Door, front=rpc, owns=lambda path: path.startswith(wire.PREFIX))
+ours.add_asgi_middleware(Door, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
 
 
 @bentoml.service(name="Stock", logging={"access": {"enabled": False}})

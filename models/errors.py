@@ -21,6 +21,10 @@ class AdapterUnknown(ModelError):
     """The tier has no LoRA adapter of that name."""
 
 
+class InputInvalid(ModelError):
+    """The input is nothing that this model can read."""
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 

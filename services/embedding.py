@@ -33,6 +33,7 @@ class Embedding:
                 device=settings.embedding.device,
                 threads=settings.embedding.threads or free_cores(settings.embedding.workers),
             )
+        self.engine = engine
         self.batcher = TokenBatcher(
             engine.tokenize,
             engine.run,
@@ -61,7 +62,8 @@ class Embedding:
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         """L2-normalised vectors in the order of the texts."""
-        rows, tokens = await self.batcher.submit(request.texts)
+        tokenize = None if request.truncate else self.engine.tokenize_whole
+        rows, tokens = await self.batcher.submit(request.texts, tokenize)
         return Embeddings(Array.of(rows), tokens)
 
     async def health(self) -> ServiceHealth:

@@ -33,6 +33,7 @@ class Reranker:
                 device=settings.reranker.device,
                 threads=settings.reranker.threads or free_cores(settings.reranker.workers),
             )
+        self.engine = engine
         self.batcher = TokenBatcher(
             engine.tokenize,
             engine.run,
@@ -61,8 +62,11 @@ class Reranker:
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         """One logit a passage, in the order of the passages."""
-        pairs = [(request.query, passage) for passage in request.passages]
-        rows, tokens = await self.batcher.submit(pairs)
+        query = request.query
+        queries = [query] * len(request.passages) if isinstance(query, str) else query
+        pairs = list(zip(queries, request.passages, strict=True))
+        tokenize = None if request.truncate else self.engine.tokenize_whole
+        rows, tokens = await self.batcher.submit(pairs, tokenize)
         return RerankScores(Array.of(rows.reshape(-1)), tokens)
 
     async def health(self) -> ServiceHealth:

@@ -9,6 +9,7 @@ import click
 
 from models.errors import ModelError
 from tiffin.cli.deploy import deploy
+from tiffin.cli.keys import keys
 from tiffin.cli.models import models
 from tiffin.cli.plan import plan
 from tiffin.cli.settings import settings
@@ -34,6 +35,7 @@ main.add_command(models)
 main.add_command(settings)
 main.add_command(deploy)
 main.add_command(plan)
+main.add_command(keys)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

@@ -22,15 +22,16 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from models.errors import PlacementError
+from models.placement.hardware import detect_gpus
 from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
+from tiffin.ops.access import AccessSettings
 from tiffin.ops.internal import InternalSettings
 from tiffin.ops.lines import line_of
 from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.section import Section, SettingsError
 
 __all__ = ["Section", "Settings", "SettingsError", "load_settings"]
-from models.errors import PlacementError
-from models.placement.hardware import detect_gpus
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
@@ -100,10 +101,16 @@ class RagSettings(Section):
 class LimitSettings(Section):
     """What a request may not exceed."""
 
+    header_bytes: Annotated[
+        int, Field(ge=1024, description="All header lines of a request together.")
+    ] = 32 * 1024
+    nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
     body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
     query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
     documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
     document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
+    inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
+    input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
     concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
 
 
@@ -132,6 +139,7 @@ class Settings(BaseSettings):
         Field(description="Replicas of each service; in the environment JSON."),
     ] = Field(default_factory=dict)
     resilience: ResilienceSettings = ResilienceSettings()
+    access: AccessSettings = AccessSettings()
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
