@@ -17,6 +17,14 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class NotSupported(ModelError):
+    """The engine cannot do what one field of a `GenerateRequest` asks; nothing was started."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 

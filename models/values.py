@@ -49,7 +49,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     model's end token, before a `stop` string, or after `max_tokens` tokens (None: as many as the
     context holds). `logprobs` asks for that many likeliest alternatives of each token, 0 for the
     chosen one alone. `json_schema` constrains the answer; `{}` allows any JSON object.
-    `tool_choice` is auto, none, required, or the name of the tool to call.
+    `tool_choice` is auto, none, required, or the name of the tool to call; without
+    `parallel_tool_calls` an answer holds one call at most.
     """
 
     messages: list[ChatMessage] = []
@@ -64,6 +65,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None
     tools: list[Tool] = []
     tool_choice: str = "auto"
+    parallel_tool_calls: bool = True
     json_schema: dict[str, Any] | None = None
 
 

@@ -19,6 +19,7 @@ from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
 from tiffin.ops.readiness import Readiness
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -69,16 +70,19 @@ class RAG:
             "Router": router,
             **{TIERS[name].name: client for name, client in tiers.items()},
         }
+        generator = Generator(tiers)
+        models: dict[str, str] = {name: tier.model for name, tier in settings.tiers.items()}
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
             router,
-            Generator(tiers),
-            models={name: tier.model for name, tier in settings.tiers.items()},
+            generator,
+            models=models,
             defaults=settings.rag,
         )
         self.gateway = Gateway(
             settings,
             pipeline,
+            ChatPipeline(router, generator, models),
             Readiness(self.clients, optional=frozenset({"Reranker", "Router"})),
             Admission(settings.limits.concurrency, "questions"),
         )

@@ -18,7 +18,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
 from typing import ClassVar
 
-from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+from models.errors import EngineFailed, EngineOverloaded, InputTooLong, NotSupported
 
 
 class TiffinError(Exception):
@@ -117,6 +117,8 @@ def from_model_error(error: Exception) -> TiffinError:
     match error:
         case InputTooLong():
             return FieldTooLarge(str(error), code="context_length_exceeded")
+        case NotSupported():
+            return InvalidRequest(str(error), param=error.field, code="unsupported_value")
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

@@ -104,6 +104,6 @@ def field_name(location: Sequence[str | int]) -> str:
     for part in location:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part != "body" and not part[:1].isupper() and part != "str":
+        elif part != "body" and not part[:1].isupper() and part != "str" and "[" not in part:
             name += f".{part}" if name else part
     return name or "body"

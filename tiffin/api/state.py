@@ -8,6 +8,7 @@ from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.rag import RagPipeline
 
 
@@ -17,6 +18,7 @@ class Gateway:
 
     settings: Settings
     pipeline: RagPipeline
+    chat: ChatPipeline
     readiness: Readiness
     admission: Admission
 

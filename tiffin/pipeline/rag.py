@@ -80,7 +80,7 @@ class RagPipeline:
                         timeline.first_token()
                         text += event.text
                         yield RagDelta(text=event.text)
-                    else:
+                    elif isinstance(event, Finished):
                         finished = event
                     event = await anext(rest, None)
         if finished is None:

@@ -1,0 +1,73 @@
+"""What the OpenAI routes do alike around `tiffin.pipeline.chat`: a place, the head, the headers."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Response
+from pydantic import BaseModel
+
+from models.values import GenerateRequest
+from tiffin.api.context import context_of
+from tiffin.api.state import Gateway, gateway_of
+from tiffin.context import RequestContext
+from tiffin.errors import Unavailable
+from tiffin.ops import metrics
+from tiffin.pipeline.chat import Head, Piece
+
+GatewayOf = Annotated[Gateway, Depends(gateway_of)]
+ContextOf = Annotated[RequestContext, Depends(context_of)]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Answers that have begun. `pieces` must be read to its end, or closed."""
+
+    head: Head
+    pieces: AsyncGenerator[Piece, None]
+    created: int
+    headers: dict[str, str]
+
+
+async def begin(
+    model: str, requests: Sequence[GenerateRequest], gateway: Gateway, context: RequestContext
+) -> Generation:
+    """Start one answer for each request; a failure before the first event is raised here."""
+    began = time.perf_counter()
+    events = _placed(model, requests, gateway, context)
+    head = await anext(events)
+    assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
+    headers = {
+        "x-tiffin-tier": head.tier,
+        "openai-processing-ms": str(round((time.perf_counter() - began) * 1000)),
+    }
+    if head.degraded:
+        headers["x-tiffin-degraded"] = ",".join(head.degraded)
+    return Generation(head, _pieces(events), int(time.time()), headers)
+
+
+def json_response(body: BaseModel, headers: dict[str, str]) -> Response:
+    """The body as it is: FastAPI would validate and copy it once more."""
+    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+
+
+async def _placed(
+    model: str, requests: Sequence[GenerateRequest], gateway: Gateway, context: RequestContext
+) -> AsyncGenerator[Head | Piece, None]:
+    """The pipeline's events while the request holds its place."""
+    if missing := gateway.readiness.missing():
+        message = f"not ready: waiting for {', '.join(missing)}"
+        raise Unavailable(message)
+    with metrics.outcome(), gateway.admission.place():
+        async with aclosing(gateway.chat.stream(model, requests, context)) as events:
+            async for event in events:
+                yield event
+
+
+async def _pieces(events: AsyncGenerator[Head | Piece, None]) -> AsyncGenerator[Piece, None]:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Piece):
+                yield event
