@@ -38,7 +38,7 @@ from tiffin.api.chat_values import (
     TopLogprob,
 )
 from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
-from tiffin.api.openai_values import seed_of, stops, usage_of
+from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.chat import Piece
@@ -69,8 +69,7 @@ def generate_request(body: ChatRequest) -> GenerateRequest:
     """What the engine is asked. Raises InvalidRequest for fields that do not go together."""
     if body.top_logprobs is not None and not body.logprobs:
         raise InvalidRequest("top_logprobs: needs logprobs: true", param="top_logprobs")
-    if body.stream_options is not None and not body.stream:
-        raise InvalidRequest("stream_options: needs stream: true", param="stream_options")
+    check_stream_options(body.stream_options, stream=body.stream)
     limit = body.max_completion_tokens
     return GenerateRequest(
         messages=[_message(message, index) for index, message in enumerate(body.messages)],

@@ -21,11 +21,8 @@ from tiffin.api.openai_values import (
     StreamOptions,
     Temperature,
     TopP,
+    absent,
 )
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class TextPart(Sent):
@@ -159,7 +156,7 @@ class AnswerMessage(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    tool_calls: Annotated[list[AnsweredCall] | None, Field(exclude_if=_absent)] = None
+    tool_calls: Annotated[list[AnsweredCall] | None, Field(exclude_if=absent)] = None
 
 
 class Choice(BaseModel):
@@ -185,7 +182,7 @@ class ChatCompletion(BaseModel):
 class FunctionDelta(BaseModel):
     """The next piece of a call."""
 
-    name: Annotated[str | None, Field(exclude_if=_absent)] = None
+    name: Annotated[str | None, Field(exclude_if=absent)] = None
     arguments: str
 
 
@@ -193,17 +190,17 @@ class CallDelta(BaseModel):
     """The next piece of call number `index`; only its first has `id` and a name."""
 
     index: int
-    id: Annotated[str | None, Field(exclude_if=_absent)] = None
-    type: Annotated[Literal["function"] | None, Field(exclude_if=_absent)] = None
+    id: Annotated[str | None, Field(exclude_if=absent)] = None
+    type: Annotated[Literal["function"] | None, Field(exclude_if=absent)] = None
     function: FunctionDelta
 
 
 class Delta(BaseModel):
     """What a chunk adds to the message."""
 
-    role: Annotated[Literal["assistant"] | None, Field(exclude_if=_absent)] = None
-    content: Annotated[str | None, Field(exclude_if=_absent)] = None
-    tool_calls: Annotated[list[CallDelta] | None, Field(exclude_if=_absent)] = None
+    role: Annotated[Literal["assistant"] | None, Field(exclude_if=absent)] = None
+    content: Annotated[str | None, Field(exclude_if=absent)] = None
+    tool_calls: Annotated[list[CallDelta] | None, Field(exclude_if=absent)] = None
 
 
 class ChunkChoice(BaseModel):
@@ -223,4 +220,4 @@ class ChatChunk(BaseModel):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Annotated[CompletionUsage | None, Field(exclude_if=_absent)] = None
+    usage: Annotated[CompletionUsage | None, Field(exclude_if=absent)] = None

@@ -34,6 +34,11 @@ AutoServiceTier = Literal["auto", "default"] | None
 Metadata = dict[str, str] | None
 
 
+def absent(value: object) -> bool:
+    """For fields that are left out of a body, rather than null, when there is nothing."""
+    return value is None
+
+
 class Sent(Value):
     """A body, or a part of one, that clients send."""
 
@@ -130,6 +135,12 @@ def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> Comp
         total_tokens=read + written,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
     )
+
+
+def check_stream_options(options: StreamOptions | None, *, stream: bool | None) -> None:
+    """Raise InvalidRequest for options of a stream that there is none of."""
+    if options is not None and not stream:
+        raise InvalidRequest("stream_options: needs stream: true", param="stream_options")
 
 
 def stops(stop: str | list[str] | None) -> list[str]:
