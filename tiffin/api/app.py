@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from tiffin import __version__
-from tiffin.api import chat, completions, errors, health, rag
+from tiffin.api import chat, completions, errors, health, rag, responses
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit
 from tiffin.ops.settings import Settings
@@ -26,6 +26,7 @@ def create_app() -> FastAPI:
     app.include_router(rag.router)
     app.include_router(chat.router)
     app.include_router(completions.router)
+    app.include_router(responses.router)
     app.include_router(health.router)
     errors.install(app)
     return app

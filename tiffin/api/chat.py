@@ -39,7 +39,7 @@ from tiffin.api.chat_values import (
 )
 from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
-from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.chat import Piece
 
@@ -60,7 +60,7 @@ async def chat_completions(body: ChatRequest, gateway: GatewayOf, context: Conte
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _chunks(completion_id, generation, len(requests), with_usage=usage)
-        return event_stream(chunks, generation.headers)
+        return event_stream(frames(chunks), generation.headers)
     answer = await _whole(completion_id, generation, len(requests))
     return json_response(answer, generation.headers)
 

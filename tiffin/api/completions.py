@@ -25,7 +25,7 @@ from tiffin.api.completions_values import (
 )
 from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
 from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
-from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.errors import InvalidRequest, UpstreamFailed
 from tiffin.pipeline.chat import Piece
 
@@ -48,7 +48,8 @@ async def completions(body: CompletionRequest, gateway: GatewayOf, context: Cont
     n = body.n or 1
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return event_stream(_chunks(opened, generation, n if usage else 0), generation.headers)
+        chunks = _chunks(opened, generation, n if usage else 0)
+        return event_stream(frames(chunks), generation.headers)
     return json_response(await _whole(opened, generation, len(requests), n), generation.headers)
 
 

@@ -50,7 +50,9 @@ async def begin(
 
 def json_response(body: BaseModel, headers: dict[str, str]) -> Response:
     """The body as it is: FastAPI would validate and copy it once more."""
-    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(
+        body.model_dump_json(by_alias=True), headers=headers, media_type="application/json"
+    )
 
 
 async def _placed(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from tiffin.api.context import context_of
 from tiffin.api.limits import check_rag_request
-from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited
+from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
@@ -35,14 +35,14 @@ async def rag_query(
     """
     events = answer_events(body, gateway, context)
     if body.stream:
-        return event_stream(await first_awaited(events))
+        return event_stream(frames(await first_awaited(events)))
     return await whole_answer(events)
 
 
 @router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})
 async def rag_stream(body: RagRequest, gateway: GatewayOf, context: ContextOf) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
-    return event_stream(await first_awaited(answer_events(body, gateway, context)))
+    return event_stream(frames(await first_awaited(answer_events(body, gateway, context))))
 
 
 async def answer_events(

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -20,14 +20,11 @@ MEDIA_TYPE = "text/event-stream"
 
 
 def event_stream(
-    events: AsyncGenerator[BaseModel, None],
-    headers: Mapping[str, str] | None = None,
-    frames_of: "Callable[[AsyncGenerator[Any, None]], AsyncGenerator[str, None]] | None" = None,
+    frames: AsyncGenerator[str, None], headers: Mapping[str, str] | None = None
 ) -> StreamingResponse:
-    """Stream the events as frames. A failure in them comes after the status, as a frame."""
+    """Stream the frames. A failure in them comes after the status, as a frame."""
     all_headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
-    body = (frames_of or frames)(events)
-    return StreamingResponse(body, media_type=MEDIA_TYPE, headers=all_headers)
+    return StreamingResponse(frames, media_type=MEDIA_TYPE, headers=all_headers)
 
 
 async def first_awaited(
