@@ -207,7 +207,7 @@ async def tokens_that_are_none_are_refused_by_name(engine: LLMEngine) -> None:
 
 
 async def a_penalty_changes_an_answer_that_repeats(engine: LLMEngine) -> None:
-    prompt = GenerateRequest(prompt="the cat and the cat and the cat and", max_tokens=16)
+    prompt = ask(ENDLESS, max_tokens=40)
     plain, _, _ = await answer(engine, prompt)
     present, _, _ = await answer(engine, structs.replace(prompt, presence_penalty=2.0))
     frequent, _, _ = await answer(engine, structs.replace(prompt, frequency_penalty=2.0))

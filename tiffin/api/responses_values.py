@@ -1,6 +1,7 @@
 """The bodies of `/v1/responses`, as OpenAI publishes them.
 
-Nothing is stored: the conversation is the client's. What it gets in `output` it may send back in `input`.
+Nothing is stored: the conversation is the client's. What it gets in `output` it may send back in
+`input`.
 """
 
 from typing import Annotated, Any, Literal
