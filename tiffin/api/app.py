@@ -14,6 +14,10 @@ BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
 """What BentoML answers on the entry service: its page, its clients' schema, all metrics."""
 
 
+GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+"""Their answers may be as long as a model's context: they have a deadline of their own."""
+
+
 def create_app() -> FastAPI:
     """The routes. They answer 503 until `app.state.gateway` is set (`tiffin.api.state`)."""
     app = FastAPI(
@@ -35,7 +39,11 @@ def create_app() -> FastAPI:
 def wrap(app: FastAPI, settings: Settings) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
     limited = BodyLimit(app, max_bytes=settings.limits.body_bytes)
-    context = ContextMiddleware(limited, default_timeout_ms=settings.rag.deadline_ms)
+    context = ContextMiddleware(
+        limited,
+        default_timeout_ms=settings.rag.deadline_ms,
+        timeouts_ms=dict.fromkeys(GENERATING_PATHS, settings.chat.deadline_ms),
+    )
     return CancelOnDisconnect(context)
 
 

@@ -1,6 +1,7 @@
 """Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -18,11 +19,17 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ContextMiddleware:
-    """ASGI middleware: puts a RequestContext into the scope and its id into the response."""
+    """ASGI middleware: puts a RequestContext into the scope and its id into the response.
 
-    def __init__(self, app: ASGIApp, *, default_timeout_ms: int) -> None:
+    A request that sets no deadline gets its path's, from `timeouts_ms`, or the default.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, default_timeout_ms: int, timeouts_ms: Mapping[str, int]
+    ) -> None:
         self._app = app
         self._default_timeout_ms = default_timeout_ms
+        self._timeouts_ms = timeouts_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -30,7 +37,7 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            context = self._context(Headers(scope=scope))
+            context = self._context(scope["path"], Headers(scope=scope))
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
@@ -43,15 +50,15 @@ class ContextMiddleware:
 
         await self._app(scope, receive, send_with_id)
 
-    def _context(self, headers: Headers) -> RequestContext:
-        deadline = Deadline.after(self._timeout_ms(headers) / 1000)
+    def _context(self, path: str, headers: Headers) -> RequestContext:
+        deadline = Deadline.after(self._timeout_ms(path, headers) / 1000)
         trace = headers.get("traceparent")
         request_id = headers.get(REQUEST_ID_HEADER, "")
         if _REQUEST_ID.fullmatch(request_id):
             return RequestContext(deadline, request_id, trace)
         return RequestContext(deadline, traceparent=trace)
 
-    def _timeout_ms(self, headers: Headers) -> int:
+    def _timeout_ms(self, path: str, headers: Headers) -> int:
         for name in TIMEOUT_HEADERS:
             value = headers.get(name)
             if value is None:
@@ -60,7 +67,7 @@ class ContextMiddleware:
                 message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
                 raise InvalidRequest(message, param=name)
             return int(value)
-        return self._default_timeout_ms
+        return self._timeouts_ms.get(path, self._default_timeout_ms)
 
 
 def context_of(request: Request) -> RequestContext:

@@ -13,7 +13,7 @@ from models.values import GenerateRequest
 from tiffin.api.context import context_of
 from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import RequestContext
-from tiffin.errors import Unavailable
+from tiffin.errors import InvalidRequest, Unavailable
 from tiffin.ops import metrics
 from tiffin.pipeline.chat import Head, Piece
 
@@ -32,12 +32,27 @@ class Generation:
 
 
 async def begin(
-    model: str, requests: Sequence[GenerateRequest], gateway: Gateway, context: RequestContext
+    model: str,
+    requests: Sequence[GenerateRequest],
+    gateway: Gateway,
+    context: RequestContext,
+    *,
+    schema_field: str = "json_schema",
 ) -> Generation:
-    """Start one answer for each request; a failure before the first event is raised here."""
+    """Start one answer for each request; a failure before the first event is raised here.
+
+    A schema that the engine refuses is blamed on `schema_field`, or on the tools that it is from.
+    """
     began = time.perf_counter()
     events = _placed(model, requests, gateway, context)
-    head = await anext(events)
+    try:
+        head = await anext(events)
+    except InvalidRequest as error:
+        if error.param != "json_schema":
+            raise
+        field = "tools" if requests[0].json_schema is None else schema_field
+        message = error.message.replace("json_schema", field, 1)
+        raise InvalidRequest(message, param=field, code=error.code) from error
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
         "x-tiffin-tier": head.tier,

@@ -39,7 +39,8 @@ async def responses(
     body: ResponsesRequest, gateway: GatewayOf, context: ContextOf
 ) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
-    generation = await begin(body.model, [generate_request(body)], gateway, context)
+    requests = [generate_request(body)]
+    generation = await begin(body.model, requests, gateway, context, schema_field="text.format")
     output = Output(_opened(body, generation))
     if body.stream:
         return event_stream(_frames(output, generation), generation.headers)
