@@ -168,9 +168,8 @@ def test_a_tool_is_called_and_its_result_sent_back(client: openai.OpenAI) -> Non
     assert (call.function.name, answer.choices[0].finish_reason) == ("weather", "tool_calls")
     assert set(json.loads(call.function.arguments)) == {"city"}
     result = {"role": "tool", "tool_call_id": call.id, "content": "sunny, 21 degrees"}
-    second = client.chat.completions.create(
-        model=MODEL, messages=[*messages, message, result], tools=tools, **GREEDY
-    )
+    messages += [message, result]
+    second = client.chat.completions.create(model=MODEL, messages=messages, tools=tools, **GREEDY)
     assert second.choices[0].finish_reason in {"stop", "length", "tool_calls"}
 
 

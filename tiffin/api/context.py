@@ -70,7 +70,7 @@ class ContextMiddleware:
         return self._timeouts_ms.get(path, self._default_timeout_ms)
 
 
-def context_of(request: Request) -> RequestContext:
-    """The context that the middleware gave this request."""
+async def context_of(request: Request) -> RequestContext:
+    """The context that the middleware gave this request. Async: see `gateway_of`."""
     context: RequestContext = request.state.context
     return context

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
 from tiffin.api.chat import logprob
@@ -138,11 +139,11 @@ class Output:
     def _index(self) -> int:
         return len(self._items) - 1
 
-    def _part_of(self, message: OutputMessage) -> dict[str, object]:
+    def _part_of(self, message: OutputMessage) -> dict[str, Any]:
         return {"output_index": self._index, "content_index": 0, "item_id": message.id}
 
-    def _event(self, kind: str, **fields: object) -> ResponseEvent:
-        return ResponseEvent(type=kind, sequence_number=self.next_number(), **fields)  # type: ignore[arg-type]
+    def _event(self, kind: str, **fields: Any) -> ResponseEvent:  # noqa: ANN401  each field has its own type
+        return ResponseEvent(type=kind, sequence_number=self.next_number(), **fields)
 
 
 def _usage(usage: TokenUsage) -> ResponseUsage:

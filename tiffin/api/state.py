@@ -23,8 +23,11 @@ class Gateway:
     admission: Admission
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway of this app. Raises Unavailable until the service has started."""
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway of this app. Raises Unavailable until the service has started.
+
+    Async, because FastAPI would run it in a thread of its own.
+    """
     gateway: Gateway | None = getattr(request.app.state, "gateway", None)
     if gateway is None:
         message = "the service is starting"
