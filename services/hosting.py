@@ -14,9 +14,9 @@ import bentoml
 import psutil
 from starlette.types import ASGIApp
 
-from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
+from models.user_catalog import catalog_of
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.transport import wire
@@ -33,7 +33,7 @@ def _load() -> Settings:
     """The settings; a mistake in them ends the start with one line."""
     try:
         settings = load_settings()
-        check_models(settings, load_catalog())
+        check_models(settings, catalog_of(settings.home))
     except (SettingsError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
     return settings
@@ -72,14 +72,14 @@ def open_door(
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
     try:
-        pull_shown(Store(settings.home), load_catalog().get(model))
+        pull_shown(Store(settings.home), catalog_of(settings.home).get(model))
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:
     """Where a model's files lie."""
-    return Store(settings.home).path(load_catalog().get(model))
+    return Store(settings.home).path(catalog_of(settings.home).get(model))
 
 
 def log_loaded(service: str, began: float) -> None:
