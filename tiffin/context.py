@@ -4,6 +4,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from tiffin.routing.bill import Bill
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -26,8 +28,16 @@ class Deadline:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """Made once at the door (or from a hop's headers), never changed."""
+    """Made once at the door (or from a hop's headers), never changed; its bill is written on.
+
+    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
+    `arrived` is in seconds of the Unix epoch.
+    """
 
     deadline: Deadline
     request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
     traceparent: str | None = None
+    tenant: str = "default"
+    key: str = ""
+    arrived: float = field(default_factory=time.time, compare=False)
+    bill: Bill = field(default_factory=Bill, compare=False)

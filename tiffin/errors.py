@@ -10,6 +10,8 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     │   ├── UnsupportedMedia (415)
     │   └── FieldTooLarge (422)
     ├── NotFound (404)              no such route, model or tier
+    ├── SpendingCapReached (429)    the money for today is spent
+    ├── RateLimited (429)           more requests than are allowed; try again later
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
     ├── DeadlineExceeded (504)
@@ -19,6 +21,9 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 from typing import ClassVar
 
 from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+
+UPSTREAM_OVERLOADED = "upstream_overloaded"
+"""Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
 
 
 class TiffinError(Exception):
@@ -78,6 +83,30 @@ class NotFound(TiffinError):
 
     status = 404
     type = "not_found_error"
+
+
+class SpendingCapReached(TiffinError):
+    """Answering would pass a cap on what may be spent in a day."""
+
+    status = 429
+    type = "insufficient_quota"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = "spending_cap_reached",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class RateLimited(TiffinError):
+    """More requests than are allowed in this time; `retry_after_s` says when there is room."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Overloaded(TiffinError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,22 +20,16 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from tiffin.ops.routing import RoutingSettings, TierCard, UpstreamSettings
+from tiffin.ops.section import Section, SettingsError
+
+__all__ = ["Section", "Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
 Count = Annotated[int, Field(ge=1)]
 Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
-
-
-class SettingsError(Exception):
-    """A setting that cannot be; the message is one line for the operator."""
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class EncoderSettings(Section):
@@ -56,8 +50,8 @@ class EncoderSettings(Section):
     ] = 262_144
 
 
-class TierSettings(Section):
-    """One LLM tier."""
+class TierSettings(TierCard):
+    """One LLM tier that Tiffin serves itself."""
 
     model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
     context_tokens: Annotated[
@@ -109,6 +103,11 @@ class Settings(BaseSettings):
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
+    upstreams: Annotated[
+        dict[str, UpstreamSettings],
+        Field(description="LLM tiers that somebody else serves, by name; in the environment JSON."),
+    ] = Field(default_factory=dict)
+    routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
 

@@ -42,6 +42,8 @@ _KINDS: dict[str, type[errors.TiffinError]] = {
         errors.UnsupportedMedia,
         errors.FieldTooLarge,
         errors.NotFound,
+        errors.SpendingCapReached,
+        errors.RateLimited,
         errors.Overloaded,
         errors.Unavailable,
         errors.DeadlineExceeded,
