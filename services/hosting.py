@@ -19,6 +19,7 @@ from models.errors import CatalogError, WeightsError
 from models.store import Store
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
+from tiffin.routing.fleet import fleet_of
 from tiffin.transport import wire
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
@@ -34,6 +35,7 @@ def _load() -> Settings:
     try:
         settings = load_settings()
         check_models(settings, load_catalog())
+        fleet_of(settings)
     except (SettingsError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
     return settings

@@ -19,12 +19,20 @@ from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
 from tiffin.ops.readiness import Readiness
+from tiffin.ops.settings import SettingsError
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
+from tiffin.routing.client import Routing
+from tiffin.routing.decide import decider_of
+from tiffin.routing.fleet import check_keys
+from tiffin.routing.ledger import Ledger, LedgerError, open_ledger
+from tiffin.routing.meter import Meter
+from tiffin.routing.way_out import WayOut
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.upstreams.connect import connect_upstreams
 
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
@@ -60,9 +68,12 @@ class RAG:
         embedding = connect(EmbeddingClient, Embedding)
         reranker = connect(RerankerClient, Reranker)
         router = connect(RouterClient, Router)
-        tiers: dict[str, LLMClient] = {
-            name: connect(LLMClient, TIERS[name]) for name in settings.tiers
-        }
+        tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
+        self.upstreams = connect_upstreams(settings.upstreams)
+        decider = decider_of(settings, with_model=False)
+        self.ledger = Ledger(settings.ledger_path())
+        meter = Meter(decider.fleet, self.ledger)
+        way_out = WayOut(settings.routing.way_out)
         self.clients: dict[str, ServiceClient] = {
             "Embedding": embedding,
             "Reranker": reranker,
@@ -71,9 +82,9 @@ class RAG:
         }
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
-            router,
-            Generator(tiers),
-            models={name: tier.model for name, tier in settings.tiers.items()},
+            Routing(router, embedding, decider, meter, way_out),
+            Generator({**tiers, **self.upstreams}, meter, way_out),
+            models={tier.name: tier.model for tier in decider.fleet},
             defaults=settings.rag,
         )
         self.gateway = Gateway(
@@ -85,7 +96,12 @@ class RAG:
 
     @bentoml.on_deployment
     def announce() -> None:  # BentoML makes it static
-        """Say once with which settings it starts."""
+        """Say once with which settings it starts; without a key or a ledger it does not."""
+        try:
+            check_keys(settings.upstreams)
+            open_ledger(settings.ledger_path()).close()
+        except (SettingsError, LedgerError) as error:
+            raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())
 
     @bentoml.on_startup
@@ -99,8 +115,9 @@ class RAG:
     async def stop(self) -> None:
         """Close the connections to the services."""
         await self.gateway.readiness.stop()
-        for client in self.clients.values():
+        for client in (*self.clients.values(), *self.upstreams.values()):
             await client.close()
+        self.ledger.close()
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
     # to BentoML, whose clients learn from its schema which methods there are.

@@ -14,7 +14,6 @@ from tiffin.context import RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
 from tiffin.ops import metrics
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
-from tiffin.routing.rules import AUTO
 
 router = APIRouter(tags=["rag"])
 
@@ -48,7 +47,7 @@ async def answer_events(
 ) -> AsyncGenerator[RagEvent, None]:
     """The pipeline's events for a request that is within its limits and finds a place."""
     check_rag_request(body, gateway.settings.limits)
-    allowed = [AUTO, *gateway.pipeline.models]
+    allowed = [*gateway.settings.routing.policies, *gateway.pipeline.models]
     if body.model not in allowed:
         message = f"model: no tier {body.model!r} is served here; use one of: {', '.join(allowed)}"
         raise NotFound(message, param="model", code="model_not_found")

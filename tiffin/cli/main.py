@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from tiffin.cli.costs import costs
 from tiffin.cli.models import models
+from tiffin.cli.router import router
 from tiffin.ops.settings import SettingsError
 
 
@@ -28,6 +30,8 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(router)
+main.add_command(costs)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

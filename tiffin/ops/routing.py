@@ -51,7 +51,7 @@ class PriceSettings(Section):
         if isinstance(value, cls):
             return value
         if not isinstance(value, dict) or not set(value) <= set(cls.model_fields):
-            raise ValueError(UNITS)  # noqa: TRY004  pydantic reports ValueErrors
+            raise ValueError(UNITS)
         tokens = {"input_usd_per_mtok", "output_usd_per_mtok"} & set(value)
         if len(tokens) == 1:
             raise ValueError(UNITS)
@@ -99,6 +99,13 @@ class UpstreamSettings(TierCard):
     max_in_flight: Annotated[
         int, Field(ge=1, description="Requests at once; the next goes to another tier.")
     ] = 64
+
+    @model_validator(mode="after")
+    def _needs_url(self) -> "UpstreamSettings":
+        if self.provider == "openai-compatible" and self.base_url is None:
+            message = "base_url is needed for provider openai-compatible"
+            raise ValueError(message)
+        return self
 
 
 class PolicySettings(Section):

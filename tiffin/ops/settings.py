@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
 
+    def ledger_path(self) -> Path:
+        """The SQLite file of costs."""
+        return (self.routing.ledger or self.home / "ledger.sqlite3").expanduser()
+
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
         tiers = [tier.model for tier in self.tiers.values()]

@@ -73,7 +73,9 @@ class Generator:
         """
         if decision.escalate_below is not None and decision.fallbacks:
             return await self._cascade(decision, decision.escalate_below, request, context)
-        return await self._first_of((decision.tier, *decision.fallbacks), decision, request, context)
+        return await self._first_of(
+            (decision.tier, *decision.fallbacks), decision, request, context
+        )
 
     async def _first_of(
         self,
@@ -123,7 +125,11 @@ class Generator:
         Retry-After is obeyed. A full queue of our own is not asked again: that is for the client.
         """
         full = isinstance(error, Overloaded) and not isinstance(error, Unavailable)
-        if is_final(error) or isinstance(error, DeadlineExceeded) or self.way_out.any_closed(others):
+        if (
+            is_final(error)
+            or isinstance(error, DeadlineExceeded)
+            or self.way_out.any_closed(others)
+        ):
             return None
         if full and error.code != UPSTREAM_OVERLOADED:
             return None

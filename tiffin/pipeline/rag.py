@@ -1,15 +1,19 @@
 """The pipeline of one question, stage by stage. `services/rag.py` builds it, `tiffin.api` calls it.
 
     passages -> embed -> vector search -> rerank -> prompt -> LLM tier -> citations
-             -> route --------------------------------^
+                      '-> route -----------------------^
 
-Routing runs beside retrieval. A question makes four calls: embed, route, rerank, generate.
+Routing takes the query's embedding and runs beside search and rerank. A question makes four calls:
+embed, route, rerank, generate.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
 from tiffin.context import RequestContext
@@ -17,11 +21,12 @@ from tiffin.errors import FieldTooLarge, InvalidRequest, Overloaded, UpstreamFai
 from tiffin.ops.settings import RagSettings
 from tiffin.pipeline.cite import cite
 from tiffin.pipeline.generate import Begun, Generator
-from tiffin.pipeline.passages import split_documents
+from tiffin.pipeline.passages import Passage, split_documents
 from tiffin.pipeline.prompt import rag_messages
-from tiffin.pipeline.retrieve import Retrieved, Retriever
+from tiffin.pipeline.retrieve import Retrieved, Retriever, Vector
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import (
+    Cost,
     Document,
     RagAnswer,
     RagDelta,
@@ -33,8 +38,17 @@ from tiffin.pipeline.values import (
     Usage,
 )
 from tiffin.routing import rules
-from tiffin.transport.clients import RouterClient
-from tiffin.transport.messages import RouteDecision, RouteRequest
+from tiffin.routing.bill import Bill
+from tiffin.routing.meter import estimate_tokens
+from tiffin.transport.messages import Array, RouteDecision, RouteRequest
+
+
+class Router(Protocol):
+    """What decides: `tiffin.routing.client.Routing`, or the Router service's client as it is."""
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """Which tier should answer, and which next."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class RagPipeline:
     """
 
     retriever: Retriever
-    router: RouterClient
+    router: Router
     generator: Generator
     models: Mapping[str, str]
     defaults: RagSettings
@@ -80,7 +94,7 @@ class RagPipeline:
                         timeline.first_token()
                         text += event.text
                         yield RagDelta(text=event.text)
-                    else:
+                    elif isinstance(event, Finished):
                         finished = event
                     event = await anext(rest, None)
         if finished is None:
@@ -95,6 +109,7 @@ class RagPipeline:
             usage=_usage(finished, found.retrieved),
             timings=timeline.timings(),
             route=route,
+            cost=_cost(context.bill),
             degraded=_degraded(found, sources, begun.tier),
         )
 
@@ -102,43 +117,59 @@ class RagPipeline:
         self, request: RagRequest, context: RequestContext, timeline: Timeline
     ) -> _Found:
         """Retrieve and route, side by side; when one fails the other stops."""
-        route = asyncio.create_task(self._route(request, context, timeline))
-        try:
-            retrieved = await self._retrieve(request, context, timeline)
-            decision, degraded = await route
-        finally:
-            route.cancel()
-        return _Found(retrieved, decision, degraded)
-
-    async def _route(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline
-    ) -> tuple[RouteDecision, list[str]]:
-        """The router's decision; its rules applied here when it does not answer."""
-        with timeline.stage("route"):
-            try:
-                asked = RouteRequest(request.query, request.model)
-                return await self.router.route(asked, context), []
-            except (Overloaded, UpstreamFailed):
-                decision = rules.decide(request.query, request.model, list(self.models))
-                return decision, ["router"]
-
-    async def _retrieve(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline
-    ) -> Retrieved:
         documents = [_document(item) for item in request.documents]
         passages = split_documents(documents)
         if not passages:
             message = "documents: nothing but white space"
             raise InvalidRequest(message, param="documents")
-        return await self.retriever.retrieve(
+        top_n = request.top_n or self.defaults.top_n
+        embedded: asyncio.Future[Vector] = asyncio.get_running_loop().create_future()
+        ask = self._ask(request, passages, top_n)
+        route = asyncio.create_task(self._route(ask, embedded, context, timeline))
+        try:
+            retrieved = await self.retriever.retrieve(
+                request.query,
+                documents,
+                passages,
+                top_k=request.top_k or self.defaults.top_k,
+                top_n=top_n,
+                context=context,
+                timeline=timeline,
+                embedded=embedded,
+            )
+            decision, degraded = await route
+        finally:
+            route.cancel()
+        return _Found(retrieved, decision, degraded)
+
+    def _ask(self, request: RagRequest, passages: Sequence[Passage], top_n: int) -> RouteRequest:
+        """What the router is asked; the prompt's length is that of the longest passages."""
+        longest = sorted((len(passage.text) for passage in passages), reverse=True)[:top_n]
+        return RouteRequest(
             request.query,
-            documents,
-            passages,
-            top_k=request.top_k or self.defaults.top_k,
-            top_n=request.top_n or self.defaults.top_n,
-            context=context,
-            timeline=timeline,
+            request.model,
+            prompt_tokens=estimate_tokens(len(request.query) + sum(longest)),
+            max_tokens=request.max_tokens or self.defaults.max_answer_tokens,
+            whole=not request.stream,
         )
+
+    async def _route(
+        self,
+        ask: RouteRequest,
+        embedded: "asyncio.Future[Vector]",
+        context: RequestContext,
+        timeline: Timeline,
+    ) -> tuple[RouteDecision, list[str]]:
+        """The router's decision; its rules applied here when it does not answer."""
+        if len(self.models) > 1 and ask.model not in self.models:
+            vector = Array.of(await embedded)
+            ask = msgspec.structs.replace(ask, vector=vector)
+        with timeline.stage("route"):
+            try:
+                decision = await self.router.route(ask, context)
+            except (Overloaded, UpstreamFailed):
+                return rules.decide(ask.query, ask.model, list(self.models)), ["router"]
+            return decision, ["router"] if decision.degraded else []
 
     async def _begin(
         self, request: RagRequest, found: _Found, context: RequestContext
@@ -175,6 +206,15 @@ def _degraded(found: _Found, sources: list[Source], tier: str) -> list[str]:
     if tier != found.decision.tier:
         degraded.append("tier")
     return degraded
+
+
+def _cost(bill: Bill) -> Cost:
+    return Cost(
+        usd=bill.usd,
+        strongest_usd=bill.strongest_usd,
+        attempts=len(bill.attempts),
+        estimated=any(attempt.estimated for attempt in bill.attempts),
+    )
 
 
 def _usage(finished: Finished, retrieved: Retrieved) -> Usage:

@@ -4,6 +4,7 @@ The query and all passages are embedded in one call. Without the reranker the or
 search stands, and the answer says so.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import Document, Source
 from tiffin.transport.clients import EmbeddingClient, RerankerClient
+
+Vector = NDArray[np.float32]
 
 MIN_RELEVANCE = 0.05
 """A passage is left out when it scores below this share of the best one: what has nothing to do
@@ -49,12 +52,18 @@ class Retriever:
         top_n: int,
         context: RequestContext,
         timeline: Timeline,
+        embedded: "asyncio.Future[Vector] | None" = None,
     ) -> Retrieved:
-        """The up to `top_n` most relevant passages: `top_k` by similarity, reranked."""
+        """The up to `top_n` most relevant passages: `top_k` by similarity, reranked.
+
+        `embedded` is given the query's vector as soon as there is one, for what runs beside.
+        """
         with timeline.stage("embed"):
             vectors, embedding_tokens = await self.embedding.embed(
                 [query, *(passage.text for passage in passages)], context
             )
+        if embedded is not None:
+            embedded.set_result(vectors[0])
         with timeline.stage("search"):
             similarity = vectors[1:] @ vectors[0]
             kept = _best(similarity, top_k)

@@ -56,7 +56,10 @@ class Fleet:
 
 def fleet_of(settings: Settings) -> Fleet:
     """The tiers that the settings name. Raises SettingsError when they contradict each other."""
-    cards: dict[str, TierSettings | UpstreamSettings] = {**settings.tiers, **settings.upstreams}
+    cards: dict[str, TierSettings | UpstreamSettings] = {
+        str(name): tier for name, tier in settings.tiers.items()
+    }
+    cards |= settings.upstreams
     _check_names(settings)
     prices = {name: Price.of(card.price) for name, card in cards.items()}
     ordered = sorted(cards, key=lambda name: prices[name].usd(NOMINAL, NOMINAL_S))
@@ -84,11 +87,8 @@ def fleet_of(settings: Settings) -> Fleet:
 
 
 def check_keys(upstreams: Mapping[str, UpstreamSettings]) -> None:
-    """Raise SettingsError when an upstream's key or URL is missing. For those that call it."""
+    """Raise SettingsError when an upstream's key is missing. For the process that calls it."""
     for name, upstream in upstreams.items():
-        if upstream.provider == "openai-compatible" and upstream.base_url is None:
-            message = f"upstreams.{name}.base_url is needed for provider openai-compatible"
-            raise SettingsError(message)
         variable = key_variable(upstream)
         if variable is not None and not os.environ.get(variable):
             message = f"upstreams.{name}: no key: set {variable}, or name another in key_env"

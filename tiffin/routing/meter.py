@@ -177,15 +177,11 @@ def _can_be(usage: TokenUsage, chars: int) -> bool:
 
 def _unmarked(usage: TokenUsage) -> TokenUsage:
     """The same tokens without a cache: another tier would have had none."""
-    return TokenUsage(
-        prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
-    )
+    return TokenUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 
 def _entry(context: RequestContext, decision: RouteDecision) -> Entry:
-    return Entry(
-        context.request_id, context.tenant, context.key, decision.policy, context.arrived
-    )
+    return Entry(context.request_id, context.tenant, context.key, decision.policy, context.arrived)
 
 
 def _moved(average: float | None, value: float) -> float:

@@ -97,9 +97,7 @@ def _option(
     caps: CapSettings,
 ) -> _Option:
     state = request.tiers.get(tier.name, TierState())
-    usage = TokenUsage(
-        prompt_tokens=request.prompt_tokens, completion_tokens=request.max_tokens
-    )
+    usage = TokenUsage(prompt_tokens=request.prompt_tokens, completion_tokens=request.max_tokens)
     usd = tier.price.usd(usage, NOMINAL_S if state.answer_s is None else state.answer_s)
     refusals = [
         *_cannot(tier, request),

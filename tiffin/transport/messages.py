@@ -118,7 +118,8 @@ class RouteDecision(msgspec.Struct, frozen=True):
     """The tier to ask, why, and which to ask next (in order) when it cannot answer.
 
     The rest is the record of the decision: it is shown on `x-tiffin-debug: 1` and kept for
-    `tiffin router replay`. `escalate_below` asks for the cascade.
+    `tiffin router replay`. `escalate_below` asks for the cascade. `degraded` says that the Router
+    did not answer, and the entry service decided without the complexity model.
     """
 
     tier: str
@@ -129,6 +130,7 @@ class RouteDecision(msgspec.Struct, frozen=True):
     features: dict[str, float] = {}
     alternatives: list[Alternative] = []
     escalate_below: float | None = None
+    degraded: bool = False
 
 
 class ServiceHealth(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 
-import httpx
+import httpx2
 
 from models.values import GenerateRequest, TokenEvent
 from tiffin.context import RequestContext
@@ -61,7 +61,7 @@ class Upstream(ABC):
                 except TimeoutError as error:
                     message = f"the {self.name} tier did not answer before the deadline"
                     raise DeadlineExceeded(message) from error
-                except (httpx.HTTPError, json.JSONDecodeError, UnicodeDecodeError) as error:
+                except (httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError) as error:
                     raise self._broken(error) from error
                 except self.errors as error:
                     raise self._translate(error) from error
@@ -92,9 +92,9 @@ class Upstream(ABC):
                 raise InvalidRequest(message, param=field, code="unsupported_parameter")
 
     def _broken(self, error: Exception) -> TiffinError:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return Unavailable(f"the {self.name} tier is not reachable")
-        if isinstance(error, httpx.HTTPError):
+        if isinstance(error, httpx2.HTTPError):
             return UpstreamFailed(f"the {self.name} tier broke off")
         return UpstreamFailed(f"the {self.name} tier answered in an unknown shape")
 
@@ -144,10 +144,10 @@ def retry_after_s(headers: Mapping[str, str]) -> int | None:
     return max(1, math.ceil(at.timestamp() - time.time()))
 
 
-def http_client() -> httpx.AsyncClient:
-    """Connections without limits of their own: the deadline bounds the time, the tier the number."""
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(None, connect=CONNECT_S),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+def http_client() -> httpx2.AsyncClient:
+    """Connections without own limits: the deadline bounds the time, the tier the number."""
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=CONNECT_S),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
         follow_redirects=True,
     )

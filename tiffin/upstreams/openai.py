@@ -119,7 +119,10 @@ def _deltas(choice: Choice) -> list[TokenEvent]:
                 entry.token,
                 entry.logprob,
                 entry.bytes or [],
-                [TokenLogprob(top.token, top.logprob, top.bytes or []) for top in entry.top_logprobs],
+                [
+                    TokenLogprob(top.token, top.logprob, top.bytes or [])
+                    for top in entry.top_logprobs
+                ],
             )
             for entry in entries
         ]

@@ -1,0 +1,92 @@
+"""The entry service's way to a decision: gathers what was seen of the tiers and asks the Router.
+
+`tiffin.pipeline.rag` and the chat routes call `route` as they would the Router itself. When the
+Router does not answer, the same policy decides here, without the complexity model.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.routing.decide import Decider
+from tiffin.routing.ledger import Recorded
+from tiffin.routing.meter import Meter
+from tiffin.routing.way_out import WayOut
+from tiffin.transport.clients import EmbeddingClient, RouterClient
+from tiffin.transport.messages import Array, RouteDecision, RouteRequest, TierState
+
+ROUTER_S = 0.5
+"""A decision that takes longer than this is made here instead."""
+
+EMBED_S = 0.05
+"""For callers without an embedding: if it takes longer, the text alone decides."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Decisions for one entry service."""
+
+    router: RouterClient
+    embedding: EmbeddingClient
+    decider: Decider
+    meter: Meter
+    way_out: WayOut
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """The decision, also put on the request's bill and kept for replay.
+
+        Raises NotFound, InvalidRequest and SpendingCapReached as the policy does.
+        """
+        if request.vector is None and self._has_choice(request):
+            request = msgspec.structs.replace(request, vector=await self._embed(request, context))
+        seen = msgspec.structs.replace(
+            request,
+            tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
+            spent=self.meter.spent(context.key),
+            strong_share=self.meter.strong_share(),
+        )
+        decision = await self._decide(seen, context)
+        self.meter.decided(context, _recorded(seen, decision))
+        return decision
+
+    async def _decide(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        try:
+            return await self.router.route(request, _within(context, ROUTER_S))
+        except (Overloaded, UpstreamFailed, DeadlineExceeded):
+            decision = self.decider.decide(request)
+            return msgspec.structs.replace(decision, degraded=True)
+
+    async def _embed(self, request: RouteRequest, context: RequestContext) -> Array | None:
+        try:
+            vectors, _ = await self.embedding.embed([request.query], _within(context, EMBED_S))
+        except (Overloaded, UpstreamFailed, DeadlineExceeded):
+            return None
+        return Array.of(vectors[0])
+
+    def _has_choice(self, request: RouteRequest) -> bool:
+        """Whether the query's complexity can change anything."""
+        fleet = self.decider.fleet
+        return len(fleet.tiers) > 1 and request.model not in fleet.tiers
+
+    def _state(self, tier: str) -> TierState:
+        figures = self.meter.of(tier)
+        return TierState(
+            available=not self.way_out.breaker(tier).is_open,
+            ttft_ms=figures.ttft_ms,
+            answer_s=figures.answer_s,
+            waiting=figures.in_flight,
+        )
+
+
+def _within(context: RequestContext, seconds: float) -> RequestContext:
+    """The same request with less time."""
+    deadline = Deadline.after(min(seconds, context.deadline.remaining()))
+    return RequestContext(deadline, context.request_id, context.traceparent)
+
+
+def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
+    return Recorded(
+        decision, request.model, request.needs, request.prompt_tokens, request.max_tokens
+    )
