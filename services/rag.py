@@ -20,7 +20,7 @@ from tiffin.errors import Unavailable
 from tiffin.ops.admission import Admission
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import SettingsError
-from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.generate import LLM, Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
@@ -70,6 +70,8 @@ class RAG:
         router = connect(RouterClient, Router)
         tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
         self.upstreams = connect_upstreams(settings.upstreams)
+        llms: dict[str, LLM] = {str(name): client for name, client in tiers.items()}
+        llms |= self.upstreams
         decider = decider_of(settings, with_model=False)
         self.ledger = Ledger(settings.ledger_path())
         meter = Meter(decider.fleet, self.ledger)
@@ -83,7 +85,7 @@ class RAG:
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
             Routing(router, embedding, decider, meter, way_out),
-            Generator({**tiers, **self.upstreams}, meter, way_out),
+            Generator(llms, meter, way_out),
             models={tier.name: tier.model for tier in decider.fleet},
             defaults=settings.rag,
         )
@@ -115,8 +117,10 @@ class RAG:
     async def stop(self) -> None:
         """Close the connections to the services."""
         await self.gateway.readiness.stop()
-        for client in (*self.clients.values(), *self.upstreams.values()):
+        for client in self.clients.values():
             await client.close()
+        for upstream in self.upstreams.values():
+            await upstream.close()
         self.ledger.close()
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them

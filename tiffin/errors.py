@@ -22,6 +22,9 @@ from typing import ClassVar
 
 from models.errors import EngineFailed, EngineOverloaded, InputTooLong
 
+UNSUPPORTED_PARAMETER = "unsupported_parameter"
+"""Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
+
 UPSTREAM_OVERLOADED = "upstream_overloaded"
 """Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
 

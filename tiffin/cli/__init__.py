@@ -1,1 +1,4 @@
-"""The command line: `tiffin models | router | costs`. Terminal input and output happen here and nowhere else."""
+"""The command line: `tiffin models | router | costs`.
+
+Terminal input and output happen here and nowhere else.
+"""

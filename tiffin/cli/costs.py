@@ -30,7 +30,7 @@ def costs(by: str, since: str | None, ledger: Path | None) -> None:
     for row in _sums(ledger or load_settings().ledger_path(), columns, since or ""):
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row
         counts = (answers, attempts, prompt, cached, completion)
-        table.add_row(*names, *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
+        table.add_row(*map(str, names), *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
     Console(width=None if Console().is_terminal else 200).print(table)
 
 

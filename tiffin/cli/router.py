@@ -83,7 +83,7 @@ def calibrate_command(
     "--weak-cost", default=0.01, show_default=True, help="Cost of a weak call / a strong call."
 )
 @click.option("--all-rows", is_flag=True, help="DATA was not used for training: take all of it.")
-def eval_command(
+def eval_command(  # noqa: PLR0917  click passes them by name
     data: Path,
     model: Path,
     vectors: Path | None,
@@ -100,7 +100,7 @@ def eval_command(
     seed = int(loaded.metadata.get("seed", 0)) if seed is None else seed
     rows = np.arange(len(outcomes.queries)) if all_rows else outcomes.split(seed)[2]
     worths = evaluate(loaded, outcomes, embedded, rows, weak_cost=weak_cost)
-    groups = len({outcomes.groups[row] for row in rows})
+    groups = len({outcomes.groups[int(row)] for row in rows})
     click.echo(f"{len(rows)} queries of {groups} groups")
     _print(_worth_table(worths))
     error = calibration(loaded, outcomes, embedded, rows)

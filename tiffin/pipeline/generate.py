@@ -29,7 +29,7 @@ from tiffin.errors import (
     UpstreamFailed,
 )
 from tiffin.routing.meter import Meter, Running, estimate_tokens
-from tiffin.routing.way_out import WayOut, is_final
+from tiffin.routing.way_out import WayOut, is_callers, is_final
 from tiffin.transport.messages import RouteDecision
 
 RETRY_PAUSE_S = 0.05
@@ -126,7 +126,7 @@ class Generator:
         """
         full = isinstance(error, Overloaded) and not isinstance(error, Unavailable)
         if (
-            is_final(error)
+            is_callers(error)
             or isinstance(error, DeadlineExceeded)
             or self.way_out.any_closed(others)
         ):
@@ -210,7 +210,7 @@ class Generator:
 
     def _tell_breaker(self, tier: str, error: TiffinError) -> None:
         breaker = self.way_out.breaker(tier)
-        if is_final(error):
+        if is_callers(error):
             breaker.succeeded()  # it answered: the request is at fault
             return
         told = isinstance(error, RateLimited) or error.code == UPSTREAM_OVERLOADED

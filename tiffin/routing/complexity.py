@@ -37,7 +37,7 @@ class ComplexityModelError(ModelError):
 
 @dataclass(frozen=True)
 class Head:
-    """`layers` are pairs of weights (inputs, outputs) and bias (outputs,), the last with one output.
+    """`layers` are pairs of weights (inputs, outputs) and bias (outputs,); the last has one output.
 
     Between layers is a ReLU. `curve` (2, knots) maps the network's probability of failure to the
     calibrated probability that the cheapest tier suffices; linear between knots, falling.
@@ -55,7 +55,8 @@ class Head:
             hidden = np.maximum(hidden @ weights + bias, 0)
         weights, bias = self.layers[-1]
         logits = (hidden @ weights + bias)[:, 0]
-        return (1 / (1 + np.exp(-logits))).astype(np.float32)
+        difficulty: Floats = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        return difficulty
 
     def p_cheap(self, difficulty: Floats) -> Floats:
         """Calibrated."""

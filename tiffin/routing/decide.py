@@ -39,8 +39,10 @@ class Decider:
     model: ComplexityModel | None
 
     def decide(self, request: RouteRequest) -> RouteDecision:
-        """The decision and its record. Raises NotFound for a model name that is neither a tier nor
-        a policy, and what `tiffin.routing.policy.choose` raises.
+        """The decision and its record.
+
+        Raises NotFound for a model name that is neither a tier nor a policy, and what
+        `tiffin.routing.policy.choose` raises.
         """
         features = text_features(request.query)
         complexity = self.judge(request, features)

@@ -25,7 +25,9 @@ RANDOM_ORDERS = 20
 
 @dataclass(frozen=True)
 class Worth:
-    """`area` is under the curve of the gap recovered (0: weak, 1: strong) over the share of strong
+    """What one way to choose is worth.
+
+    `area` is under the curve of the gap recovered (0: weak, 1: strong) over the share of strong
     calls: 0.5 for random mixing. `cost` is relative to asking the strong model always.
     """
 
@@ -81,7 +83,7 @@ def _curve(scores: NDArray[np.floating], weak: Floats, strong: Floats) -> NDArra
 def _worth(name: str, curve: NDArray[np.floating], weak_cost: float) -> Worth:
     count = len(curve) - 1
     gap = curve[-1] - curve[0]
-    recovered = (curve - curve[0]) / (gap if gap else 1.0)
+    recovered = (curve - curve[0]) / (gap or 1.0)
     share = float(np.argmax(curve >= OF_STRONG * curve[-1]) / count)
     return Worth(
         name=name,

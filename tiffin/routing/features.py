@@ -16,7 +16,7 @@ REASONING = re.compile(
 )
 _NEGATION = re.compile(r"\b(?:not|except|never|none|neither|false|incorrect)\b", re.IGNORECASE)
 _CONDITION = re.compile(r"\b(?:if|then|suppose|assume|given|unless|whether)\b", re.IGNORECASE)
-_SYMBOL = re.compile(r"[=^*/<>∀∃∧∨⊃→≡√π]|\\[a-z]+")
+_SYMBOL = re.compile(r"[=^*/<>∀∃∧\u2228⊃→≡√π]|\\[a-z]+")
 _LETTERS = re.compile(r"[^\W\d_]")
 _ASCII_LETTERS = re.compile(r"[A-Za-z]")
 _OPTIONS = re.compile(r"^\(?[A-D][.)] ", re.MULTILINE)

@@ -2,13 +2,13 @@
 
 A row is written when a tier is asked and again when the attempt ends. `opened` gives a future that
 is done once the first row is committed: the entry service awaits it before it passes on the first
-token, so that nothing a client has read is missing after a crash. One writer thread commits all that
-waits at once; WAL mode lets `tiffin costs` read beside it. Commits survive the death of the process;
-the last ones before a power cut may be lost (synchronous=NORMAL).
+token, so that nothing a client has read is missing after a crash. One writer thread commits all
+that waits at once; WAL mode lets `tiffin costs` read beside it. Commits survive the death of the
+process; the last ones before a power cut may be lost (synchronous=NORMAL).
 """
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 import queue
 import sqlite3
@@ -78,7 +78,7 @@ class Entry:
     @property
     def day(self) -> str:
         """The UTC day, as 2026-01-31."""
-        return datetime.datetime.fromtimestamp(self.at, datetime.UTC).date().isoformat()
+        return dt.datetime.fromtimestamp(self.at, dt.UTC).date().isoformat()
 
 
 class Ledger:

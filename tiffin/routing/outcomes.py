@@ -2,7 +2,7 @@
 
 CSV (also gzipped) or JSON lines with `query` (or `prompt`), `weak_correct` and `strong_correct`
 (true/false, or a judge's score from 0 to 1), and, where there is one, `subject` (or `group`): rows
-of one group never stand on both sides of a split, so that a model is tested on what it has not seen.
+of one group never stand on both sides of a split, so that a model is tested on what it never saw.
 """
 
 import csv

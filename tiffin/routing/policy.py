@@ -49,7 +49,7 @@ class _Option:
         )
 
 
-def choose(
+def choose(  # noqa: PLR0917  all that a choice depends on
     name: str,
     policy: PolicySettings,
     complexity: Complexity,
@@ -82,13 +82,14 @@ def choose(
 
 
 def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
-    """The probability that the tier's answer suffices: of what the cheapest one fails at, a tier
-    masters the share `strength`.
+    """The probability that the tier's answer suffices.
+
+    Of what the cheapest one fails at, a tier masters the share `strength`.
     """
     return 1 - (1 - complexity.p_cheap) * (1 - tier.strength)
 
 
-def _option(
+def _option(  # noqa: PLR0917  as `choose`
     tier: FleetTier,
     policy: PolicySettings,
     complexity: Complexity,

@@ -1,7 +1,7 @@
 """Recorded decisions through another policy: which tiers, what cost, what quality.
 
-Called by `tiffin router replay`. Each decision is taken again by the code that the Router runs, from
-what was recorded: complexity, needs and lengths, not the query. Quality is the mean of the
+Called by `tiffin router replay`. Each decision is taken again by the code that the Router runs,
+from what was recorded: complexity, needs and lengths, not the query. Quality is the mean of the
 probabilities that the answers suffice, so it is the model's expectation, not a measurement.
 """
 
@@ -59,7 +59,7 @@ def replay(
     fleet: Fleet,
     caps: CapSettings,
 ) -> tuple[Outcome, Outcome]:
-    """What was decided, and what the policy would decide. Requests that named a tier are left out."""
+    """What was decided, and what the policy would decide. Those that named a tier are left out."""
     was, would = Outcome(), Outcome()
     for item in recorded:
         decision = item.decision

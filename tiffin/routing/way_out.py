@@ -10,8 +10,9 @@ process, and none of it outlives it.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
-from tiffin.errors import TiffinError, Unavailable
+from tiffin.errors import UNSUPPORTED_PARAMETER, TiffinError, Unavailable
 from tiffin.ops.routing import WayOutSettings
 
 Clock = Callable[[], float]
@@ -115,6 +116,11 @@ class WayOut:
         return any(not self.breaker(tier).is_open for tier in tiers)
 
 
+def is_callers(error: TiffinError) -> bool:
+    """Whether the request is at fault, and not the tier."""
+    return error.status < HTTPStatus.TOO_MANY_REQUESTS
+
+
 def is_final(error: TiffinError) -> bool:
-    """Whether no other attempt would help: the request itself is at fault."""
-    return error.status < 429  # noqa: PLR2004  every 4xx below "too many requests" is the caller's
+    """Whether no other tier would help either."""
+    return is_callers(error) and error.code != UNSUPPORTED_PARAMETER

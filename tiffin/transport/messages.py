@@ -94,8 +94,10 @@ Level = Literal["simple", "moderate", "complex"]
 
 
 class Complexity(msgspec.Struct, frozen=True):
-    """How hard a query is: `score` from 0 to 1, and the calibrated probability that the cheapest
-    tier's answer suffices. `by` names what judged: a rule, or the model and what it saw.
+    """How hard a query is.
+
+    `score` is from 0 to 1, `p_cheap` the calibrated probability that the cheapest tier's answer
+    suffices. `by` names what judged: a rule, or the model and what it saw.
     """
 
     level: Level

@@ -16,7 +16,13 @@ from models.values import (
     TokenUsage,
     ToolCallDelta,
 )
-from tiffin.errors import InvalidRequest, TiffinError, Unavailable, UpstreamFailed
+from tiffin.errors import (
+    UNSUPPORTED_PARAMETER,
+    InvalidRequest,
+    TiffinError,
+    Unavailable,
+    UpstreamFailed,
+)
 from tiffin.ops.routing import UpstreamSettings
 from tiffin.upstreams.base import Upstream, http_client
 
@@ -44,16 +50,17 @@ _CACHED = {"cache_control": {"type": "ephemeral"}}
 
 
 class AnthropicUpstream(Upstream):
-    """What repeats from call to call is marked for the provider's cache: tools, system prompt, and
-    the turns of a conversation that goes on. A single question is not: writing to the cache costs
-    more than reading once.
+    """Marks for the provider's cache what repeats from call to call.
+
+    That is tools, system prompt, and the turns of a conversation that goes on. A single question is
+    not marked: writing to the cache costs more than reading once.
     """
 
     errors = (anthropic.AnthropicError,)
     ignores = ("presence_penalty", "frequency_penalty")
 
     def __init__(self, name: str, settings: UpstreamSettings, api_key: str | None) -> None:
-        super().__init__(name, settings.model, settings.max_output_tokens)
+        super().__init__(name, settings)
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
             base_url=settings.base_url or "https://api.anthropic.com",
@@ -84,12 +91,14 @@ class AnthropicUpstream(Upstream):
 
     def _check(self, request: GenerateRequest) -> None:
         super()._check(request)
-        if request.temperature > 1:
-            message = f"temperature: the {self.name} tier's provider allows 0 to 1"
-            raise InvalidRequest(message, param="temperature")
+        # 0 and 1 are what our routes and OpenAI's clients send when nobody chose.
+        if request.temperature not in {0, 1} or request.top_p != 1:
+            param = "top_p" if request.temperature in {0, 1} else "temperature"
+            message = f"{param}: the {self.name} tier's provider lets no sampling be chosen"
+            raise InvalidRequest(message, param=param, code=UNSUPPORTED_PARAMETER)
         if request.logprobs is not None:
             message = f"logprobs: the {self.name} tier's provider tells none"
-            raise InvalidRequest(message, param="logprobs", code="unsupported_parameter")
+            raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         turns = [turn for turn in request.messages if turn.role != "system"]
@@ -99,12 +108,9 @@ class AnthropicUpstream(Upstream):
             "model": self.model,
             "max_tokens": min(limit, self.max_output_tokens),
             "messages": _messages(turns),
-            "temperature": request.temperature,
         }
         if system:
             body["system"] = [{"type": "text", "text": system, **_CACHED}]
-        if request.top_p != 1:
-            body["top_p"] = request.top_p
         if request.stop:
             body["stop_sequences"] = request.stop
         if request.json_schema:

@@ -17,6 +17,7 @@ import httpx2
 from models.values import GenerateRequest, TokenEvent
 from tiffin.context import RequestContext
 from tiffin.errors import (
+    UNSUPPORTED_PARAMETER,
     UPSTREAM_OVERLOADED,
     DeadlineExceeded,
     FieldTooLarge,
@@ -27,6 +28,7 @@ from tiffin.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from tiffin.ops.routing import UpstreamSettings
 
 CONNECT_S = 5.0
 MAX_MESSAGE_CHARS = 500
@@ -40,10 +42,10 @@ class Upstream(ABC):
     errors: tuple[type[Exception], ...] = ()
     ignores: Iterable[str] = ()
 
-    def __init__(self, name: str, model: str, max_output_tokens: int) -> None:
+    def __init__(self, name: str, settings: UpstreamSettings) -> None:
         self.name = name
-        self.model = model
-        self.max_output_tokens = max_output_tokens
+        self.model = settings.model
+        self.max_output_tokens = settings.max_output_tokens
 
     async def generate(
         self, request: GenerateRequest, context: RequestContext
@@ -89,7 +91,7 @@ class Upstream(ABC):
         for field in self.ignores:
             if getattr(request, field):
                 message = f"{field}: the {self.name} tier's provider has no such parameter"
-                raise InvalidRequest(message, param=field, code="unsupported_parameter")
+                raise InvalidRequest(message, param=field, code=UNSUPPORTED_PARAMETER)
 
     def _broken(self, error: Exception) -> TiffinError:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
@@ -98,7 +100,9 @@ class Upstream(ABC):
             return UpstreamFailed(f"the {self.name} tier broke off")
         return UpstreamFailed(f"the {self.name} tier answered in an unknown shape")
 
-    def _of_status(self, status: int, message: str, headers: Mapping[str, str]) -> TiffinError:
+    def _of_status(  # noqa: PLR0911  one line a status
+        self, status: int, message: str, headers: Mapping[str, str]
+    ) -> TiffinError:
         """The error that a response with this status means."""
         shown = message[:MAX_MESSAGE_CHARS]
         match status:

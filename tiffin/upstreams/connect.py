@@ -26,12 +26,11 @@ def connect_upstreams(upstreams: Mapping[str, UpstreamSettings]) -> dict[str, Up
 def _connect(name: str, upstream: UpstreamSettings) -> Upstream:
     module, kind = _KINDS[upstream.provider]
     try:
-        made_by: type[Upstream] = getattr(
-            importlib.import_module(f"tiffin.upstreams.{module}"), kind
-        )
+        make = getattr(importlib.import_module(f"tiffin.upstreams.{module}"), kind)
     except ModuleNotFoundError as error:
         message = f"upstreams.{name}: {error.name} is not installed; install tiffin[upstreams]"
         raise SettingsError(message) from None
     variable = key_variable(upstream)
     key = os.environ[variable] if variable is not None else None
-    return made_by(name, upstream, key)  # type: ignore[call-arg]  each kind takes these three
+    made: Upstream = make(name, upstream, key)
+    return made

@@ -17,7 +17,7 @@ from models.values import (
     TokenUsage,
     ToolCallDelta,
 )
-from tiffin.errors import InvalidRequest, TiffinError, UpstreamFailed
+from tiffin.errors import UNSUPPORTED_PARAMETER, InvalidRequest, TiffinError, UpstreamFailed
 from tiffin.ops.routing import UpstreamSettings
 from tiffin.routing.bill import NO_USAGE
 from tiffin.upstreams.base import Upstream, http_client
@@ -31,7 +31,7 @@ class GoogleUpstream(Upstream):
     errors = (errors.APIError, errors.UnknownApiResponseError)
 
     def __init__(self, name: str, settings: UpstreamSettings, api_key: str | None) -> None:
-        super().__init__(name, settings.model, settings.max_output_tokens)
+        super().__init__(name, settings)
         self._http = http_client()
         self._client = genai.Client(
             api_key=api_key,
@@ -95,7 +95,7 @@ class GoogleUpstream(Upstream):
         super()._check(request)
         if request.logprobs is not None:
             message = f"logprobs: the {self.name} tier's provider tells none while it streams"
-            raise InvalidRequest(message, param="logprobs", code="unsupported_parameter")
+            raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
 
     def _translate(self, error: Exception) -> TiffinError:
         if isinstance(error, errors.APIError):
@@ -150,8 +150,10 @@ def _contents(turns: list[ChatMessage]) -> list[types.ContentUnionDict]:
             parts.append({"function_response": {"name": name, "response": response}})
         elif turn.content:
             parts.append({"text": turn.content})
-        for call in turn.tool_calls:
-            parts.append({"function_call": {"name": call.name, "args": _arguments(call.arguments)}})
+        parts += [
+            {"function_call": {"name": call.name, "args": _arguments(call.arguments)}}
+            for call in turn.tool_calls
+        ]
         role = "model" if turn.role == "assistant" else "user"
         contents.append({"role": role, "parts": parts})
     return contents

@@ -39,7 +39,7 @@ class OpenAIUpstream(Upstream):
     errors = (openai.OpenAIError,)
 
     def __init__(self, name: str, settings: UpstreamSettings, api_key: str | None) -> None:
-        super().__init__(name, settings.model, settings.max_output_tokens)
+        super().__init__(name, settings)
         # OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
         official = settings.provider == "openai"
         self._max_tokens = "max_completion_tokens" if official else "max_tokens"
