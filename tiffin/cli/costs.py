@@ -27,14 +27,15 @@ def costs(by: str, since: str | None, ledger: Path | None) -> None:
         raise click.UsageError(message)
     titles = ("answers", "attempts", "prompt", "cached", "completion", "USD", "strongest, USD")
     table = Table(*columns, *titles)
-    for row in _sums(ledger or load_settings().ledger_path(), columns, since or ""):
+    for row in sums(ledger or load_settings().ledger_path(), columns, since or ""):
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row
         counts = (answers, attempts, prompt, cached, completion)
         table.add_row(*map(str, names), *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
     Console(width=None if Console().is_terminal else 200).print(table)
 
 
-def _sums(path: Path, columns: list[str], since: str) -> list[tuple[object, ...]]:
+def sums(path: Path, columns: list[str], since: str) -> list[tuple[object, ...]]:
+    """One row a group: the columns, then answers, attempts, tokens and US dollars."""
     names = ", ".join(columns)  # each is one of COLUMNS
     statement = (
         f"SELECT {names}, SUM(outcome = 'ok'), COUNT(*), SUM(prompt_tokens), SUM(cached_tokens),"  # noqa: S608
