@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.routing.fleets import CHEAP, DEAR, settings_with, upstream
-from tiffin.ops.settings import SettingsError
+from tiffin.ops.settings import SettingsError, load_settings
 from tiffin.routing.fleet import check_keys, fleet_of
 from tiffin.upstreams.connect import connect_upstreams
 
@@ -79,3 +79,15 @@ def test_the_laptop_needs_no_key() -> None:
     settings = settings_with(upstreams={})
     assert [tier.name for tier in fleet_of(settings)] == ["small"]
     assert connect_upstreams(settings.upstreams) == {}
+
+
+def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load_settings(profile="hybrid")
+    assert [tier.name for tier in fleet_of(settings)] == ["small", "large"]
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        check_keys(settings.upstreams)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    assert set(connect_upstreams(settings.upstreams)) == {"large"}

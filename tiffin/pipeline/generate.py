@@ -28,7 +28,7 @@ from tiffin.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from tiffin.routing.meter import Meter, Running, estimate_tokens
+from tiffin.routing.meter import Meter, Running, prompt_tokens
 from tiffin.routing.way_out import WayOut, is_callers, is_final
 from tiffin.transport.messages import RouteDecision
 
@@ -159,7 +159,7 @@ class Generator:
         others: tuple[str, ...],
     ) -> AsyncGenerator[TokenEvent, None]:
         """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
-        running = self.meter.open(tier, decision, _prompt_tokens(request), context)
+        running = self.meter.open(tier, decision, prompt_tokens(request), context)
         finished: Finished | None = None
         outcome = "abandoned"
         try:
@@ -251,14 +251,6 @@ def _read(running: Running, event: TokenEvent) -> None:
         running.chars += len(event.text)
     elif isinstance(event, ToolCallDelta):
         running.chars += len(event.arguments)
-
-
-def _prompt_tokens(request: GenerateRequest) -> int:
-    """About how many tokens a tier will read."""
-    if isinstance(request.prompt, list):
-        return len(request.prompt)
-    texts = [request.prompt] if request.prompt else [turn.content for turn in request.messages]
-    return estimate_tokens(sum(map(len, texts)))
 
 
 def _confidence(events: list[TokenEvent]) -> float | None:

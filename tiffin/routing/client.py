@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from models.values import GenerateRequest
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
 from tiffin.routing.decide import Decider
 from tiffin.routing.ledger import Recorded
-from tiffin.routing.meter import Meter
+from tiffin.routing.meter import Meter, prompt_tokens
 from tiffin.routing.way_out import WayOut
 from tiffin.transport.clients import EmbeddingClient, RouterClient
 from tiffin.transport.messages import Array, RouteDecision, RouteRequest, TierState
@@ -22,6 +23,9 @@ ROUTER_S = 0.5
 
 EMBED_S = 0.05
 """For callers without an embedding: if it takes longer, the text alone decides."""
+
+DEFAULT_ANSWER_TOKENS = 256
+"""For reckoning the cost of an answer whose length the client left open."""
 
 
 @dataclass(frozen=True)
@@ -89,4 +93,22 @@ def _within(context: RequestContext, seconds: float) -> RequestContext:
 def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
     return Recorded(
         decision, request.model, request.needs, request.prompt_tokens, request.max_tokens
+    )
+
+
+def ask_of(query: str, model: str, request: GenerateRequest, *, whole: bool) -> RouteRequest:
+    """What to ask the router about a request that a client wrote itself, such as a chat."""
+    needs = {
+        "tools": bool(request.tools),
+        "json_schema": request.json_schema is not None,
+        "logprobs": request.logprobs is not None,
+        "completion": request.prompt is not None,
+    }
+    return RouteRequest(
+        query,
+        model,
+        needs=[ability for ability, needed in needs.items() if needed],
+        prompt_tokens=prompt_tokens(request),
+        max_tokens=request.max_tokens or DEFAULT_ANSWER_TOKENS,
+        whole=whole,
     )

@@ -51,8 +51,10 @@ def evaluate(
     weak, strong = outcomes.weak[rows], outcomes.strong[rows]
     noise = np.random.default_rng(0).random((RANDOM_ORDERS, len(rows)))
     keywords = np.array([rules.demand_of(query) is not None for query in queries], np.float32)
+    difficulty = model.full.difficulty(np.hstack([vectors[rows], text]))
     ways = {
-        "complexity model": model.full.difficulty(np.hstack([vectors[rows], text])),
+        "rules, then complexity model": keywords + difficulty,
+        "complexity model": difficulty,
         "complexity model, text only": model.text.difficulty(text),
         "length": np.array([len(query) for query in queries], np.float32),
         "keyword rules": keywords + 1e-3 * noise[0],

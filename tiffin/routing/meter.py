@@ -9,7 +9,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from models.values import Finished, TokenUsage
+from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.context import RequestContext
 from tiffin.ops import metrics
 from tiffin.routing.bill import NO_USAGE, Attempt
@@ -152,6 +152,15 @@ class Meter:
 def estimate_tokens(chars: int) -> int:
     """Tokens of a text of that many characters, about."""
     return round(chars / CHARS_PER_TOKEN)
+
+
+def prompt_tokens(request: GenerateRequest) -> int:
+    """About how many tokens a tier will read, tools and all."""
+    if isinstance(request.prompt, list):
+        return len(request.prompt)
+    texts = [request.prompt] if request.prompt else [turn.content for turn in request.messages]
+    tools = (f"{tool.name} {tool.description} {tool.parameters}" for tool in request.tools)
+    return estimate_tokens(sum(map(len, texts)) + sum(map(len, tools)))
 
 
 def _believed(running: Running, usage: TokenUsage | None) -> tuple[TokenUsage, bool]:
