@@ -42,8 +42,8 @@ asyncio.run(main())
 """
 
 
-async def answered(meter: Meter, **whose: str) -> None:
-    context = RequestContext(Deadline.after(5), **whose)
+async def answered(meter: Meter, *, tenant: str, key: str) -> None:
+    context = RequestContext(Deadline.after(5), tenant=tenant, key=key)
     running = meter.open("mid", DECISION, 900, context)
     await meter.first(running)
     meter.close(running, "ok", Finished("stop", USAGE))
