@@ -211,6 +211,15 @@ async def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_request_try(
     assert (await tiers.begin(decision("mid", "big"), REQUEST, context())).tier == "mid"
 
 
+async def test_the_only_tier_is_asked_again_as_soon_as_it_is_well() -> None:
+    only = FakeTier([UpstreamFailed("no")] * 8)
+    tiers = generator(mid=only)
+    while only.fails:
+        with pytest.raises(UpstreamFailed):
+            await tiers.begin(decision("mid"), REQUEST, context())
+    assert (await tiers.begin(decision("mid"), REQUEST, context())).tier == "mid"
+
+
 async def test_a_tier_that_hangs_leaves_time_for_the_next() -> None:
     tiers = generator(mid=FakeTier(wait_s=10), big=FakeTier())
     request = context(0.5)

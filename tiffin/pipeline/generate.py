@@ -106,15 +106,15 @@ class Generator:
         """One attempt; a second one where no other tier could be asked instead."""
         breaker = self.way_out.breaker(tier)
         self.way_out.budget(tier).earn()
+        breaker.enter(last=not self.way_out.any_closed(others))
         try:
-            breaker.enter()
             return await self._attempt(tier, decision, request, context, others)
         except TiffinError as error:
             wait_s = self._retry_wait_s(tier, error, context, others)
             if wait_s is None:
                 raise
         await asyncio.sleep(wait_s)
-        breaker.enter()
+        breaker.enter(last=True)
         return await self._attempt(tier, decision, request, context, others)
 
     def _retry_wait_s(
@@ -134,7 +134,7 @@ class Generator:
         if full and error.code != UPSTREAM_OVERLOADED:
             return None
         jitter = 0.5 + random.random()  # noqa: S311  not a secret
-        wait_s = max(RETRY_PAUSE_S * jitter, self.way_out.breaker(tier).waits_s())
+        wait_s = max(RETRY_PAUSE_S * jitter, self.way_out.breaker(tier).told_s())
         if wait_s >= context.deadline.remaining() or not self.way_out.budget(tier).spend():
             return None
         return wait_s

@@ -29,6 +29,7 @@ class Breaker:
     _failures: int = 0
     _open_until: float = 0.0
     _probing: bool = False
+    _told: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -39,9 +40,17 @@ class Breaker:
         """Seconds until it may be asked again."""
         return max(0.0, self._open_until - self.clock())
 
-    def enter(self) -> None:
-        """Before an attempt. Raises Unavailable while open; lets one request try when half-open."""
-        if self.is_open:
+    def told_s(self) -> float:
+        """Seconds until the tier's own Retry-After is over; 0 where it said none."""
+        return self.waits_s() if self._told else 0.0
+
+    def enter(self, *, last: bool = False) -> None:
+        """Before an attempt. Raises Unavailable while open; lets one request try when half-open.
+
+        The last tier that could be asked is asked all the same, unless it said when to come back:
+        refusing would help nobody, and the tier may be well again.
+        """
+        if self.is_open and (self._told or not last):
             wait_s = max(1, round(self.waits_s()))
             message = f"the {self.tier} tier does not answer of late"
             raise Unavailable(message, retry_after_s=wait_s)
@@ -49,11 +58,12 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The tier began to answer."""
-        self._failures, self._open_until, self._probing = 0, 0.0, False
+        self._failures, self._open_until, self._probing, self._told = 0, 0.0, False, False
 
     def failed(self, retry_after_s: float | None = None) -> None:
         """It could not; where it said for how long, it is left alone until then."""
         self._failures += 1
+        self._told = retry_after_s is not None
         if retry_after_s is not None:
             self._open_until = self.clock() + retry_after_s
         elif self._probing or self._failures >= self.failures_to_open:
