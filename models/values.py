@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -72,11 +72,15 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one generation; `cached_tokens` are the prompt tokens whose prefill was reused."""
+    """Tokens of one generation; `cached_tokens` are the prompt tokens whose prefill was reused.
+
+    `cache_write_tokens` are the prompt tokens that a provider charges for keeping in its cache.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

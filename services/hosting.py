@@ -27,6 +27,7 @@ from tiffin.cli.progress import pull_shown
 from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
+from tiffin.routing.fleet import fleet_of
 from tiffin.transport import wire
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
@@ -60,6 +61,7 @@ def _load() -> Settings:
     try:
         settings = load_settings()
         check_models(settings, catalog_of(settings.home))
+        fleet_of(settings)
     except (SettingsError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
     return settings

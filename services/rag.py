@@ -22,12 +22,17 @@ from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.generate import LLM, Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
+from tiffin.routing.decide import decider_of
+from tiffin.routing.ledger import Ledger
+from tiffin.routing.meter import Meter
+from tiffin.routing.way_out import WayOut
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.upstreams.connect import connect_upstreams
 
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
@@ -67,20 +72,26 @@ class RAG:
         embedding = connect(EmbeddingClient, Embedding)
         reranker = connect(RerankerClient, Reranker)
         router = connect(RouterClient, Router)
-        tiers: dict[str, LLMClient] = {
-            name: connect(LLMClient, TIERS[name]) for name in settings.tiers
-        }
+        tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
+        self.upstreams = connect_upstreams(settings.upstreams)
+        llms: dict[str, LLM] = {str(name): client for name, client in tiers.items()}
+        llms |= self.upstreams
+        decider = decider_of(settings, with_model=False)
+        self.ledger = Ledger(settings.ledger_path())
+        meter = Meter(decider.fleet, self.ledger)
+        way_out = WayOut(settings.routing.way_out)
         self.clients: dict[str, ServiceClient] = {
             "Embedding": embedding,
             "Reranker": reranker,
             "Router": router,
             **{TIERS[name].name: client for name, client in tiers.items()},
         }
-        generator = Generator(tiers)
-        models: dict[str, str] = {name: tier.model for name, tier in settings.tiers.items()}
+        routing = Routing(router, embedding, decider, meter, way_out)
+        generator = Generator(llms, meter, way_out)
+        models = {tier.name: tier.model for tier in decider.fleet}
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
-            router,
+            routing,
             generator,
             models=models,
             defaults=settings.rag,
@@ -89,7 +100,7 @@ class RAG:
         self.gateway = Gateway(
             settings,
             pipeline,
-            ChatPipeline(router, generator, models),
+            ChatPipeline(routing, generator, models),
             Readiness(
                 self.clients,
                 optional=frozenset(self.clients),
@@ -101,8 +112,17 @@ class RAG:
 
     @bentoml.on_deployment
     def announce() -> None:  # BentoML makes it static
-        """Say once with which settings it starts; refuse an open address without keys."""
+        """Say once with which settings it starts.
+
+        Without keys it takes no open address; without those of its upstreams, or a ledger, it does
+        not start.
+        """
         hosting.check_access(hosting.configured_hosts())
+        try:
+            check_keys(settings.upstreams)
+            open_ledger(settings.ledger_path()).close()
+        except (SettingsError, LedgerError) as error:
+            raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())
 
     @bentoml.on_startup
@@ -120,6 +140,9 @@ class RAG:
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()
+        for upstream in self.upstreams.values():
+            await upstream.close()
+        self.ledger.close()
 
     async def cut_off(self) -> None:
         """End the calls in work: what waits for them ends typed."""

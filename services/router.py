@@ -1,11 +1,11 @@
-"""Router: says which tier should answer. It holds no model and forwards no token."""
+"""Router: says which tier should answer. Its model is a few kB; it forwards no token."""
 
 import bentoml
 
 from services import hosting
 from services.hosting import settings
 from tiffin.context import RequestContext
-from tiffin.routing import rules
+from tiffin.routing.decide import decider_of
 from tiffin.transport.messages import RouteDecision, RouteRequest, ServiceHealth
 
 rpc = hosting.rpc_app("Router", max_in_flight=1024)
@@ -22,14 +22,14 @@ class Router:
     """Decides beside retrieval; the entry service then streams straight from the tier."""
 
     def __init__(self) -> None:
-        self.tiers = list(settings.tiers)
+        self.decider = decider_of(settings)
         rpc.unary("route", RouteRequest, self.route)
         rpc.health(self.health)
         hosting.log_ready("Router")
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
         """The tier to ask, why, and which next."""
-        return rules.decide(request.query, request.model, self.tiers)
+        return self.decider.decide(request)
 
     async def health(self) -> ServiceHealth:
         """Ready as soon as it runs."""

@@ -4,6 +4,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from tiffin.routing.bill import Bill
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -26,10 +28,12 @@ class Deadline:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """Made once at the door (or from a hop's headers), never changed.
+    """Made once at the door (or from a hop's headers), never changed; its bill is written on.
 
-    `deadline_named` says that the client named the deadline itself. `tenant` is whose request it
-    is, `batch` that nobody waits for it; both decide who goes first when there is a queue.
+    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
+    `deadline_named` says that the client named the deadline itself. `tenant`, and `batch`, which
+    says that nobody waits for it, decide who goes first when there is a queue. `arrived` is in
+    seconds of the Unix epoch.
     """
 
     deadline: Deadline
@@ -38,3 +42,6 @@ class RequestContext:
     tenant: str = "default"
     batch: bool = False
     deadline_named: bool = False
+    key: str = ""
+    arrived: float = field(default_factory=time.time, compare=False)
+    bill: Bill = field(default_factory=Bill, compare=False)

@@ -13,7 +13,8 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     ├── Unauthenticated (401)       no key, or one that opens nothing
     ├── Forbidden (403)             the credential does not allow it
     ├── NotFound (404)              no such route, model or tier
-    ├── RateLimited (429)           a key's requests or tokens of this minute are spent
+    ├── SpendingCapReached (429)    the money for today is spent
+    ├── RateLimited (429)           more requests than are allowed; try again later
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
     ├── DeadlineExceeded (504)
@@ -30,6 +31,12 @@ from models.errors import (
     InputTooLong,
     NotSupported,
 )
+
+UNSUPPORTED_PARAMETER = "unsupported_parameter"
+"""Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
+
+UPSTREAM_OVERLOADED = "upstream_overloaded"
+"""Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
 
 
 class TiffinError(Exception):
@@ -111,8 +118,25 @@ class NotFound(TiffinError):
     type = "not_found_error"
 
 
+class SpendingCapReached(TiffinError):
+    """Answering would pass a cap on what may be spent in a day."""
+
+    status = 429
+    type = "insufficient_quota"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = "spending_cap_reached",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
 class RateLimited(TiffinError):
-    """A key has spent what it may in a minute; nothing was started."""
+    """More requests than are allowed in this time; `retry_after_s` says when there is room."""
 
     status = 429
     type = "rate_limit_error"

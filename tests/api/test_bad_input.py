@@ -29,7 +29,7 @@ GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 me
         ({"max_tokens": 10**9}, 400, "max_tokens", "less than or equal to 4096"),
         ({"temperature": -1}, 400, "temperature", "greater than or equal to 0"),
         ({"stream": "maybe"}, 400, "stream", "boolean"),
-        ({"model": "huge"}, 404, "model", "auto, small, large"),
+        ({"model": "huge"}, 404, "model", "auto-quality, small, large"),
         ({"colour": "red"}, 400, "colour", "not permitted"),
     ],
 )

@@ -29,13 +29,16 @@ async def test_one_question_makes_four_calls_two_of_them_before_the_model(
     assert in_sequence == ["embed", "rerank", "small"]
 
 
-async def test_routing_runs_beside_retrieval(services: Services, settings: Settings) -> None:
-    services.delays_s = {"route": 0.3, "embed": 0.2, "rerank": 0.2}
+async def test_routing_takes_the_querys_embedding_and_runs_beside_the_reranker(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"route": 0.3, "embed": 0.1, "rerank": 0.3}
     async with entry(services, settings) as client:
         timings = (await client.post("/rag_query", json=QUESTION)).json()["timings"]
+    assert services.calls.count("embed") == 1, "the router gets the vector that retrieval made"
     assert timings["route_ms"] >= 300
     before_generation = timings["total_ms"] - timings["generate_ms"]
-    assert before_generation < 300 + 200, "routing would add its 300 ms if it came first"
+    assert before_generation < 100 + 300 + 250, "routing would add its 300 ms if it came in between"
 
 
 async def test_the_answer_comes_with_sources_citations_and_usage(

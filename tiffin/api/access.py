@@ -53,7 +53,7 @@ class KeyGuard:
                 response.headers["www-authenticate"] = "Bearer"
             await response(scope, receive, send)
             return
-        scope.setdefault("state", {})["tenant"] = key.tenant
+        scope.setdefault("state", {}).update(tenant=key.tenant, key=key.name)
         token = current.set(meter)
         try:
             await self._app(scope, receive, _with_limits(send, limits))

@@ -55,7 +55,14 @@ async def chat_completions(body: ChatRequest, gateway: GatewayOf, context: Conte
     """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
     request = generate_request(body)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
-    generation = await begin(body.model, requests, gateway, context, schema_field="response_format")
+    generation = await begin(
+        body.model,
+        requests,
+        gateway,
+        context,
+        whole=not body.stream,
+        schema_field="response_format",
+    )
     completion_id = f"chatcmpl-{uuid.uuid4().hex}"
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)

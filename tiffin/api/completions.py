@@ -38,7 +38,7 @@ _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 async def completions(body: CompletionRequest, gateway: GatewayOf, context: ContextOf) -> Response:
     """Continue each prompt. With `stream: true`: pieces of `text_completion`, then `[DONE]`."""
     requests = generate_requests(body)
-    generation = await begin(body.model, requests, gateway, context)
+    generation = await begin(body.model, requests, gateway, context, whole=not body.stream)
     opened = Completion(
         id=f"cmpl-{uuid.uuid4().hex}",
         created=generation.created,

@@ -1,9 +1,16 @@
-"""Gives every request its context (id, deadline, trace) from its headers."""
+"""Gives every request its context (id, deadline, trace) from its headers.
 
+What the request's bill says goes into the response's headers: `x-tiffin-tier`, `x-tiffin-cost-usd`
+(not of a stream, whose headers go before its tokens come) and, for `x-tiffin-debug: 1`, the whole
+decision as JSON in `x-tiffin-decision`.
+"""
+
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,8 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tiffin.api.errors import error_response
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import InvalidRequest
+from tiffin.routing.bill import BEGUN, Bill
 
 REQUEST_ID_HEADER = "x-request-id"
+DEBUG_HEADER = "x-tiffin-debug"
+TIER_HEADER = "x-tiffin-tier"
+COST_HEADER = "x-tiffin-cost-usd"
+DECISION_HEADER = "x-tiffin-decision"
 TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 MAX_TIMEOUT_MS = 600_000
 PRIORITY_HEADER = "x-tiffin-priority"
@@ -45,14 +57,20 @@ class ContextMiddleware:
             await error_response(error)(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["context"] = replace(context, tenant=state.get("tenant", context.tenant))
+        state["context"] = context = replace(
+            context, tenant=state.get("tenant", context.tenant), key=state.get("key", "")
+        )
 
-        async def send_with_id(message: Message) -> None:
+        debug = Headers(scope=scope).get(DEBUG_HEADER) == "1"
+
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = context.request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = context.request_id
+                headers.update(_bill_headers(context.bill, debug=debug))
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        await self._app(scope, receive, send_with_headers)
 
     def _context(self, path: str, headers: Headers) -> RequestContext:
         timeout_ms = _timeout_ms(headers)
@@ -68,6 +86,18 @@ class ContextMiddleware:
         if _REQUEST_ID.fullmatch(request_id):
             return replace(context, request_id=request_id)
         return context
+
+
+def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
+    """Who answered and what it cost; of a stream, which has only begun, no cost yet."""
+    headers = {}
+    if bill.attempts:
+        headers[TIER_HEADER] = bill.attempts[-1].tier
+        if all(attempt.outcome != BEGUN for attempt in bill.attempts):
+            headers[COST_HEADER] = f"{bill.usd:.8f}"
+    if debug and bill.decision is not None:
+        headers[DECISION_HEADER] = json.dumps(msgspec.to_builtins(bill.decision))
+    return headers
 
 
 def _timeout_ms(headers: Headers) -> int | None:

@@ -17,6 +17,7 @@ from tiffin.errors import InvalidRequest, Unavailable
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
 from tiffin.pipeline.chat import Head, Piece
+from tiffin.routing.names import routed_name
 
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]
 ContextOf = Annotated[RequestContext, Depends(context_of)]
@@ -38,14 +39,17 @@ async def begin(
     gateway: Gateway,
     context: RequestContext,
     *,
+    whole: bool,
     schema_field: str = "json_schema",
 ) -> Generation:
     """Start one answer for each request; a failure before the first event is raised here.
 
-    A schema that the engine refuses is blamed on `schema_field`, or on the tools that it is from.
+    `whole` says that the client does not read it as a stream. A schema that the engine refuses is
+    blamed on `schema_field`, or on the tools that it is from.
     """
     began = time.perf_counter()
-    events = _placed(model, requests, gateway, context)
+    named = routed_name(model, gateway.pipeline.models, gateway.settings.routing.policies)
+    events = _placed(named, requests, gateway, context, whole=whole)
     try:
         head = await anext(events)
     except InvalidRequest as error:
@@ -56,7 +60,6 @@ async def begin(
         raise InvalidRequest(message, param=field, code=error.code) from error
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
-        "x-tiffin-tier": head.tier,
         "openai-processing-ms": str(round((time.perf_counter() - began) * 1000)),
     }
     if head.degraded:
@@ -72,7 +75,12 @@ def json_response(body: BaseModel, headers: dict[str, str]) -> Response:
 
 
 async def _placed(
-    model: str, requests: Sequence[GenerateRequest], gateway: Gateway, context: RequestContext
+    model: str,
+    requests: Sequence[GenerateRequest],
+    gateway: Gateway,
+    context: RequestContext,
+    *,
+    whole: bool,
 ) -> AsyncGenerator[Head | Piece, None]:
     """The pipeline's events while the request holds its place."""
     if missing := gateway.readiness.missing():
@@ -81,7 +89,7 @@ async def _placed(
     with metrics.outcome():
         async with (
             gateway.admission.place(context),
-            aclosing(gateway.chat.stream(model, requests, context)) as events,
+            aclosing(gateway.chat.stream(model, requests, context, whole=whole)) as events,
         ):
             async for event in events:
                 if isinstance(event, Piece) and isinstance(event.event, Finished):

@@ -10,7 +10,6 @@ from tiffin.api.rag import GatewayOf
 from tiffin.api.state import Gateway
 from tiffin.errors import NotFound
 from tiffin.pipeline.values import Value
-from tiffin.routing.names import VIRTUAL
 
 router = APIRouter(tags=["models"])
 
@@ -52,8 +51,8 @@ async def show_model(model: str, gateway: GatewayOf) -> ModelCard:
 
 def _cards(gateway: Gateway) -> list[ModelCard]:
     tiers = gateway.pipeline.models
-    chat = dict.fromkeys([*VIRTUAL, *tiers, *tiers.values()])
     settings = gateway.settings
+    chat = dict.fromkeys([*settings.routing.policies, *tiers, *tiers.values()])
     return [
         *(ModelCard(id=name, created=_STARTED, task="chat") for name in chat),
         ModelCard(id=settings.embedding.model, created=_STARTED, task="embedding"),

@@ -12,11 +12,11 @@ from tiffin.api.limits import check_rag_request
 from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import Deadline, RequestContext
-from tiffin.errors import NotFound, Unavailable, UpstreamFailed
+from tiffin.errors import Unavailable, UpstreamFailed
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
-from tiffin.routing.rules import AUTO
+from tiffin.routing.names import routed_name
 
 router = APIRouter(tags=["rag"])
 
@@ -54,10 +54,8 @@ async def answer_events(
 ) -> AsyncGenerator[RagEvent, None]:
     """The pipeline's events for a request that is within its limits and finds a place."""
     check_rag_request(body, gateway.settings.limits)
-    allowed = [AUTO, *gateway.pipeline.models]
-    if body.model not in allowed:
-        message = f"model: no tier {body.model!r} is served here; use one of: {', '.join(allowed)}"
-        raise NotFound(message, param="model", code="model_not_found")
+    named = routed_name(body.model, gateway.pipeline.models, gateway.settings.routing.policies)
+    body = body.model_copy(update={"model": named})
     context = with_fields(context, body)
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"

@@ -40,7 +40,14 @@ async def responses(
 ) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
     requests = [generate_request(body)]
-    generation = await begin(body.model, requests, gateway, context, schema_field="text.format")
+    generation = await begin(
+        body.model,
+        requests,
+        gateway,
+        context,
+        whole=not body.stream,
+        schema_field="text.format",
+    )
     output = Output(_opened(body, generation))
     if body.stream:
         return event_stream(_frames(output, generation), generation.headers)

@@ -1,1 +1,4 @@
-"""The command line: `tiffin models | plan`. Terminal input and output happen here alone."""
+"""The command line: `tiffin models | plan | deploy | router | costs | keys | settings`.
+
+Terminal input and output happen here and nowhere else.
+"""

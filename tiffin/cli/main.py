@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from tiffin.cli.costs import costs
 from tiffin.cli.deploy import deploy
 from tiffin.cli.keys import keys
 from tiffin.cli.models import models
 from tiffin.cli.plan import plan
+from tiffin.cli.router import router
 from tiffin.cli.settings import settings
 from tiffin.ops.settings import SettingsError
 
@@ -36,6 +38,8 @@ main.add_command(settings)
 main.add_command(deploy)
 main.add_command(plan)
 main.add_command(keys)
+main.add_command(router)
+main.add_command(costs)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

@@ -22,6 +22,10 @@ first_token_seconds = Histogram(
     "tiffin_first_token_seconds", "From request to first text.", ["tier"], buckets=_SECONDS
 )
 tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
+attempts_total = Counter(
+    "tiffin_attempts_total", "Tiers asked, by how it ended.", ["tier", "outcome"]
+)
+cost_usd_total = Counter("tiffin_cost_usd_total", "US dollars of all attempts.", ["tier"])
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
 # What services scale on (tiffin.deploy.scaling): each is told by the service that it is about, but

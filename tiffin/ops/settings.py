@@ -29,6 +29,7 @@ from tiffin.ops.access import AccessSettings
 from tiffin.ops.internal import InternalSettings
 from tiffin.ops.lines import line_of
 from tiffin.ops.resilience import ResilienceSettings
+from tiffin.ops.routing import RoutingSettings, TierCard, UpstreamSettings
 from tiffin.ops.section import Section, SettingsError
 
 __all__ = ["Section", "Settings", "SettingsError", "load_settings"]
@@ -63,8 +64,8 @@ class EncoderSettings(Section):
     ] = 262_144
 
 
-class TierSettings(Section):
-    """One LLM tier."""
+class TierSettings(TierCard):
+    """One LLM tier that Tiffin serves itself."""
 
     model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
     context_tokens: Annotated[
@@ -139,6 +140,11 @@ class Settings(BaseSettings):
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
+    upstreams: Annotated[
+        dict[str, UpstreamSettings],
+        Field(description="LLM tiers that somebody else serves, by name; in the environment JSON."),
+    ] = Field(default_factory=dict)
+    routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
     chat: ChatSettings = ChatSettings()
     limits: LimitSettings = LimitSettings()
@@ -149,6 +155,10 @@ class Settings(BaseSettings):
     ] = Field(default_factory=dict)
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
+
+    def ledger_path(self) -> Path:
+        """The SQLite file of costs."""
+        return (self.routing.ledger or self.home / "ledger.sqlite3").expanduser()
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""

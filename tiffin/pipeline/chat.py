@@ -14,13 +14,13 @@ import msgspec
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
 from tiffin.context import RequestContext
-from tiffin.errors import Overloaded, UpstreamFailed
+from tiffin.errors import UpstreamFailed
 from tiffin.ops import metrics
 from tiffin.pipeline.generate import Begun, Generator
+from tiffin.pipeline.retrieve import AWAY
 from tiffin.routing import rules
-from tiffin.routing.names import decide_by_name
-from tiffin.transport.clients import RouterClient
-from tiffin.transport.messages import RouteDecision, RouteRequest
+from tiffin.routing.client import Router, ask_of
+from tiffin.transport.messages import RouteDecision
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,25 @@ class ChatPipeline:
     `models` maps each tier to its model's name, cheapest tier first.
     """
 
-    router: RouterClient
+    router: Router
     generator: Generator
     models: Mapping[str, str]
 
     async def stream(
-        self, model: str, requests: Sequence[GenerateRequest], context: RequestContext
+        self,
+        model: str,
+        requests: Sequence[GenerateRequest],
+        context: RequestContext,
+        *,
+        whole: bool,
     ) -> AsyncGenerator[Head | Piece, None]:
         """Yield the Head, then the Pieces of all answers as they come; closing it stops the work.
 
+        `model` is a policy or a tier; `whole` says that the client does not read it as a stream.
         `requests` holds one for each answer, and is never empty. An answer that fails ends all.
         """
         began = time.perf_counter()
-        decision, degraded = await self._decide(model, requests[0], context)
+        decision, degraded = await self._decide(model, requests[0], context, whole=whole)
         async with AsyncExitStack() as stack:
             answers = await self._begin_all(decision, requests, context)
             for answer in answers:
@@ -80,17 +86,15 @@ class ChatPipeline:
                     yield piece
 
     async def _decide(
-        self, model: str, request: GenerateRequest, context: RequestContext
+        self, model: str, request: GenerateRequest, context: RequestContext, *, whole: bool
     ) -> tuple[RouteDecision, list[str]]:
-        """The tier to ask; the router's rules applied here when it does not answer."""
-        if (named := decide_by_name(model, self.models)) is not None:
-            return named, []
+        """The router's decision; its rules applied here when it does not answer."""
         query = _query(request)
         try:
-            decision = await self.router.route(RouteRequest(query, rules.AUTO), context)
-            degraded = []
-        except (Overloaded, UpstreamFailed):
-            decision = rules.decide(query, rules.AUTO, list(self.models))
+            decision = await self.router.route(ask_of(query, model, request, whole=whole), context)
+            degraded = ["router"] if decision.degraded else []
+        except AWAY:
+            decision = rules.decide(query, model, list(self.models))
             degraded = ["router"]
         if isinstance(request.prompt, list):  # tokens mean something to one model only
             decision = msgspec.structs.replace(decision, fallbacks=[])

@@ -6,11 +6,13 @@ Made by `rag` once the sources are found; becomes the RagAnswer at the end.
 from dataclasses import dataclass, field
 
 from models.values import Finished, FinishReason, TextDelta, TokenEvent, TokenUsage
+from tiffin.context import RequestContext
 from tiffin.errors import UpstreamFailed
 from tiffin.pipeline.cite import cite
 from tiffin.pipeline.lexical import extract
 from tiffin.pipeline.timeline import Timeline
-from tiffin.pipeline.values import RagAnswer, Route, Source, Usage
+from tiffin.pipeline.values import Cost, RagAnswer, Route, Source, Usage
+from tiffin.routing.bill import Bill
 
 RETRIEVAL = "retrieval"
 """The tier that an answer names which no model wrote: it quotes the passages."""
@@ -66,12 +68,12 @@ class Draft:
         self.degraded.append("generation")
 
     def answer(
-        self, answer_id: str, timeline: Timeline, embedding_tokens: int, rerank_tokens: int
+        self, context: RequestContext, timeline: Timeline, embedding_tokens: int, rerank_tokens: int
     ) -> RagAnswer:
         """The whole answer, with its citations."""
         usage = self.usage
         return RagAnswer(
-            id=answer_id,
+            id=context.request_id,
             answer=self.text,
             citations=cite(self.text, self.sources),
             sources=self.sources,
@@ -86,5 +88,15 @@ class Draft:
             ),
             timings=timeline.timings(),
             route=self.route,
+            cost=_cost(context.bill),
             degraded=self.degraded,
         )
+
+
+def _cost(bill: Bill) -> Cost:
+    return Cost(
+        usd=bill.usd,
+        strongest_usd=bill.strongest_usd,
+        attempts=len(bill.attempts),
+        estimated=any(attempt.estimated for attempt in bill.attempts),
+    )

@@ -1,13 +1,49 @@
-"""Asks the chosen tier for the answer, and the next one when it cannot begin. Last hop."""
+"""Asks the chosen tier for the answer, and the next one when it cannot begin. Last hop.
 
+    decision -> tier, retried once -> first event -> the rest
+                  |  fails               '- the caller reads; a failure now ends the stream
+                  '-> next tier ...
+
+Everything stays inside the request's deadline. Each attempt is on the bill, however it ends.
+"""
+
+import asyncio
+import math
+import random
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from models.values import GenerateRequest, TokenEvent
+import msgspec
+
+from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
 from tiffin.context import RequestContext
-from tiffin.errors import Overloaded, TiffinError, UpstreamFailed
-from tiffin.transport.clients import LLMClient
+from tiffin.errors import (
+    UPSTREAM_OVERLOADED,
+    DeadlineExceeded,
+    Overloaded,
+    RateLimited,
+    TiffinError,
+    Unavailable,
+    UpstreamFailed,
+)
+from tiffin.routing.meter import Meter, Running, prompt_tokens
+from tiffin.routing.way_out import WayOut, is_callers, is_final
 from tiffin.transport.messages import RouteDecision
+
+RETRY_PAUSE_S = 0.05
+"""Before the second attempt at a tier that said nothing of when to come back; jittered."""
+
+
+class LLM(Protocol):
+    """A tier: a Tiffin service behind its client, or an upstream behind its SDK."""
+
+    def generate(
+        self, request: GenerateRequest, context: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """Stream the answer; closing the generator stops the work. Raises TiffinError."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,9 +57,11 @@ class Begun:
 
 @dataclass(frozen=True)
 class Generator:
-    """The LLM tiers by name."""
+    """The LLM tiers by name, what is measured of them, and what to do when they fail."""
 
-    tiers: Mapping[str, LLMClient]
+    tiers: Mapping[str, LLM]
+    meter: Meter = field(default_factory=Meter)
+    way_out: WayOut = field(default_factory=WayOut)
 
     async def begin(
         self, decision: RouteDecision, request: GenerateRequest, context: RequestContext
@@ -33,13 +71,204 @@ class Generator:
         A tier that fails before its first event is passed over for the next. One that fails later
         ends the stream with its error: the client has already read a part of the answer.
         """
+        if decision.escalate_below is not None and decision.fallbacks:
+            return await self._cascade(decision, decision.escalate_below, request, context)
+        return await self._first_of(
+            (decision.tier, *decision.fallbacks), decision, request, context
+        )
+
+    async def _first_of(
+        self,
+        tiers: tuple[str, ...],
+        decision: RouteDecision,
+        request: GenerateRequest,
+        context: RequestContext,
+    ) -> Begun:
         failure: TiffinError = UpstreamFailed("there is no tier to ask")
-        for tier in (decision.tier, *decision.fallbacks):
-            events = self.tiers[tier].generate(request, context)
+        for position, tier in enumerate(tiers):
+            others = tiers[position + 1 :]
             try:
-                return Begun(tier, await anext(events), events)
-            except StopAsyncIteration:
-                failure = UpstreamFailed(f"the {tier} tier ended without an answer")
-            except (Overloaded, UpstreamFailed) as error:
+                return await self._ask(tier, decision, request, context, others)
+            except TiffinError as error:
+                if is_final(error) or context.deadline.remaining() <= 0:
+                    raise
                 failure = error
         raise failure
+
+    async def _ask(
+        self,
+        tier: str,
+        decision: RouteDecision,
+        request: GenerateRequest,
+        context: RequestContext,
+        others: tuple[str, ...],
+    ) -> Begun:
+        """One attempt; a second one where no other tier could be asked instead."""
+        breaker = self.way_out.breaker(tier)
+        self.way_out.budget(tier).earn()
+        breaker.enter(last=not self.way_out.any_closed(others))
+        try:
+            return await self._attempt(tier, decision, request, context, others)
+        except TiffinError as error:
+            wait_s = self._retry_wait_s(tier, error, context, others)
+            if wait_s is None:
+                raise
+        await asyncio.sleep(wait_s)
+        breaker.enter(last=True)
+        return await self._attempt(tier, decision, request, context, others)
+
+    def _retry_wait_s(
+        self, tier: str, error: TiffinError, context: RequestContext, others: tuple[str, ...]
+    ) -> float | None:
+        """Seconds to wait before the second attempt; None where there is to be none.
+
+        Retry-After is obeyed. A full queue of our own is not asked again: that is for the client.
+        """
+        full = isinstance(error, Overloaded) and not isinstance(error, Unavailable)
+        if (
+            is_callers(error)
+            or isinstance(error, DeadlineExceeded)
+            or self.way_out.any_closed(others)
+        ):
+            return None
+        if full and error.code != UPSTREAM_OVERLOADED:
+            return None
+        jitter = 0.5 + random.random()  # noqa: S311  not a secret
+        wait_s = max(RETRY_PAUSE_S * jitter, self.way_out.breaker(tier).told_s())
+        if wait_s >= context.deadline.remaining() or not self.way_out.budget(tier).spend():
+            return None
+        return wait_s
+
+    async def _attempt(
+        self,
+        tier: str,
+        decision: RouteDecision,
+        request: GenerateRequest,
+        context: RequestContext,
+        others: tuple[str, ...],
+    ) -> Begun:
+        events = self._metered(tier, decision, request, context, others)
+        return Begun(tier, await anext(events), events)
+
+    async def _metered(
+        self,
+        tier: str,
+        decision: RouteDecision,
+        request: GenerateRequest,
+        context: RequestContext,
+        others: tuple[str, ...],
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
+        running = self.meter.open(tier, decision, prompt_tokens(request), context)
+        finished: Finished | None = None
+        outcome = "abandoned"
+        try:
+            async with aclosing(self.tiers[tier].generate(request, context)) as events:
+                event: TokenEvent | None = await self._first_event(tier, events, context, others)
+                await self.meter.first(running)
+                self.way_out.breaker(tier).succeeded()
+                while event is not None:
+                    _read(running, event)
+                    if isinstance(event, Finished):
+                        event = finished = self.meter.believed(running, event)
+                    yield event
+                    event = await anext(events, None)
+            if finished is None:
+                message = f"the {tier} tier broke off its answer"
+                raise UpstreamFailed(message)
+        except TiffinError as error:
+            outcome = error.type
+            self._tell_breaker(tier, error)
+            raise
+        finally:
+            if finished is not None:
+                outcome = "ok"  # a reader that has the last event may not ask for the end
+            elif outcome == "abandoned":
+                self.way_out.breaker(tier).left()
+            self.meter.close(running, outcome, finished)
+
+    async def _first_event(
+        self,
+        tier: str,
+        events: AsyncGenerator[TokenEvent, None],
+        context: RequestContext,
+        others: tuple[str, ...],
+    ) -> TokenEvent:
+        """Raises DeadlineExceeded early where another tier could still be asked."""
+        allowed_s = context.deadline.remaining()
+        if self.way_out.any_closed(others):
+            allowed_s *= self.way_out.settings.first_token_share
+        try:
+            async with asyncio.timeout(allowed_s):
+                return await anext(events)
+        except StopAsyncIteration:
+            message = f"the {tier} tier ended without an answer"
+            raise UpstreamFailed(message) from None
+        except TimeoutError:
+            message = f"the {tier} tier did not begin within {allowed_s:.1f} s"
+            raise DeadlineExceeded(message) from None
+
+    def _tell_breaker(self, tier: str, error: TiffinError) -> None:
+        breaker = self.way_out.breaker(tier)
+        if is_callers(error):
+            breaker.succeeded()  # it answered: the request is at fault
+            return
+        told = isinstance(error, RateLimited) or error.code == UPSTREAM_OVERLOADED
+        breaker.failed(error.retry_after_s if told else None)
+
+    async def _cascade(
+        self,
+        decision: RouteDecision,
+        threshold: float,
+        request: GenerateRequest,
+        context: RequestContext,
+    ) -> Begun:
+        """The tier's whole answer, or the next stronger one's when it is unsure of its own."""
+        probing = request
+        if request.logprobs is None:
+            probing = msgspec.structs.replace(request, logprobs=0)
+        begun = await self._first_of((decision.tier,), decision, probing, context)
+        events = [begun.first]
+        async with aclosing(begun.rest) as rest:
+            events += [event async for event in rest]
+        confidence = _confidence(events)
+        stronger = tuple(decision.fallbacks)
+        if confidence is not None and confidence < threshold:
+            try:
+                escalated = await self._first_of(stronger, decision, request, context)
+            except TiffinError:
+                pass  # the cheap answer is better than none
+            else:
+                context.bill.attempts[0].outcome = "replaced"
+                return escalated
+        kept = events if request.logprobs is not None else [_plain(event) for event in events]
+        return Begun(begun.tier, kept[0], _replayed(kept[1:]))
+
+
+def _read(running: Running, event: TokenEvent) -> None:
+    """Count what was written, for the bill of a tier that does not."""
+    if isinstance(event, TextDelta):
+        running.chars += len(event.text)
+    elif isinstance(event, ToolCallDelta):
+        running.chars += len(event.arguments)
+
+
+def _confidence(events: list[TokenEvent]) -> float | None:
+    """The geometric mean of the tokens' probabilities; None where the tier tells none."""
+    logprobs = [
+        token.logprob
+        for event in events
+        if isinstance(event, TextDelta)
+        for token in event.logprobs
+    ]
+    return math.exp(sum(logprobs) / len(logprobs)) if logprobs else None
+
+
+def _plain(event: TokenEvent) -> TokenEvent:
+    """Without the probabilities, which the client did not ask for."""
+    return TextDelta(event.text) if isinstance(event, TextDelta) else event
+
+
+async def _replayed(events: list[TokenEvent]) -> AsyncGenerator[TokenEvent, None]:
+    for event in events:
+        yield event

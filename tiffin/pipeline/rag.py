@@ -1,14 +1,15 @@
 """The pipeline of one question, stage by stage. `services/rag.py` builds it, `tiffin.api` calls it.
 
     passages -> embed -> vector search -> rerank -> prompt -> LLM tier -> citations
-             -> route --------------------------------^
+                      '-> route -----------------------^
 
-Routing runs beside retrieval. A question makes four calls: embed, route, rerank, generate. Each has
-its share of the deadline (`budget`) and a substitute for when it fails or would come too late.
+Routing takes the query's embedding and runs beside search and rerank. A question makes four calls:
+embed, route, rerank, generate. Each has its share of the deadline (`budget`) and a substitute for
+when it fails or would come too late.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -29,9 +30,9 @@ from tiffin.ops.settings import RagSettings
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
 from tiffin.pipeline.generate import Begun, Generator
-from tiffin.pipeline.passages import split_documents
+from tiffin.pipeline.passages import Passage, split_documents
 from tiffin.pipeline.prompt import rag_messages
-from tiffin.pipeline.retrieve import AWAY, Retrieved, Retriever
+from tiffin.pipeline.retrieve import AWAY, Retrieved, Retriever, Vector
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import (
     Document,
@@ -44,8 +45,9 @@ from tiffin.pipeline.values import (
 )
 from tiffin.pipeline.writing import Limits, pieces
 from tiffin.routing import rules
-from tiffin.transport.clients import RouterClient
-from tiffin.transport.messages import RouteDecision, RouteRequest
+from tiffin.routing.client import Router
+from tiffin.routing.meter import estimate_tokens
+from tiffin.transport.messages import Array, RouteDecision, RouteRequest
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class RagPipeline:
     """
 
     retriever: Retriever
-    router: RouterClient
+    router: Router
     generator: Generator
     models: Mapping[str, str]
     defaults: RagSettings
@@ -107,9 +109,7 @@ class RagPipeline:
                     timeline.first_token()
                     yield event
         retrieved = found.retrieved
-        yield draft.answer(
-            context.request_id, timeline, retrieved.embedding_tokens, retrieved.rerank_tokens
-        )
+        yield draft.answer(context, timeline, retrieved.embedding_tokens, retrieved.rerank_tokens)
 
     async def _write(
         self,
@@ -173,45 +173,62 @@ class RagPipeline:
         self, request: RagRequest, context: RequestContext, timeline: Timeline, budget: Budget
     ) -> _Found:
         """Retrieve and route, side by side; when one fails the other stops."""
-        beside = replace(context, deadline=budget.until("rerank"))
-        route = asyncio.create_task(self._route(request, beside, timeline))
-        try:
-            retrieved = await self._retrieve(request, context, timeline, budget)
-            decision, degraded = await route
-        finally:
-            route.cancel()
-        return _Found(retrieved, decision, [*retrieved.degraded, *degraded])
-
-    async def _route(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline
-    ) -> tuple[RouteDecision, list[str]]:
-        """The router's decision; its rules applied here when it does not answer."""
-        with timeline.stage("route"):
-            try:
-                asked = RouteRequest(request.query, request.model)
-                return await self.router.route(asked, context), []
-            except AWAY:
-                decision = rules.decide(request.query, request.model, list(self.models))
-                return decision, ["router"]
-
-    async def _retrieve(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline, budget: Budget
-    ) -> Retrieved:
         documents = [_document(item) for item in request.documents]
         passages = split_documents(documents)
         if not passages:
             message = "documents: nothing but white space"
             raise InvalidRequest(message, param="documents")
-        return await self.retriever.retrieve(
+        top_n = request.top_n or self.defaults.top_n
+        embedded: asyncio.Future[Vector | None] = asyncio.get_running_loop().create_future()
+        ask = self._ask(request, passages, top_n)
+        beside = replace(context, deadline=budget.until("rerank"))
+        route = asyncio.create_task(self._route(ask, embedded, beside, timeline))
+        try:
+            retrieved = await self.retriever.retrieve(
+                request.query,
+                documents,
+                passages,
+                top_k=request.top_k or self.defaults.top_k,
+                top_n=top_n,
+                context=context,
+                timeline=timeline,
+                budget=budget,
+                embedded=embedded,
+            )
+            decision, degraded = await route
+        finally:
+            route.cancel()
+        return _Found(retrieved, decision, [*retrieved.degraded, *degraded])
+
+    def _ask(self, request: RagRequest, passages: Sequence[Passage], top_n: int) -> RouteRequest:
+        """What the router is asked; the prompt's length is that of the longest passages."""
+        longest = sorted((len(passage.text) for passage in passages), reverse=True)[:top_n]
+        return RouteRequest(
             request.query,
-            documents,
-            passages,
-            top_k=request.top_k or self.defaults.top_k,
-            top_n=request.top_n or self.defaults.top_n,
-            context=context,
-            timeline=timeline,
-            budget=budget,
+            request.model,
+            prompt_tokens=estimate_tokens(len(request.query) + sum(longest)),
+            max_tokens=request.max_tokens or self.defaults.max_answer_tokens,
+            whole=not request.stream,
         )
+
+    async def _route(
+        self,
+        ask: RouteRequest,
+        embedded: "asyncio.Future[Vector | None]",
+        context: RequestContext,
+        timeline: Timeline,
+    ) -> tuple[RouteDecision, list[str]]:
+        """The router's decision; its rules applied here when it does not answer."""
+        if len(self.models) > 1 and ask.model not in self.models:
+            vector = await embedded
+            if vector is not None:
+                ask = msgspec.structs.replace(ask, vector=Array.of(vector))
+        with timeline.stage("route"):
+            try:
+                decision = await self.router.route(ask, context)
+            except AWAY:
+                return rules.decide(ask.query, ask.model, list(self.models)), ["router"]
+            return decision, ["router"] if decision.degraded else []
 
     async def _begin(
         self, request: RagRequest, found: _Found, context: RequestContext, limits: Limits

@@ -5,6 +5,7 @@ words they share with the question, without the reranker the order of that searc
 answer says so.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import Document, Source
 from tiffin.transport.clients import EmbeddingClient, RerankerClient
+
+Vector = NDArray[np.float32]
 
 MIN_RELEVANCE = 0.05
 """A passage is left out when it scores below this share of the best one: what has nothing to do
@@ -56,18 +59,25 @@ class Retriever:
         context: RequestContext,
         timeline: Timeline,
         budget: Budget,
+        embedded: "asyncio.Future[Vector | None] | None" = None,
     ) -> Retrieved:
-        """The up to `top_n` most relevant passages: `top_k` by similarity, reranked."""
+        """The up to `top_n` most relevant passages: `top_k` by similarity, reranked.
+
+        `embedded` is given the query's vector as soon as there is one, for what runs beside; None
+        where there will be none.
+        """
         degraded: list[str] = []
         texts = [passage.text for passage in passages]
         with timeline.stage("embed"):
             within = replace(context, deadline=budget.until("embed"))
             try:
                 vectors, embedding_tokens = await self.embedding.embed([query, *texts], within)
-                similarity = vectors[1:] @ vectors[0]
+                similarity, asked = vectors[1:] @ vectors[0], vectors[0]
             except AWAY:
-                similarity, embedding_tokens = overlap(query, texts), 0
+                similarity, asked, embedding_tokens = overlap(query, texts), None, 0
                 degraded.append("embed")
+        if embedded is not None:
+            embedded.set_result(asked)
         with timeline.stage("search"):
             if budget.short("rerank") and top_n < top_k < len(texts):
                 top_k = top_n

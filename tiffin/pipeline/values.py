@@ -29,9 +29,9 @@ class RagRequest(Value):
         list[str | Document],
         Field(min_length=1, description="What to answer from; long ones are split into passages."),
     ]
-    model: Annotated[str, Field(description="A tier's name, or `auto`: the router chooses.")] = (
-        "auto"
-    )
+    model: Annotated[
+        str, Field(description="A tier's name, or a policy's, such as `auto`: the router chooses.")
+    ] = "auto"
     stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
     top_k: Annotated[
         int | None, Field(ge=1, le=100, description="Passages that vector search keeps.")
@@ -104,6 +104,15 @@ class Route(Value):
     reason: str
 
 
+class Cost(Value):
+    """US dollars, by the prices in the settings."""
+
+    usd: Annotated[float, Field(description="All attempts, the failed ones too.")]
+    strongest_usd: Annotated[float, Field(description="The same answer by the strongest tier.")]
+    attempts: Annotated[int, Field(description="Times that a tier was asked.")]
+    estimated: Annotated[bool, Field(description="A tier told no token counts: ours stand in.")]
+
+
 class Timings(Value):
     """Milliseconds. `route_ms` runs beside embed, search and rerank."""
 
@@ -128,6 +137,7 @@ class RagAnswer(Value):
     usage: Usage
     timings: Timings
     route: Route
+    cost: Cost
     degraded: Annotated[list[str], Field(description="What was done without; empty when all ran.")]
 
 

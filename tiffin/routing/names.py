@@ -1,33 +1,21 @@
-"""What a client may write in `model`: virtual models, tiers, and the names of the tiers' models."""
+"""What a client may write in `model`: a policy, a tier, or the name of a tier's model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tiffin.errors import NotFound
-from tiffin.routing.rules import AUTO
-from tiffin.transport.messages import RouteDecision
-
-AUTO_FAST = "auto-fast"
-AUTO_QUALITY = "auto-quality"
-VIRTUAL = (AUTO, AUTO_FAST, AUTO_QUALITY)
 
 
-def decide_by_name(model: str, models: Mapping[str, str]) -> RouteDecision | None:
-    """The decision that the name alone makes; None for `auto`, which the router decides.
+def routed_name(model: str, models: Mapping[str, str], policies: Iterable[str]) -> str:
+    """The name as the router takes it: a policy's (`auto` is one), or the tier that it means.
 
-    `models` maps each tier to its model's name, cheapest tier first. A tier or a model that is
-    named is asked and no other. Raises NotFound for a name that is none of these.
+    `models` maps each tier to its model's name. Raises NotFound, which lists the names there are.
     """
-    tiers = list(models)
-    if model == AUTO:
-        return None
-    if model == AUTO_FAST:
-        return RouteDecision(tiers[0], "the fastest was asked for", tiers[1:])
-    if model == AUTO_QUALITY:
-        best_first = tiers[::-1]
-        return RouteDecision(best_first[0], "the most capable was asked for", best_first[1:])
+    policies = list(policies)
+    if model in policies or model in models:
+        return model
     for tier, name in models.items():
-        if model in (tier, name):
-            return RouteDecision(tier, "named by the request", [])
-    allowed = ", ".join(dict.fromkeys([*VIRTUAL, *tiers, *models.values()]))
+        if model == name:
+            return tier
+    allowed = ", ".join(dict.fromkeys([*policies, *models, *models.values()]))
     message = f"model: {model!r} is not served here; use one of: {allowed}"
     raise NotFound(message, param="model", code="model_not_found")

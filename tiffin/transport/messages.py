@@ -1,5 +1,7 @@
 """The messages between services, one pair a method. The LLM's are in `models.values`."""
 
+from typing import Literal
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -56,19 +58,89 @@ class RerankScores(msgspec.Struct, frozen=True):
     tokens: int
 
 
+class TierState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a tier has fared of late, as the entry service saw it.
+
+    `ttft_ms` and `answer_s` are None until it has answered. `waiting` are requests in work there.
+    """
+
+    available: bool = True
+    ttft_ms: float | None = None
+    answer_s: float | None = None
+    waiting: int = 0
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """US dollars of the current UTC day: by the caller's key, and by all."""
+
+    key_usd: float = 0.0
+    day_usd: float = 0.0
+
+
 class RouteRequest(msgspec.Struct, frozen=True):
-    """Which tier should answer: `model` is a tier's name or `auto`."""
+    """Which tier should answer: `model` is a tier's name or a policy's, such as `auto`.
+
+    `vector` is the query's embedding, L2-normalised, where the caller has it. `needs` are the
+    abilities that the request asks for, `prompt_tokens` an estimate of what the tier will read, and
+    `max_tokens` the longest answer. `whole` says that the answer is not streamed. The rest is what
+    the entry service has seen, so that a decision depends on nothing but this message.
+    """
 
     query: str
     model: str
+    vector: Array | None = None
+    needs: list[str] = []
+    prompt_tokens: int = 0
+    max_tokens: int = 256
+    whole: bool = False
+    tiers: dict[str, TierState] = {}
+    spent: Spent = Spent()
+    strong_share: float = 0.0
+
+
+Level = Literal["simple", "moderate", "complex"]
+
+
+class Complexity(msgspec.Struct, frozen=True):
+    """How hard a query is.
+
+    `score` is from 0 to 1, `p_cheap` the calibrated probability that the cheapest tier's answer
+    suffices. `by` names what judged: a rule, or the model and what it saw.
+    """
+
+    level: Level
+    score: float
+    p_cheap: float
+    by: str
+
+
+class Alternative(msgspec.Struct, frozen=True):
+    """A tier as the policy saw it; `refused` says why it could not be chosen."""
+
+    tier: str
+    p_suffices: float
+    usd: float
+    ttft_ms: float | None
+    refused: str | None = None
 
 
 class RouteDecision(msgspec.Struct, frozen=True):
-    """The tier to ask, why, and which to ask next (in order) when it cannot answer."""
+    """The tier to ask, why, and which to ask next (in order) when it cannot answer.
+
+    The rest is the record of the decision: it is shown on `x-tiffin-debug: 1` and kept for
+    `tiffin router replay`. `escalate_below` asks for the cascade. `degraded` says that the Router
+    did not answer, and the entry service decided without the complexity model.
+    """
 
     tier: str
     reason: str
     fallbacks: list[str]
+    policy: str = ""
+    complexity: Complexity | None = None
+    features: dict[str, float] = {}
+    alternatives: list[Alternative] = []
+    escalate_below: float | None = None
+    degraded: bool = False
 
 
 class ServiceHealth(msgspec.Struct, frozen=True):

@@ -49,6 +49,8 @@ _KINDS: dict[str, type[errors.TiffinError]] = {
         errors.Unauthenticated,
         errors.Forbidden,
         errors.NotFound,
+        errors.SpendingCapReached,
+        errors.RateLimited,
         errors.Overloaded,
         errors.Unavailable,
         errors.DeadlineExceeded,

@@ -1,0 +1,107 @@
+"""What the entry service asks the Router, and what it does when the Router is away."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from models.values import ChatMessage, GenerateRequest, Tool
+from tests.routing.fleets import settings_with
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import TiffinError, Unavailable
+from tiffin.routing.client import Routing, ask_of
+from tiffin.routing.decide import Decider, decider_of
+from tiffin.routing.meter import Meter
+from tiffin.routing.way_out import WayOut
+from tiffin.transport.clients import EmbeddingClient, RouterClient
+from tiffin.transport.messages import RouteDecision, RouteRequest
+
+
+@dataclass
+class FakeRouter(RouterClient):
+    """Decides as the Router does, or fails."""
+
+    decider: Decider
+    fails: TiffinError | None = None
+    asked: list[RouteRequest] = field(default_factory=list)
+
+    async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
+        self.asked.append(request)
+        if self.fails:
+            raise self.fails
+        return self.decider.decide(request)
+
+
+class FakeEmbedding(EmbeddingClient):
+    """One vector, or a failure."""
+
+    def __init__(self, fails: TiffinError | None = None) -> None:
+        super().__init__("Embedding", "http://nowhere")
+        self.fails = fails
+
+    async def embed(
+        self, texts: list[str], _: RequestContext
+    ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], int]:
+        if self.fails:
+            raise self.fails
+        return np.full((len(texts), 384), 0.05, np.float32), 3
+
+
+def routing(
+    *, router_fails: TiffinError | None = None, embedding_fails: TiffinError | None = None
+) -> tuple[Routing, FakeRouter]:
+    settings = settings_with()
+    router = FakeRouter(decider_of(settings), router_fails)
+    decider = decider_of(settings, with_model=False)
+    embedding = FakeEmbedding(embedding_fails)
+    return Routing(router, embedding, decider, Meter(decider.fleet), WayOut()), router
+
+
+def context() -> RequestContext:
+    return RequestContext(Deadline.after(5))
+
+
+@pytest.mark.parametrize(
+    ("fails", "by"),
+    [(None, "model: embedding and text"), (Unavailable("away"), "model: text")],
+)
+async def test_a_caller_without_an_embedding_gets_one_or_is_judged_by_its_text(
+    fails: TiffinError | None, by: str
+) -> None:
+    entry, _ = routing(embedding_fails=fails)
+    decision = await entry.route(RouteRequest("Who built it?", "auto"), context())
+    assert decision.complexity is not None
+    assert decision.complexity.by == by
+
+
+async def test_without_the_router_the_policy_still_holds() -> None:
+    entry, _ = routing(router_fails=Unavailable("away"))
+    request = context()
+    decision = await entry.route(RouteRequest("Who built it?", "auto-quality"), request)
+    assert (decision.degraded, decision.policy, decision.tier) == (True, "auto-quality", "big")
+    assert request.bill.decision == decision
+
+
+async def test_the_router_is_told_what_was_seen_of_the_tiers() -> None:
+    entry, router = routing()
+    entry.meter.of("mid").began(120.0)
+    entry.way_out.breaker("big").failed(retry_after_s=30)
+    await entry.route(RouteRequest("Prove that 3 * 4 = 12.", "auto"), context())
+    (asked,) = router.asked
+    assert asked.tiers["mid"].ttft_ms == 120
+    assert not asked.tiers["big"].available
+
+
+async def test_a_named_tier_needs_no_embedding() -> None:
+    entry, router = routing(embedding_fails=AssertionError("embedded"))  # type: ignore[arg-type]
+    await entry.route(RouteRequest("Who built it?", "mid"), context())
+    assert router.asked[0].vector is None
+
+
+def test_a_chats_needs_are_read_off_its_request() -> None:
+    request = GenerateRequest(
+        messages=[ChatMessage("user", "x" * 400)], tools=[Tool("height")], json_schema={}
+    )
+    asked = ask_of("x", "auto", request, whole=True)
+    assert asked.needs == ["tools", "json_schema"]
+    assert asked.prompt_tokens >= 100

@@ -1,0 +1,132 @@
+"""The complexity model: what ships, what it refuses, how it is trained and calibrated."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from tests.routing.fleets import settings_with
+from tiffin.routing.complexity import SHIPPED, ComplexityModel, ComplexityModelError
+from tiffin.routing.decide import decider_of
+from tiffin.routing.evaluation import calibration, evaluate
+from tiffin.routing.features import text_features
+from tiffin.routing.outcomes import Outcomes, OutcomesError, read_outcomes
+from tiffin.routing.training import calibrate, train
+from tiffin.transport.messages import Array, RouteRequest
+
+QUERY = "Suppose that demand is P = 10 - Q. What is its elasticity at P = 4?" * 4
+
+
+def outcomes(rows: int = 1500) -> tuple[Outcomes, np.ndarray]:
+    """Traffic in which the first component of the embedding says how hard a query is."""
+    random = np.random.default_rng(7)
+    vectors = random.normal(size=(rows, 16)).astype(np.float32)
+    fails = random.random(rows) < 1 / (1 + np.exp(-2 * vectors[:, 0]))
+    groups = [f"subject {number % 30}" for number in range(rows)]
+    queries = [f"query {number}" for number in range(rows)]
+    weak = (~fails).astype(np.float32)
+    return Outcomes(queries, weak, np.ones(rows, np.float32), groups, "0" * 64), vectors
+
+
+def test_the_shipped_model_says_from_what_it_was_made() -> None:
+    model = ComplexityModel.load(SHIPPED)
+    assert len(model.metadata["data_sha256"]) == 64
+    assert model.metadata["seed"] == "0"
+    assert SHIPPED.stat().st_size < 300_000
+
+
+def test_a_judgement_is_calibrated_falling_and_named() -> None:
+    model = ComplexityModel.load(SHIPPED)
+    vector = np.zeros(384, np.float32)
+    judged = model.judge(text_features(QUERY), vector)
+    assert 0 < judged.p_cheap < 1
+    assert judged.by == "model: embedding and text"
+    assert model.judge(text_features(QUERY), None).by == "model: text"
+    for head in (model.full, model.text):
+        assert (np.diff(head.curve[1]) <= 0).all(), "what is harder never suffices more often"
+
+
+def test_a_decision_takes_less_than_two_milliseconds() -> None:
+    decider = decider_of(settings_with())
+    vector = Array.of(np.full(384, 0.05, np.float32))
+    request = RouteRequest(QUERY, "auto", vector=vector, prompt_tokens=500)
+    took = []
+    for _ in range(200):
+        began = time.process_time()
+        decider.decide(request)
+        took.append(time.process_time() - began)
+    assert median(took) < 0.002
+
+
+def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
+    labelled, vectors = outcomes()
+    model = train(labelled, vectors, seed=0)
+    held_out = labelled.split(0)[2]
+    worth = {w.name: w for w in evaluate(model, labelled, vectors, held_out, weak_cost=0.1)}
+    assert worth["complexity model"].area > worth["length"].area + 0.1
+    assert worth["random mixing"].area == pytest.approx(0.5, abs=0.03)
+    assert worth["oracle"].strong_share < worth["complexity model"].strong_share
+    assert calibration(model, labelled, vectors, held_out) < 0.12
+
+
+def test_groups_never_stand_on_both_sides_of_the_split() -> None:
+    labelled, _ = outcomes(300)
+    sides = [{labelled.groups[row] for row in rows} for rows in labelled.split(3)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 30
+
+
+def test_calibration_moves_the_probabilities_and_nothing_else() -> None:
+    labelled, vectors = outcomes()
+    model = train(labelled, vectors, seed=0)
+    easier = Outcomes(labelled.queries, labelled.strong, labelled.strong, labelled.groups, "1" * 64)
+    again = calibrate(model, easier, vectors)
+    row = np.hstack([vectors[:1], [list(text_features("query 0").values())]]).astype(np.float32)
+    assert again.full.difficulty(row) == model.full.difficulty(row)
+    assert again.full.p_cheap(again.full.difficulty(row))[0] == 1
+
+
+def test_a_saved_model_judges_as_before(tmp_path: Path) -> None:
+    labelled, vectors = outcomes(300)
+    model = train(labelled, vectors, seed=0)
+    model.save(tmp_path / "m.safetensors")
+    features = text_features("What is it?")
+    loaded = ComplexityModel.load(tmp_path / "m.safetensors")
+    assert loaded.judge(features, vectors[0]) == model.judge(features, vectors[0])
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_text("hello")
+    with pytest.raises(ComplexityModelError, match="not a complexity model"):
+        ComplexityModel.load(tmp_path / "m.safetensors")
+    labelled, vectors = outcomes(300)
+    model = train(labelled, vectors, seed=0)
+    old = ComplexityModel(model.full, model.text, {**model.metadata, "features": '["old"]'})
+    old.save(tmp_path / "old.safetensors")
+    with pytest.raises(ComplexityModelError, match="tiffin router train"):
+        ComplexityModel.load(tmp_path / "old.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "query,weak_correct\nhello,true\n", "row 1: 'strong_correct'"),
+        ("a.jsonl", '{"query": "a", "weak_correct": 2, "strong_correct": 1}', "row 1: 2 is not"),
+        ("a.jsonl", "{", "a.jsonl"),
+        ("a.csv", "query,weak_correct,strong_correct\n", "no rows"),
+    ],
+)
+def test_labelled_traffic_with_a_mistake_names_its_row(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(OutcomesError, match=says):
+        read_outcomes(tmp_path / name)
+
+
+def test_a_judges_scores_are_read_from_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"query": "a", "weak_correct": 0.25, "strong_correct": true, "group": "g"}\n')
+    read = read_outcomes(path)
+    assert (list(read.queries), read.weak[0], read.strong[0]) == (["a"], 0.25, 1.0)

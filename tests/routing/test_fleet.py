@@ -1,0 +1,93 @@
+"""Tiers and policies that cannot work end the start with one line."""
+
+from typing import Any
+
+import pytest
+
+from tests.routing.fleets import CHEAP, DEAR, settings_with, upstream
+from tiffin.ops.settings import SettingsError, load_settings
+from tiffin.routing.fleet import check_keys, fleet_of
+from tiffin.upstreams.connect import connect_upstreams
+
+
+def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
+    fleet = fleet_of(settings_with())
+    assert [(tier.name, tier.strength) for tier in fleet] == [
+        ("small", 0.0),
+        ("mid", 0.5),
+        ("big", 1.0),
+    ]
+    assert [tier.fallbacks for tier in fleet] == [
+        ("mid", "big"),
+        ("big", "small"),
+        ("mid", "small"),
+    ]
+    assert fleet.strongest.name == "big"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"upstreams": {"x": {**upstream(CHEAP), "provider": "acme"}}}, "'openai', 'anthropic'"),
+        ({"upstreams": {"x": {**upstream(CHEAP), "price": 3}}}, "a price needs its unit"),
+        ({"upstreams": {"x": upstream({"input": 3})}}, "input_usd_per_mtok"),
+        ({"upstreams": {"x": upstream({"input_usd_per_mtok": 3})}}, "output_usd_per_mtok"),
+        ({"upstreams": {"x": {**upstream(CHEAP), "base_url": None}}}, "base_url is needed"),
+        ({"upstreams": {"small": upstream(CHEAP)}}, "upstreams.small: the name is taken"),
+        ({"upstreams": {"auto": upstream(CHEAP)}}, "upstreams.auto: the name is taken"),
+        (
+            {"upstreams": {"a": upstream(CHEAP, fallbacks=["nobody"])}},
+            "fallback 'nobody' is no tier",
+        ),
+        (
+            {
+                "upstreams": {
+                    "a": upstream(CHEAP, fallbacks=["b"]),
+                    "b": upstream(DEAR, fallbacks=["a"]),
+                }
+            },
+            "lead back to it",
+        ),
+        ({"routing": {"policies": {"p": {"pin": "huge"}}}}, "pin 'huge' is no tier"),
+        (
+            {"routing": {"policies": {"p": {"pin": "big", "max_request_usd": 1e-9}}}},
+            "nothing satisfies it",
+        ),
+        ({"routing": {"policies": {"p": {"target_quality": 2}}}}, "less than or equal to 1"),
+    ],
+)
+def test_a_contradiction_is_refused_by_name(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        fleet_of(settings_with(**fields))
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_key_is_refused_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    claude = {"provider": "anthropic", "model": "m", "price": CHEAP}
+    settings = settings_with(upstreams={"claude": claude})
+    with pytest.raises(SettingsError, match="set ANTHROPIC_API_KEY"):
+        check_keys(settings.upstreams)
+    with pytest.raises(SettingsError, match="set ANTHROPIC_API_KEY"):
+        connect_upstreams(settings.upstreams)
+
+
+def test_the_laptop_needs_no_key() -> None:
+    settings = settings_with(upstreams={})
+    assert [tier.name for tier in fleet_of(settings)] == ["small"]
+    assert connect_upstreams(settings.upstreams) == {}
+
+
+def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load_settings(profile="hybrid")
+    assert [tier.name for tier in fleet_of(settings)] == ["small", "large"]
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        check_keys(settings.upstreams)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    assert set(connect_upstreams(settings.upstreams)) == {"large"}

@@ -1,0 +1,111 @@
+"""The ledger keeps every attempt, and what a crash leaves of it."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from models.values import Finished, TokenUsage
+from tests.routing.fleets import settings_with
+from tiffin.cli.main import main
+from tiffin.context import Deadline, RequestContext
+from tiffin.ops.settings import Settings
+from tiffin.routing.decide import decider_of
+from tiffin.routing.fleet import fleet_of
+from tiffin.routing.ledger import Ledger, LedgerError, Recorded
+from tiffin.routing.meter import Meter
+from tiffin.routing.replay import read_decisions
+from tiffin.transport.messages import RouteDecision, RouteRequest
+
+USAGE = TokenUsage(prompt_tokens=1000, completion_tokens=100)
+DECISION = RouteDecision("mid", "test", [], policy="auto")
+
+CRASH = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tiffin.routing.bill import Attempt
+from tiffin.routing.ledger import Entry, Ledger
+
+async def main():
+    ledger = Ledger(Path(sys.argv[1]))
+    entry = Entry("req-1", "acme", "k1", "auto", 1_800_000_000.0)
+    await ledger.opened(entry, Attempt(0, "mid", "m", "openai", usd=0.5))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def answered(meter: Meter, *, tenant: str, key: str) -> None:
+    context = RequestContext(Deadline.after(5), tenant=tenant, key=key)
+    running = meter.open("mid", DECISION, 900, context)
+    await meter.first(running)
+    meter.close(running, "ok", Finished("stop", USAGE))
+
+
+async def test_costs_are_summed_by_tenant_key_tier_and_day(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    ledger = Ledger(path)
+    meter = Meter(fleet_of(settings_with()), ledger)
+    for key in ("k1", "k1", "k2"):
+        await answered(meter, tenant="acme", key=key)
+    spent = ledger.spent("k1")
+    ledger.close()
+    one = 1000 * 1e-6 + 100 * 4e-6
+    assert (spent.key_usd, spent.day_usd) == pytest.approx((2 * one, 3 * one))
+    again = Ledger(path)
+    assert again.spent("k1").day_usd == pytest.approx(3 * one), "caps outlive a restart"
+    again.close()
+    printed = CliRunner().invoke(main, ["costs", "--ledger", str(path), "--by", "key,tier"])
+    assert printed.exit_code == 0, printed.output
+    assert f"{2 * one:.6f}" in printed.output
+    assert f"{2 * (1000 * 10e-6 + 100 * 30e-6):.6f}" in printed.output
+
+
+def test_a_request_in_work_is_in_the_ledger_of_a_killed_process(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    ended = subprocess.run(
+        [sys.executable, "-c", CRASH, path], check=False, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert ended.returncode == -signal.SIGKILL
+    rows = sqlite3.connect(path).execute("SELECT tenant, outcome, usd FROM attempts").fetchall()
+    assert rows == [("acme", "begun", 0.5)]
+
+
+def test_a_ledger_that_cannot_be_opened_says_which_setting_to_change(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="TIFFIN_ROUTING__LEDGER"):
+        Ledger(tmp_path / "file" / "ledger.sqlite3")
+
+
+async def test_recorded_decisions_are_replayed_through_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    settings = settings_with()
+    decider = decider_of(settings, with_model=False)
+    ledger = Ledger(path)
+    meter = Meter(decider.fleet, ledger)
+    for query in ("When was it built?", "Prove that 3 * 4 = 12.", "Compare the two."):
+        decision = decider.decide(RouteRequest(query, "auto", prompt_tokens=1000))
+        meter.decided(RequestContext(Deadline.after(1)), Recorded(decision, "auto", [], 1000, 256))
+    ledger.close()
+    assert len(read_decisions(path)) == 3
+    monkeypatch.setenv("TIFFIN_UPSTREAMS", _json(settings))
+    printed = CliRunner().invoke(
+        main, ["router", "replay", "--policy", "auto-quality", "--ledger", str(path)]
+    )
+    assert printed.exit_code == 0, printed.output
+    assert "small 33%" in printed.output
+    assert "big 100%" in printed.output
+
+
+def _json(settings: Settings) -> str:
+    cards = settings.upstreams.items()
+    return json.dumps({name: card.model_dump(exclude_none=True) for name, card in cards})

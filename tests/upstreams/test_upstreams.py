@@ -1,0 +1,224 @@
+"""The real SDKs against providers that behave, and providers that do not."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from models.values import (
+    ChatMessage,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenEvent,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+)
+from tests.support.stack import free_port
+from tests.support.upstreams import TEXT, FakeProvider, Step, provider
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import (
+    DeadlineExceeded,
+    FieldTooLarge,
+    InvalidRequest,
+    Overloaded,
+    RateLimited,
+    TiffinError,
+    Unavailable,
+    UpstreamFailed,
+)
+from tiffin.ops.routing import UpstreamSettings
+from tiffin.upstreams.base import Upstream
+from tiffin.upstreams.connect import connect_upstreams
+
+PROVIDERS = ("openai", "openai-compatible", "anthropic", "google")
+HELLO = GenerateRequest(messages=[ChatMessage("user", "How tall is the tower?")], max_tokens=50)
+HEIGHT = Tool("height", "How tall a thing is.", {"type": "object", "properties": {"of": {}}})
+
+each_provider = pytest.mark.parametrize("kind", PROVIDERS)
+
+
+@asynccontextmanager
+async def connected(kind: str, url: str) -> AsyncGenerator[Upstream, None]:
+    settings = UpstreamSettings.model_validate(
+        {
+            "provider": kind,
+            "model": "big",
+            "base_url": url,
+            "key_env": "A_KEY",
+            "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2},
+        }
+    )
+    upstream = connect_upstreams({"api": settings})["api"]
+    try:
+        yield upstream
+    finally:
+        await upstream.close()
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", "sk-secret")
+
+
+async def answer(
+    kind: str, fake: FakeProvider, request: GenerateRequest = HELLO, seconds: float = 5
+) -> list[TokenEvent]:
+    async with connected(kind, fake.url) as upstream:
+        context = RequestContext(Deadline.after(seconds))
+        return [event async for event in upstream.generate(request, context)]
+
+
+def finished(events: list[TokenEvent]) -> Finished:
+    (last,) = (event for event in events if isinstance(event, Finished))
+    return last
+
+
+@each_provider
+async def test_an_answer_comes_as_text_reason_and_counts(kind: str) -> None:
+    async with provider() as fake:
+        events = await answer(kind, fake)
+    assert [event.text for event in events if isinstance(event, TextDelta)] == list(TEXT)
+    last = finished(events)
+    assert (last.reason, last.usage.prompt_tokens, last.usage.completion_tokens) == ("stop", 100, 3)
+    assert last.usage.cached_tokens == 40
+    assert any("sk-secret" in value for value in fake.headers[0].values())
+
+
+@each_provider
+async def test_a_tool_call_crosses_both_ways(kind: str) -> None:
+    turns = [
+        ChatMessage("user", "How tall?"),
+        ChatMessage("assistant", "", [ToolCall("call_1", "height", '{"of": "tree"}')]),
+        ChatMessage("tool", "20 m", tool_call_id="call_1"),
+    ]
+    request = GenerateRequest(messages=turns, tools=[HEIGHT], tool_choice="height")
+    async with provider(Step(tool=True)) as fake:
+        events = await answer(kind, fake, request)
+    deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert (deltas[0].name, {delta.index for delta in deltas}) == ("height", {0})
+    assert deltas[0].id
+    assert "".join(delta.arguments for delta in deltas) == '{"of": "tower"}'
+    assert finished(events).reason == "tool_calls"
+    sent = str(fake.requests[0])
+    assert all(part in sent for part in ("height", "tree", "20 m"))
+
+
+async def test_anthropic_is_shown_what_to_cache_and_bills_what_it_wrote() -> None:
+    turns = [
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "Hello"),
+        ChatMessage("assistant", "Hello."),
+        ChatMessage("user", "How tall?"),
+    ]
+    async with provider() as fake:
+        events = await answer("anthropic", fake, GenerateRequest(messages=turns, tools=[HEIGHT]))
+        await answer("anthropic", fake)
+    marked, plain = fake.requests
+    marks = [marked["system"][0], marked["tools"][0], marked["messages"][-1]["content"][0]]
+    assert [mark["cache_control"] for mark in marks] == [{"type": "ephemeral"}] * 3
+    assert "cache_control" not in str(plain), "a single question is read once only"
+    assert finished(events).usage.cache_write_tokens == 10
+
+
+@each_provider
+async def test_a_json_schema_is_passed_on(kind: str) -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"metres": {"type": "number"}}}
+    async with provider() as fake:
+        await answer(kind, fake, GenerateRequest(messages=HELLO.messages, json_schema=schema))
+    assert "metres" in str(fake.requests[0])
+
+
+@each_provider
+@pytest.mark.parametrize(
+    ("step", "error", "retry_after_s"),
+    [
+        (Step(429, {"retry-after": "7"}), RateLimited, 7),
+        (Step(429), RateLimited, None),
+        (Step(500), UpstreamFailed, None),
+        (Step(503, {"retry-after": "2"}), Overloaded, 2),
+        (Step(401), UpstreamFailed, None),
+        (Step(400, message="no such field"), InvalidRequest, None),
+        (Step(400, message="maximum context length is 10"), FieldTooLarge, None),
+    ],
+)
+async def test_a_refusal_keeps_its_meaning_and_is_tried_once(
+    kind: str, step: Step, error: type[TiffinError], retry_after_s: int | None
+) -> None:
+    async with provider(step) as fake:
+        with pytest.raises(error) as raised:
+            await answer(kind, fake)
+    assert type(raised.value) is error
+    assert raised.value.retry_after_s == retry_after_s
+    assert len(fake.requests) == 1, "the SDK must not retry on its own"
+    assert "secret" not in raised.value.message
+
+
+@each_provider
+async def test_nobody_listening_is_unavailable(kind: str) -> None:
+    with pytest.raises(Unavailable, match="not reachable"):
+        await answer(kind, FakeProvider(url=f"http://127.0.0.1:{free_port()}"))
+
+
+@each_provider
+async def test_a_provider_that_hangs_before_its_headers_meets_the_deadline(kind: str) -> None:
+    began = time.monotonic()
+    async with provider(Step(fault="hang")) as fake:
+        with pytest.raises(DeadlineExceeded):
+            await answer(kind, fake, seconds=0.3)
+    assert time.monotonic() - began < 5
+
+
+@each_provider
+async def test_a_stream_that_goes_silent_meets_the_deadline(kind: str) -> None:
+    async with provider(Step(fault="half-open")) as fake:
+        with pytest.raises(DeadlineExceeded):
+            await answer(kind, fake, seconds=0.5)
+
+
+@each_provider
+async def test_a_slow_drip_is_an_answer_as_long_as_time_is_left(kind: str) -> None:
+    async with provider(Step(drip_s=0.02)) as fake:
+        assert finished(await answer(kind, fake)).reason == "stop"
+
+
+@each_provider
+async def test_a_connection_that_is_cut_is_a_typed_error(kind: str) -> None:
+    async with provider(Step(fault="cut")) as fake:
+        with pytest.raises(UpstreamFailed, match="broke off"):
+            await answer(kind, fake)
+
+
+@each_provider
+async def test_a_malformed_event_is_a_typed_error(kind: str) -> None:
+    async with provider(Step(fault="malformed")) as fake:
+        with pytest.raises(UpstreamFailed):
+            await answer(kind, fake)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_an_error_in_the_stream_is_a_typed_error(kind: str) -> None:
+    async with provider(Step(fault="mid-error")) as fake:
+        with pytest.raises((UpstreamFailed, Overloaded)):
+            await answer(kind, fake)
+
+
+@each_provider
+async def test_a_caller_that_leaves_closes_the_connection(kind: str) -> None:
+    async with provider(Step(drip_s=0.02)) as fake, connected(kind, fake.url) as upstream:
+        context = RequestContext(Deadline.after(5))
+        async with aclosing(upstream.generate(HELLO, context)) as events:
+            assert isinstance(await anext(events), TextDelta)
+
+
+async def test_what_a_provider_has_no_word_for_is_refused_by_name() -> None:
+    async with provider() as fake:
+        for field in ("presence_penalty", "logprobs", "top_p"):
+            request = msgspec.structs.replace(HELLO, **{field: 2})
+            with pytest.raises(InvalidRequest, match=field):
+                await answer("anthropic", fake, request)
+    assert fake.requests == []

@@ -1,0 +1,182 @@
+"""`tiffin router`: train the complexity model, judge it, and replay recorded decisions."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from models.catalog import load_catalog
+from models.store import Store
+from tiffin.cli.progress import pull_shown
+from tiffin.ops.settings import SettingsError, load_settings
+from tiffin.routing.complexity import SHIPPED, ComplexityModel
+from tiffin.routing.evaluation import OF_STRONG, Worth, calibration, evaluate
+from tiffin.routing.fleet import fleet_of
+from tiffin.routing.outcomes import Outcomes, OutcomesError, read_outcomes
+from tiffin.routing.replay import Outcome, read_decisions, replay
+from tiffin.routing.training import calibrate, train
+
+File = click.Path(exists=True, dir_okay=False, path_type=Path)
+DATA_HELP = "Labelled traffic: CSV (.gz) or JSON lines (see docs/routing.md)."
+VECTORS_HELP = "Keep the queries' embeddings in this .npy file, or take them from it."
+
+data_argument = click.argument("data", type=File, metavar="DATA")
+vectors_option = click.option("--vectors", type=click.Path(path_type=Path), help=VECTORS_HELP)
+sha_option = click.option("--sha256", help="Refuse data that has another digest.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Where the model is written."
+)
+model_option = click.option("--model", type=File, default=SHIPPED, help="A complexity model.")
+
+
+@click.group()
+def router() -> None:
+    """Train, calibrate and judge the router; replay what it decided."""
+
+
+@router.command("train")
+@data_argument
+@out_option
+@vectors_option
+@sha_option
+@click.option("--seed", default=0, show_default=True, help="Of the split into groups.")
+def train_command(
+    data: Path, out: Path, vectors: Path | None, sha256: str | None, seed: int
+) -> None:
+    """Train a complexity model on 60 % of DATA's groups and calibrate it on 15 %."""
+    outcomes = _outcomes(data, sha256)
+    model = train(outcomes, _embedded(outcomes, vectors), seed=seed)
+    model.save(out)
+    click.echo(f"{out}: trained with seed {seed} on {data.name}, sha256 {outcomes.sha256}")
+
+
+@router.command("calibrate")
+@data_argument
+@out_option
+@model_option
+@vectors_option
+@sha_option
+def calibrate_command(
+    data: Path, out: Path, model: Path, vectors: Path | None, sha256: str | None
+) -> None:
+    """Fit the probabilities of a model to DATA, and leave the rest of it as it is."""
+    outcomes = _outcomes(data, sha256)
+    loaded = ComplexityModel.load(model)
+    calibrate(loaded, outcomes, _embedded(outcomes, vectors)).save(out)
+    click.echo(f"{out}: calibrated on {len(outcomes.queries)} rows of {data.name}")
+
+
+@router.command("eval")
+@data_argument
+@model_option
+@vectors_option
+@sha_option
+@click.option("--seed", type=int, help="Of the split; none: the one the model was trained with.")
+@click.option(
+    "--weak-cost", default=0.01, show_default=True, help="Cost of a weak call / a strong call."
+)
+@click.option("--all-rows", is_flag=True, help="DATA was not used for training: take all of it.")
+def eval_command(  # noqa: PLR0917  click passes them by name
+    data: Path,
+    model: Path,
+    vectors: Path | None,
+    sha256: str | None,
+    seed: int | None,
+    weak_cost: float,
+    *,
+    all_rows: bool,
+) -> None:
+    """Print the cost-quality curve on DATA's held-out groups, beside simpler ways to choose."""
+    outcomes = _outcomes(data, sha256)
+    loaded = ComplexityModel.load(model)
+    embedded = _embedded(outcomes, vectors)
+    seed = int(loaded.metadata.get("seed", 0)) if seed is None else seed
+    rows = np.arange(len(outcomes.queries)) if all_rows else outcomes.split(seed)[2]
+    worths = evaluate(loaded, outcomes, embedded, rows, weak_cost=weak_cost)
+    groups = len({outcomes.groups[int(row)] for row in rows})
+    click.echo(f"{len(rows)} queries of {groups} groups")
+    _print(_worth_table(worths))
+    error = calibration(loaded, outcomes, embedded, rows)
+    click.echo(f"expected calibration error of the probability: {error:.3f}")
+
+
+@router.command("replay")
+@click.option("--policy", "name", required=True, help="A policy of the settings.")
+@click.option("--ledger", type=File, help="None: the one of the settings.")
+def replay_command(name: str, ledger: Path | None) -> None:
+    """Take the ledger's decisions again by another policy; print tiers, cost and quality."""
+    settings = load_settings()
+    policy = settings.routing.policies.get(name)
+    if policy is None:
+        allowed = ", ".join(settings.routing.policies)
+        message = f"no policy {name!r}; there are: {allowed}"
+        raise SettingsError(message)
+    recorded = read_decisions(ledger or settings.ledger_path())
+    was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
+    table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
+    for title, outcome in (("recorded", was), (name, would)):
+        table.add_row(title, *_outcome_cells(outcome))
+    _print(table)
+
+
+def _outcomes(data: Path, sha256: str | None) -> Outcomes:
+    outcomes = read_outcomes(data)
+    if sha256 is not None and outcomes.sha256 != sha256:
+        message = f"{data}: its sha256 is {outcomes.sha256}, not {sha256}"
+        raise OutcomesError(message)
+    return outcomes
+
+
+def _embedded(outcomes: Outcomes, kept: Path | None) -> NDArray[np.float32]:
+    """The queries' vectors, from the file if there is one, else from the embedding model."""
+    if kept is not None and kept.exists():
+        vectors: NDArray[np.float32] = np.load(kept)
+        if len(vectors) != len(outcomes.queries):
+            message = f"{kept}: {len(vectors)} vectors for {len(outcomes.queries)} queries"
+            raise OutcomesError(message)
+        return vectors
+    settings = load_settings()
+    model = load_catalog().get(settings.embedding.model)
+    store = Store(settings.home)
+    pull_shown(store, model)
+    with tempfile.TemporaryDirectory() as directory:
+        texts, out = Path(directory) / "texts.json", kept or Path(directory) / "vectors.npy"
+        texts.write_text(json.dumps(list(outcomes.queries)))
+        command = [sys.executable, "-m", "models.engines.embed_file"]
+        subprocess.run([*command, store.path(model), texts, out], check=True)  # noqa: S603
+        embedded: NDArray[np.float32] = np.load(out)
+    return embedded
+
+
+def _worth_table(worths: list[Worth]) -> Table:
+    share = f"strong calls at {OF_STRONG:.0%} of its quality"
+    quality = ("quality at 25 %", "50 %", "75 %")
+    table = Table("way to choose", "area under the curve", share, "cost there", *quality)
+    for worth in worths:
+        table.add_row(
+            worth.name,
+            f"{worth.area:.3f}",
+            f"{worth.strong_share:.1%}",
+            f"{worth.cost:.1%}",
+            *(f"{worth.quality_at(at):.3f}" for at in (0.25, 0.5, 0.75)),
+        )
+    return table
+
+
+def _outcome_cells(outcome: Outcome) -> list[str]:
+    count = max(1, outcome.requests)
+    tiers = ", ".join(f"{name} {n / count:.0%}" for name, n in outcome.tiers.most_common())
+    quality = f"{outcome.quality / count:.3f}"
+    return [str(outcome.requests), str(outcome.refused), f"{outcome.usd:.6f}", quality, tiers]
+
+
+def _print(table: Table) -> None:
+    # A pipe has no width: cut nothing there.
+    Console(width=None if Console().is_terminal else 200).print(table)

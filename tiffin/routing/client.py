@@ -1,0 +1,133 @@
+"""The entry service's way to a decision: gathers what was seen of the tiers and asks the Router.
+
+`tiffin.pipeline.rag` and the chat routes call `route` as they would the Router itself. When the
+Router does not answer, the same policy decides here, without the complexity model.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from models.values import GenerateRequest
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.routing.decide import Decider
+from tiffin.routing.ledger import Recorded
+from tiffin.routing.meter import Meter, prompt_tokens
+from tiffin.routing.way_out import WayOut
+from tiffin.transport.clients import EmbeddingClient, RouterClient
+from tiffin.transport.messages import Array, RouteDecision, RouteRequest, TierState
+
+ROUTER_S = 0.5
+"""A decision that takes longer than this is made here instead."""
+
+EMBED_S = 0.05
+"""For callers without an embedding: if it takes longer, the text alone decides."""
+
+DEFAULT_ANSWER_TOKENS = 256
+"""For reckoning the cost of an answer whose length the client left open."""
+
+
+class Router(Protocol):
+    """What decides: `Routing`, or the Router service's client as it is."""
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """Which tier should answer, and which next."""
+        ...
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Decisions for one entry service."""
+
+    router: RouterClient
+    embedding: EmbeddingClient
+    decider: Decider
+    meter: Meter
+    way_out: WayOut
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """The decision, also put on the request's bill and kept for replay.
+
+        Raises NotFound, InvalidRequest and SpendingCapReached as the policy does.
+        """
+        if not self._has_choice(request):
+            # A tier that is named, or the only one: the Router could find out nothing that matters.
+            seen = self._seen(request, context)
+            decision = self.decider.decide(seen)
+        else:
+            if request.vector is None:
+                vector = await self._embed(request, context)
+                request = msgspec.structs.replace(request, vector=vector)
+            seen = self._seen(request, context)
+            decision = await self._decide(seen, context)
+        self.meter.decided(context, _recorded(seen, decision))
+        return decision
+
+    def _seen(self, request: RouteRequest, context: RequestContext) -> RouteRequest:
+        """The request with what is known of the tiers and of the money spent."""
+        return msgspec.structs.replace(
+            request,
+            tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
+            spent=self.meter.spent(context.key),
+            strong_share=self.meter.strong_share(),
+        )
+
+    async def _decide(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        try:
+            return await self.router.route(request, _within(context, ROUTER_S))
+        except (Overloaded, UpstreamFailed, DeadlineExceeded):
+            decision = self.decider.decide(request)
+            return msgspec.structs.replace(decision, degraded=True)
+
+    async def _embed(self, request: RouteRequest, context: RequestContext) -> Array | None:
+        try:
+            vectors, _ = await self.embedding.embed([request.query], _within(context, EMBED_S))
+        except (Overloaded, UpstreamFailed, DeadlineExceeded):
+            return None
+        return Array.of(vectors[0])
+
+    def _has_choice(self, request: RouteRequest) -> bool:
+        """Whether the query's complexity can change anything."""
+        fleet = self.decider.fleet
+        return len(fleet.tiers) > 1 and request.model not in fleet.tiers
+
+    def _state(self, tier: str) -> TierState:
+        figures = self.meter.of(tier)
+        return TierState(
+            available=not self.way_out.breaker(tier).is_open,
+            ttft_ms=figures.ttft_ms,
+            answer_s=figures.answer_s,
+            waiting=figures.in_flight,
+        )
+
+
+def _within(context: RequestContext, seconds: float) -> RequestContext:
+    """The same request with less time."""
+    deadline = Deadline.after(min(seconds, context.deadline.remaining()))
+    return RequestContext(deadline, context.request_id, context.traceparent)
+
+
+def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
+    return Recorded(
+        decision, request.model, request.needs, request.prompt_tokens, request.max_tokens
+    )
+
+
+def ask_of(query: str, model: str, request: GenerateRequest, *, whole: bool) -> RouteRequest:
+    """What to ask the router about a request that a client wrote itself, such as a chat."""
+    needs = {
+        "tools": bool(request.tools),
+        "json_schema": request.json_schema is not None,
+        "logprobs": request.logprobs is not None,
+        "completion": request.prompt is not None,
+    }
+    return RouteRequest(
+        query,
+        model,
+        needs=[ability for ability, needed in needs.items() if needed],
+        prompt_tokens=prompt_tokens(request),
+        max_tokens=request.max_tokens or DEFAULT_ANSWER_TOKENS,
+        whole=whole,
+    )

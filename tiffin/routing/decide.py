@@ -1,0 +1,84 @@
+"""One routing decision, from the query to the record: rules, complexity model, policy.
+
+    query -> rules -------.
+    query + embedding -----+-> complexity -> policy (with prices, states, caps) -> RouteDecision
+
+The Router service makes a `Decider` and asks it; the entry service asks one without a model when
+the Router does not answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from tiffin.errors import NotFound
+from tiffin.ops.routing import CapSettings, PolicySettings
+from tiffin.ops.settings import Settings
+from tiffin.routing import rules
+from tiffin.routing.complexity import SHIPPED, ComplexityModel, level_of
+from tiffin.routing.features import text_features
+from tiffin.routing.fleet import Fleet, fleet_of
+from tiffin.routing.policy import choose
+from tiffin.transport.messages import Complexity, RouteDecision, RouteRequest
+
+P_CHEAP_BY_RULE = 0.5
+"""What a demanding question gets, unless the model thinks it harder still."""
+
+P_CHEAP_UNJUDGED = 0.85
+"""What a plain question gets where no model judges it."""
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Decides for one fleet. `model` None leaves the complexity to the rules."""
+
+    fleet: Fleet
+    policies: Mapping[str, PolicySettings]
+    caps: CapSettings
+    model: ComplexityModel | None
+
+    def decide(self, request: RouteRequest) -> RouteDecision:
+        """The decision and its record.
+
+        Raises NotFound for a model name that is neither a tier nor a policy, and what
+        `tiffin.routing.policy.choose` raises.
+        """
+        features = text_features(request.query)
+        complexity = self.judge(request, features)
+        named = self.fleet.tiers.get(request.model)
+        policy = PolicySettings() if named else self.policies.get(request.model)
+        if policy is None:
+            allowed = ", ".join([*self.policies, *self.fleet.tiers])
+            message = f"model: no tier {request.model!r} is served here; use one of: {allowed}"
+            raise NotFound(message, param="model", code="model_not_found")
+        fleet = Fleet({named.name: named}) if named else self.fleet
+        decision = choose(request.model, policy, complexity, request, fleet, self.caps)
+        if named:
+            decision = msgspec.structs.replace(
+                decision, reason="named by the request", policy="", escalate_below=None
+            )
+        return msgspec.structs.replace(decision, features=features)
+
+    def judge(self, request: RouteRequest, features: Mapping[str, float]) -> Complexity:
+        """The complexity: what a rule says comes first; the model may only think it harder."""
+        vector = None if request.vector is None else request.vector.numpy()
+        judged = self.model.judge(features, vector) if self.model else None
+        demand = rules.demand_of(request.query)
+        if demand is None:
+            return judged or _by_rule(P_CHEAP_UNJUDGED, "a plain question")
+        if judged is not None and judged.p_cheap < P_CHEAP_BY_RULE:
+            return judged
+        return _by_rule(P_CHEAP_BY_RULE, demand)
+
+
+def decider_of(settings: Settings, *, with_model: bool = True) -> Decider:
+    """The decider that the settings describe. Raises SettingsError and ComplexityModelError."""
+    routing = settings.routing
+    path = routing.complexity_model or SHIPPED
+    model = ComplexityModel.load(path) if with_model else None
+    return Decider(fleet_of(settings), routing.policies, routing.caps, model)
+
+
+def _by_rule(p_cheap: float, rule: str) -> Complexity:
+    return Complexity(level_of(p_cheap), round(1 - p_cheap, 4), p_cheap, f"rule: {rule}")

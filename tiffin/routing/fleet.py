@@ -1,0 +1,155 @@
+"""The tiers of this Tiffin as policies see them: self-hosted or not, cheapest first.
+
+Made at start by the Router (to choose) and the entry service (to ask and to bill), and by
+`tiffin router replay`. Raises SettingsError for tiers and policies that cannot work.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from models.values import TokenUsage
+from tiffin.ops.routing import KEY_VARIABLES, PolicySettings, TierCard, UpstreamSettings
+from tiffin.ops.section import SettingsError
+from tiffin.ops.settings import Settings, TierSettings
+from tiffin.routing.prices import Price
+
+NOMINAL = TokenUsage(prompt_tokens=1000, completion_tokens=200)
+NOMINAL_S = 2.0
+"""Tiers are ordered by what an answer of this size costs."""
+
+LEAST = TokenUsage(prompt_tokens=1, completion_tokens=1)
+
+
+@dataclass(frozen=True)
+class FleetTier:
+    """One tier. `fallbacks` are in the order in which they are asked."""
+
+    name: str
+    model: str
+    provider: str
+    price: Price
+    abilities: frozenset[str]
+    context_tokens: int
+    max_in_flight: int | None
+    strength: float
+    fallbacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All tiers by name, cheapest first; never empty."""
+
+    tiers: Mapping[str, FleetTier]
+
+    def __iter__(self) -> Iterator[FleetTier]:
+        return iter(self.tiers.values())
+
+    def __getitem__(self, name: str) -> FleetTier:
+        return self.tiers[name]
+
+    @property
+    def strongest(self) -> FleetTier:
+        """The tier with the highest strength; the dearest of equals."""
+        return max(reversed(list(self)), key=lambda tier: tier.strength)
+
+
+def fleet_of(settings: Settings) -> Fleet:
+    """The tiers that the settings name. Raises SettingsError when they contradict each other."""
+    cards: dict[str, TierSettings | UpstreamSettings] = {
+        str(name): tier for name, tier in settings.tiers.items()
+    }
+    cards |= settings.upstreams
+    _check_names(settings)
+    prices = {name: Price.of(card.price) for name, card in cards.items()}
+    ordered = sorted(cards, key=lambda name: prices[name].usd(NOMINAL, NOMINAL_S))
+    tiers = {}
+    for rank, name in enumerate(ordered):
+        card = cards[name]
+        upstream = card if isinstance(card, UpstreamSettings) else None
+        even = rank / (len(ordered) - 1) if len(ordered) > 1 else 1.0
+        tiers[name] = FleetTier(
+            name=name,
+            model=card.model,
+            provider=upstream.provider if upstream else "tiffin",
+            price=prices[name],
+            abilities=frozenset(card.abilities),
+            context_tokens=card.context_tokens,
+            max_in_flight=upstream.max_in_flight if upstream else None,
+            strength=even if card.strength is None else card.strength,
+            fallbacks=_fallbacks(name, rank, ordered, card),
+        )
+    fleet = Fleet(tiers)
+    _check_cycles(cards)
+    for name, policy in settings.routing.policies.items():
+        _check_policy(name, policy, fleet, settings)
+    return fleet
+
+
+def check_keys(upstreams: Mapping[str, UpstreamSettings]) -> None:
+    """Raise SettingsError when an upstream's key is missing. For the process that calls it."""
+    for name, upstream in upstreams.items():
+        variable = key_variable(upstream)
+        if variable is not None and not os.environ.get(variable):
+            message = f"upstreams.{name}: no key: set {variable}, or name another in key_env"
+            raise SettingsError(message)
+
+
+def key_variable(upstream: UpstreamSettings) -> str | None:
+    """The environment variable with the key; None where no key is needed."""
+    return upstream.key_env or KEY_VARIABLES.get(upstream.provider)
+
+
+def _check_names(settings: Settings) -> None:
+    reserved = {"auto", *settings.routing.policies, *settings.tiers}
+    for name in settings.upstreams:
+        if name in reserved:
+            message = f"upstreams.{name}: the name is taken by a tier or a policy; use another"
+            raise SettingsError(message)
+    for name in settings.routing.policies:
+        if name in settings.tiers:
+            message = f"routing.policies.{name}: the name is taken by a tier; use another"
+            raise SettingsError(message)
+
+
+def _fallbacks(name: str, rank: int, ordered: list[str], card: TierCard) -> tuple[str, ...]:
+    """As named, or all others: the stronger ones from near to far, then the weaker ones."""
+    if card.fallbacks is None:
+        return (*ordered[rank + 1 :], *reversed(ordered[:rank]))
+    for other in card.fallbacks:
+        if other not in ordered:
+            message = f"tier {name}: fallback {other!r} is no tier; use of: {', '.join(ordered)}"
+            raise SettingsError(message)
+    return card.fallbacks
+
+
+def _check_cycles(cards: Mapping[str, TierCard]) -> None:
+    """Named fallbacks may not lead back to where they began."""
+    for start in cards:
+        path, names = [start], list(cards[start].fallbacks or ())
+        seen: set[str] = set()
+        while names:
+            name = names.pop()
+            if name == start:
+                message = f"tier {start}: its fallbacks lead back to it, by {path[-1]}"
+                raise SettingsError(message)
+            if name not in seen:
+                seen.add(name)
+                path.append(name)
+                names += cards[name].fallbacks or ()
+
+
+def _check_policy(name: str, policy: PolicySettings, fleet: Fleet, settings: Settings) -> None:
+    """A policy that no request could ever satisfy ends the start."""
+    if policy.pin is not None and policy.pin not in fleet.tiers:
+        message = f"pin {policy.pin!r} is no tier; use one of: {', '.join(fleet.tiers)}"
+        raise SettingsError(f"routing.policies.{name}: {message}")
+    caps = [cap for cap in (policy.max_request_usd, settings.routing.caps.request_usd) if cap]
+    chosen = [fleet[policy.pin]] if policy.pin else list(fleet)
+    least = min(tier.price.usd(LEAST) for tier in chosen)
+    if caps and least > min(caps):
+        message = f"nothing satisfies it: the cheapest answer costs {least:.2g} USD, the cap is"
+        raise SettingsError(f"routing.policies.{name}: {message} {min(caps):.2g} USD")
+    if policy.max_strong_share == 0 and len(chosen) == 1:
+        message = "nothing satisfies it: its only tier is the strongest, and max_strong_share is 0"
+        raise SettingsError(f"routing.policies.{name}: {message}")

@@ -1,0 +1,101 @@
+"""Labelled traffic: queries with how well a weak and a strong model answered each.
+
+CSV (also gzipped) or JSON lines with `query` (or `prompt`), `weak_correct` and `strong_correct`
+(true/false, or a judge's score from 0 to 1), and, where there is one, `subject` (or `group`): rows
+of one group never stand on both sides of a split, so that a model is tested on what it never saw.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelError
+
+Floats = NDArray[np.float32]
+
+_WORDS = {"true": 1.0, "false": 0.0}
+
+
+class OutcomesError(ModelError):
+    """The labelled traffic cannot be read; the message names the file and the row."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """`weak` and `strong` are float32 (rows,), from 0 (wrong) to 1 (right)."""
+
+    queries: Sequence[str]
+    weak: Floats
+    strong: Floats
+    groups: Sequence[str]
+    sha256: str
+
+    def split(self, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Rows to train on (60 %), to calibrate on (15 %) and to hold out (25 %), by group."""
+        names = sorted(set(self.groups))
+        order = np.random.default_rng(seed).permutation(len(names))
+        train, calibrate = round(0.6 * len(names)), round(0.75 * len(names))
+        parts = np.split(order, [train, calibrate])
+        number = {name: i for i, name in enumerate(names)}
+        rows = np.array([number[group] for group in self.groups])
+        first, second, third = (np.flatnonzero(np.isin(rows, part)) for part in parts)
+        return first, second, third
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Read a file of labelled traffic. Raises OutcomesError."""
+    try:
+        raw = path.read_bytes()
+        data = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        text = data.decode()
+        is_csv = ".csv" in path.suffixes
+        rows = list(csv.DictReader(io.StringIO(text)) if is_csv else _json_lines(text))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        message = f"{path}: {error}"
+        raise OutcomesError(message) from error
+    parsed = [_row(path, number, row) for number, row in enumerate(rows, start=1)]
+    if not parsed:
+        message = f"{path}: no rows"
+        raise OutcomesError(message)
+    queries, weak, strong, groups = zip(*parsed, strict=True)
+    return Outcomes(
+        queries,
+        np.array(weak, np.float32),
+        np.array(strong, np.float32),
+        groups,
+        hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def _json_lines(text: str) -> Iterator[Mapping[str, object]]:
+    for line in text.splitlines():
+        if line.strip():
+            yield json.loads(line)
+
+
+def _row(path: Path, number: int, row: Mapping[str, object]) -> tuple[str, float, float, str]:
+    try:
+        query = str(row["query"] if "query" in row else row["prompt"])
+        weak, strong = (_score(row[name]) for name in ("weak_correct", "strong_correct"))
+    except (KeyError, ValueError) as error:
+        message = f"{path}: row {number}: {error}; needed: query, weak_correct, strong_correct"
+        raise OutcomesError(message) from None
+    group = row.get("subject") or row.get("group")
+    return query, weak, strong, str(group) if group else hashlib.sha256(query.encode()).hexdigest()
+
+
+def _score(value: object) -> float:
+    words = str(value).strip().lower()
+    score = _WORDS[words] if words in _WORDS else float(words)
+    if not 0 <= score <= 1:
+        message = f"{value!r} is not true, false or a score from 0 to 1"
+        raise ValueError(message)
+    return score

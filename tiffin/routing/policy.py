@@ -1,0 +1,201 @@
+"""Chooses a tier: what each could do and would cost, what rules it out, and which is left best.
+
+A pure function of what it is given, so that `tiffin router replay` runs the same code over recorded
+requests as the Router runs over live ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from models.values import TokenUsage
+from tiffin.errors import InvalidRequest, SpendingCapReached, TiffinError
+from tiffin.ops.routing import CapSettings, PolicySettings
+from tiffin.routing.fleet import NOMINAL_S, Fleet, FleetTier
+from tiffin.transport.messages import (
+    Alternative,
+    Complexity,
+    RouteDecision,
+    RouteRequest,
+    TierState,
+)
+
+Kind = Literal["cannot", "spent", "policy", "busy"]
+"""Why a tier is ruled out. It can never answer this, its cost passes a cap, the policy would rather
+not, or it does not answer now. The last two give way where nothing else is left."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Option:
+    tier: FleetTier
+    p_suffices: float
+    usd: float
+    ttft_ms: float | None
+    refusals: Sequence[_Refusal]
+
+    def refused_for(self, *kinds: Kind) -> bool:
+        return any(refusal.kind in kinds for refusal in self.refusals)
+
+    def shown(self) -> Alternative:
+        refused = "; ".join(refusal.reason for refusal in self.refusals) or None
+        return Alternative(
+            self.tier.name, round(self.p_suffices, 4), self.usd, self.ttft_ms, refused
+        )
+
+
+def choose(  # noqa: PLR0917  all that a choice depends on
+    name: str,
+    policy: PolicySettings,
+    complexity: Complexity,
+    request: RouteRequest,
+    fleet: Fleet,
+    caps: CapSettings,
+) -> RouteDecision:
+    """The tier by the policy called `name`, the reason, and the fallbacks.
+
+    Raises InvalidRequest when no tier can do what the request needs or stays below the cap on a
+    request, and SpendingCapReached when the day's money is spent.
+    """
+    options = [_option(tier, policy, complexity, request, fleet, caps) for tier in fleet]
+    able = [option for option in options if not option.refused_for("cannot", "spent")]
+    if not able:
+        raise _nothing_left(options)
+    chosen, reason = _best(_willing(able), policy)
+    if not any(option.p_suffices >= policy.target_quality for option in able):
+        reason += "; none reaches the target quality"
+    names = {option.tier.name for option in able}
+    return RouteDecision(
+        tier=chosen.tier.name,
+        reason=reason,
+        fallbacks=[other for other in chosen.tier.fallbacks if other in names],
+        policy=name,
+        complexity=complexity,
+        alternatives=[option.shown() for option in options],
+        escalate_below=policy.escalate_below if request.whole else None,
+    )
+
+
+def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
+    """The probability that the tier's answer suffices.
+
+    Of what the cheapest one fails at, a tier masters the share `strength`.
+    """
+    return 1 - (1 - complexity.p_cheap) * (1 - tier.strength)
+
+
+def _option(  # noqa: PLR0917  as `choose`
+    tier: FleetTier,
+    policy: PolicySettings,
+    complexity: Complexity,
+    request: RouteRequest,
+    fleet: Fleet,
+    caps: CapSettings,
+) -> _Option:
+    state = request.tiers.get(tier.name, TierState())
+    usage = TokenUsage(prompt_tokens=request.prompt_tokens, completion_tokens=request.max_tokens)
+    usd = tier.price.usd(usage, NOMINAL_S if state.answer_s is None else state.answer_s)
+    refusals = [
+        *_cannot(tier, request),
+        *_too_dear(usd, policy, request, caps),
+        *_unwanted(tier, policy, state, request, fleet),
+        *_busy(tier, state),
+    ]
+    return _Option(tier, p_suffices(tier, complexity), usd, state.ttft_ms, refusals)
+
+
+def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
+    refusals = [
+        _Refusal("cannot", f"lacks {need}") for need in request.needs if need not in tier.abilities
+    ]
+    if request.prompt_tokens >= tier.context_tokens:
+        reason = f"reads {tier.context_tokens} tokens, the prompt has {request.prompt_tokens}"
+        refusals.append(_Refusal("cannot", reason))
+    return refusals
+
+
+def _too_dear(
+    usd: float, policy: PolicySettings, request: RouteRequest, caps: CapSettings
+) -> list[_Refusal]:
+    """A free tier passes every cap. The cost is that of the longest answer allowed."""
+    limits = (
+        ("cannot", "the policy's cap on a request", policy.max_request_usd, 0.0),
+        ("cannot", "the cap on a request", caps.request_usd, 0.0),
+        ("spent", "the key's cap for today", caps.key_day_usd, request.spent.key_usd),
+        ("spent", "the cap for today", caps.day_usd, request.spent.day_usd),
+    )
+    kinds: dict[str, Kind] = {"cannot": "cannot", "spent": "spent"}
+    return [
+        _Refusal(kinds[kind], f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
+        for kind, what, cap, spent in limits
+        if cap is not None and usd > 0 and spent + usd > cap
+    ]
+
+
+def _unwanted(
+    tier: FleetTier,
+    policy: PolicySettings,
+    state: TierState,
+    request: RouteRequest,
+    fleet: Fleet,
+) -> list[_Refusal]:
+    refusals = []
+    if policy.pin not in (None, tier.name):
+        refusals.append(_Refusal("policy", f"the policy pins {policy.pin}"))
+    slow = policy.max_ttft_ms is not None and (state.ttft_ms or 0.0) > policy.max_ttft_ms
+    if slow:
+        reason = f"its first token took {state.ttft_ms:.0f} ms of late, over {policy.max_ttft_ms:g}"
+        refusals.append(_Refusal("policy", reason))
+    share = policy.max_strong_share
+    if share is not None and tier == fleet.strongest and request.strong_share >= share:
+        reason = f"had {request.strong_share:.0%} of recent requests, over {share:.0%}"
+        refusals.append(_Refusal("policy", reason))
+    return refusals
+
+
+def _busy(tier: FleetTier, state: TierState) -> list[_Refusal]:
+    if not state.available:
+        return [_Refusal("busy", "does not answer of late")]
+    if tier.max_in_flight is not None and state.waiting >= tier.max_in_flight:
+        return [_Refusal("busy", f"has {state.waiting} requests in work, its limit")]
+    return []
+
+
+def _willing(able: list[_Option]) -> list[_Option]:
+    """Those with nothing against them; else those that answer; else all that could."""
+    kinds: tuple[tuple[Kind, ...], ...] = (("policy", "busy"), ("busy",))
+    for against in kinds:
+        willing = [option for option in able if not option.refused_for(*against)]
+        if willing:
+            return willing
+    return able
+
+
+def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]:
+    if len(willing) == 1:
+        return willing[0], "the only tier" if not willing[0].refusals else "the only tier left"
+    enough = [option for option in willing if option.p_suffices >= policy.target_quality]
+    if not enough:
+        chosen = max(willing, key=lambda option: (option.p_suffices, -option.usd))
+        return chosen, f"the strongest: it suffices with probability {chosen.p_suffices:.2f}"
+    orders: dict[str, Callable[[_Option], tuple[float, ...]]] = {
+        "cheapest": lambda option: (option.usd, -option.p_suffices),
+        "fastest": lambda option: (option.ttft_ms or 0.0, option.usd),
+        "best": lambda option: (-option.p_suffices, option.usd),
+    }
+    chosen = min(enough, key=orders[policy.prefer])
+    reason = f"the {policy.prefer} that suffices with probability {policy.target_quality:g}"
+    return chosen, f"{reason}: {chosen.p_suffices:.2f}"
+
+
+def _nothing_left(options: list[_Option]) -> TiffinError:
+    """The error that tells what rules out each tier."""
+    why = " ".join(f"{o.tier.name}: {o.shown().refused}." for o in options)
+    if any(option.refused_for("spent") and not option.refused_for("cannot") for option in options):
+        return SpendingCapReached(f"the spending cap is reached. {why}")
+    return InvalidRequest(f"no tier can answer this. {why}", code="no_tier_satisfies")

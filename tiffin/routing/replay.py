@@ -1,0 +1,98 @@
+"""Recorded decisions through another policy: which tiers, what cost, what quality.
+
+Called by `tiffin router replay`. Each decision is taken again by the code that the Router runs,
+from what was recorded: complexity, needs and lengths, not the query. Quality is the mean of the
+probabilities that the answers suffice, so it is the model's expectation, not a measurement.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tiffin.errors import TiffinError
+from tiffin.ops.routing import CapSettings, PolicySettings
+from tiffin.routing.fleet import Fleet
+from tiffin.routing.ledger import LedgerError, Recorded, open_ledger
+from tiffin.routing.policy import choose, p_suffices
+from tiffin.transport.messages import Alternative, RouteRequest, TierState
+
+
+@dataclass
+class Outcome:
+    """Sums over all replayed requests. `refused` are those that no tier may answer."""
+
+    requests: int = 0
+    refused: int = 0
+    usd: float = 0.0
+    quality: float = 0.0
+    tiers: Counter[str] = field(default_factory=Counter)
+
+    def add(self, tier: str, usd: float, quality: float) -> None:
+        """Count one decision."""
+        self.requests += 1
+        self.tiers[tier] += 1
+        self.usd += usd
+        self.quality += quality
+
+
+def read_decisions(path: Path) -> list[Recorded]:
+    """All decisions that the ledger kept, oldest first. Raises LedgerError."""
+    connection = open_ledger(path)
+    try:
+        rows = connection.execute("SELECT record FROM decisions ORDER BY at").fetchall()
+        return [msgspec.msgpack.decode(row[0], type=Recorded) for row in rows]
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        message = f"the ledger {path} cannot be read: {error}"
+        raise LedgerError(message) from error
+    finally:
+        connection.close()
+
+
+def replay(
+    recorded: Iterable[Recorded],
+    name: str,
+    policy: PolicySettings,
+    fleet: Fleet,
+    caps: CapSettings,
+) -> tuple[Outcome, Outcome]:
+    """What was decided, and what the policy would decide. Those that named a tier are left out."""
+    was, would = Outcome(), Outcome()
+    for item in recorded:
+        decision = item.decision
+        if decision.complexity is None or item.model in fleet.tiers:
+            continue
+        seen = {other.tier: other for other in decision.alternatives}
+        if decision.tier in seen:
+            chosen = seen[decision.tier]
+            was.add(decision.tier, chosen.usd, chosen.p_suffices)
+        try:
+            again = choose(name, policy, decision.complexity, _request(item, would), fleet, caps)
+        except TiffinError:
+            would.refused += 1
+            continue
+        usd = next(other.usd for other in again.alternatives if other.tier == again.tier)
+        would.add(again.tier, usd, p_suffices(fleet[again.tier], decision.complexity))
+    return was, would
+
+
+def _request(item: Recorded, so_far: Outcome) -> RouteRequest:
+    """The request as the policy sees it; the share of the strongest tier is that of the replay."""
+    strong = max(item.decision.alternatives, key=lambda other: other.p_suffices, default=None)
+    share = so_far.tiers[strong.tier] / so_far.requests if strong and so_far.requests else 0.0
+    return RouteRequest(
+        "",
+        item.model,
+        needs=item.needs,
+        prompt_tokens=item.prompt_tokens,
+        max_tokens=item.max_tokens,
+        tiers={other.tier: _state(other) for other in item.decision.alternatives},
+        strong_share=share,
+    )
+
+
+def _state(seen: Alternative) -> TierState:
+    return TierState(ttft_ms=seen.ttft_ms)
