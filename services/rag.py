@@ -20,14 +20,17 @@ from tiffin.errors import Unavailable
 from tiffin.ops.drain import Drain
 from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
+from tiffin.ops.settings import SettingsError
 from tiffin.ops.turnstile import Turnstile
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import LLM, Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
+from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
-from tiffin.routing.ledger import Ledger
+from tiffin.routing.fleet import check_keys
+from tiffin.routing.ledger import Ledger, LedgerError, open_ledger
 from tiffin.routing.meter import Meter
 from tiffin.routing.way_out import WayOut
 from tiffin.transport.client import ServiceClient
