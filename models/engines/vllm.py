@@ -83,6 +83,7 @@ class VLLMEngine:
         prompt = self._tokenize(request.messages)
         if len(prompt) + request.max_tokens > self.context_tokens:
             raise InputTooLong(len(prompt) + request.max_tokens, self.context_tokens)
+        adapter = self._options.lora_request(request.adapter)
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1
         try:
@@ -90,7 +91,7 @@ class VLLMEngine:
                 {"prompt_token_ids": prompt},
                 _sampling(request),
                 request_id,
-                lora_request=self._options.lora_request(request.adapter),
+                lora_request=adapter,
             )
             async with aclosing(outputs):
                 async for event in _events(outputs, len(prompt)):
