@@ -33,8 +33,8 @@ CPU = "cpu"
 class Budget:
     """What an engine may take of each of its GPUs, now that they were measured.
 
-    `claim_bytes` is what it may ask for once its CUDA context is there: vLLM compares its claim with
-    what is free at that moment, and would refuse a claim that counts the context twice.
+    `claim_bytes` is what it may ask for once its CUDA context is there: vLLM compares its claim
+    with what is free at that moment, and would refuse one that counts the context twice.
     """
 
     kv_cache_bytes: int
