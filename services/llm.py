@@ -62,7 +62,7 @@ def vllm_options(
         return VLLMOptions(adapters=tier.adapters)
     return VLLMOptions(
         kv_cache_bytes=budget.kv_cache_bytes,
-        memory_share=budget.total_bytes / placed.gpus[0].total_bytes,
+        memory_share=budget.claim_bytes / placed.gpus[0].total_bytes,
         tensor_parallel=placed.degree,
         adapters=tier.adapters,
         can_sleep=tier.sleep_after_s is not None,

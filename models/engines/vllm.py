@@ -91,6 +91,7 @@ class VLLMEngine:
         answer = max(room, 1) if request.max_tokens is None else request.max_tokens
         if answer > room:
             raise InputTooLong(len(prompt) + answer, self.context_tokens)
+        adapter = self._options.lora_request(request.adapter)
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1
         try:
@@ -98,7 +99,7 @@ class VLLMEngine:
                 {"prompt_token_ids": prompt},
                 _sampling(request, answer),
                 request_id,
-                lora_request=self._options.lora_request(request.adapter),
+                lora_request=adapter,
             )
             async with aclosing(outputs):
                 async for event in _events(outputs, len(prompt)):

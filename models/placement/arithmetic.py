@@ -4,9 +4,9 @@ Called by `models.placement.planner`. docs/planning.md derives each formula, wit
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from models.architecture import Architecture, Scheme
+from models.catalog import Engine
 
 MIB = 1 << 20
 
@@ -25,8 +25,6 @@ BATCHED_TOKENS = 8192
 BLOCK_TOKENS = 128
 """The largest block in which vLLM hands out its KV cache; each request may leave one unfilled."""
 
-WideEngine = Literal["vllm", "sentence-transformers", "llama.cpp"]
-
 
 @dataclass(frozen=True)
 class Workload:
@@ -38,7 +36,7 @@ class Workload:
 
     service: str
     model: str
-    engine: WideEngine
+    engine: Engine
     parameters: int
     scheme: Scheme
     weight_bytes: int

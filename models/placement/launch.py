@@ -31,10 +31,14 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Budget:
-    """What an engine may take of each of its GPUs, now that they were measured."""
+    """What an engine may take of each of its GPUs, now that they were measured.
+
+    `claim_bytes` is what it may ask for once its CUDA context is there: vLLM compares its claim
+    with what is free at that moment, and would refuse one that counts the context twice.
+    """
 
     kv_cache_bytes: int
-    total_bytes: int
+    claim_bytes: int
 
 
 def turn(home: Path, devices: Sequence[str], *, limit_s: float = START_LIMIT_S) -> ExitStack:
@@ -69,7 +73,7 @@ def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes)
     others = wanted.total - wanted.kv_cache
     free = _least_free(placed.gpus, measure)
     if free is None or free >= wanted.total:
-        return Budget(wanted.kv_cache, wanted.total)
+        return Budget(wanted.kv_cache, wanted.total - wanted.fixed)
     smallest = kv_cache_bytes(
         work.architecture, work.context_tokens, work.number_bytes, placed.degree
     )
@@ -89,7 +93,7 @@ def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes)
         wanted.total / GB,
         (free - others) / GB,
     )
-    return Budget(free - others, free)
+    return Budget(free - others, free - wanted.fixed)
 
 
 def compare(

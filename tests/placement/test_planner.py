@@ -134,7 +134,7 @@ def test_a_refusal_names_a_quantized_variant_and_more_gpus() -> None:
     assert make_plan([fp8], parse_gpus("2x80")).placements[0].degree == 2
 
 
-def test_a_refusal_on_no_gpu_says_so() -> None:
+def test_a_refusal_that_no_single_change_cures_says_so() -> None:
     assert "no single change is enough" in refused([model(LLAMA_8B)], "1x1")
 
 

@@ -95,16 +95,23 @@ def _show_gpu(made: Plan, gpu: Gpu) -> None:
     names = ("service", "model", "weights", "KV cache", "activations", "fixed", "all")
     table = Table(*names, "TP", "share", "why", title=title, title_justify="left")
     for placed in made.on(gpu):
-        table.add_row(*_cells(placed, mps=made.shares(gpu)))
+        table.add_row(*_cells(placed, _share(made, gpu, placed)))
     _print(table)
     reserve = gpu.total_bytes * RESERVE
     click.echo(f"left {made.left(gpu) / GB:.2f} GB, and {reserve / GB:.2f} GB in reserve\n")
 
 
-def _cells(placed: Placement, *, mps: bool) -> list[str]:
+def _share(made: Plan, gpu: Gpu, placed: Placement) -> str:
+    """How it shares the GPU's compute: as `models.placement.launch` sets it."""
+    if not made.shares(gpu):
+        return "alone"
+    by_mps = placed.degree == 1 and gpu.mig_slice is None
+    return f"MPS {placed.share:.0%}" if by_mps else "in turns"
+
+
+def _cells(placed: Placement, share: str) -> list[str]:
     need = placed.need
     sizes = (need.weights, need.kv_cache, need.activations, need.fixed, need.total)
-    share = f"MPS {placed.share:.0%}" if mps else "alone"
     return [
         placed.work.service,
         placed.work.model,
