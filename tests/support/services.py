@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
+from starlette.types import ASGIApp
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
@@ -50,6 +51,8 @@ class Services:
     prompts: list[GenerateRequest] = field(default_factory=list)
     breaks_after: int = 10**9
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    front: ASGIApp | None = None
+    """The entry service's app in front of these, once `entry` has made it."""
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
@@ -135,6 +138,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
         app = create_app()
         front = guard(wrap(app, settings), settings=settings)
+        services.front = front
         urls = await stack.enter_async_context(
             all_served(embedding, reranker, router, front, *llms)
         )

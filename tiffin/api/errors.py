@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
     async def ours(_: Request, error: Exception) -> JSONResponse:
         return error_response(translate(error))
 
-    for kind in (errors.TiffinError, RequestValidationError, HTTPException):
+    for kind in (errors.TiffinError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, ours)
 
 
