@@ -17,8 +17,20 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class AdapterUnknown(ModelError):
+    """The tier has no LoRA adapter of that name."""
+
+
 class InputInvalid(ModelError):
     """The input is nothing that this model can read."""
+
+
+class NotSupported(ModelError):
+    """The engine cannot do what one field of a `GenerateRequest` asks; nothing was started."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
 
 
 class EngineOverloaded(ModelError):
@@ -35,3 +47,7 @@ class CatalogError(ModelError):
 
 class WeightsError(ModelError):
     """Weights could not be fetched, verified or written. The cache is as it was before."""
+
+
+class PlacementError(ModelError):
+    """The models do not fit the GPUs, or the GPUs are not there. Nothing was loaded."""

@@ -3,6 +3,7 @@
 Imported first by every service, in the supervisor and in each worker process.
 """
 
+import asyncio
 import logging
 import os
 import time
@@ -13,15 +14,19 @@ from typing import Any
 import bentoml
 import click
 import psutil
+import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.types import ASGIApp
 
-from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
+from models.user_catalog import catalog_of
+from services import supervisor
+from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
+from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.transport import wire
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
@@ -32,17 +37,39 @@ logger = logging.getLogger("bentoml.service.tiffin")
 os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
 
 
+PROFILE_LABEL = "tiffin.profile"
+"""The label of a Bento that names the profile whose weights it carries."""
+
+
+def _profile_of_bento() -> str | None:
+    """The profile that a Bento was built for, when this file is inside of one."""
+    description = Path(__file__).parents[2] / "bento.yaml"
+    if not description.is_file():
+        return None
+    labels = yaml.safe_load(description.read_text()).get("labels") or {}
+    profile: str | None = labels.get(PROFILE_LABEL)
+    return profile
+
+
+if _profile := _profile_of_bento():
+    os.environ.setdefault("TIFFIN_PROFILE", _profile)
+
+
 def _load() -> Settings:
     """The settings; a mistake in them ends the start with one line."""
     try:
         settings = load_settings()
-        check_models(settings, load_catalog())
+        check_models(settings, catalog_of(settings.home))
     except (SettingsError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
     return settings
 
 
 settings = _load()
+
+supervisor.install(settings.resilience.supervision)
+
+_beating: set["asyncio.Task[None]"] = set()
 
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
@@ -59,7 +86,10 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     """The internal methods of a service."""
     return RpcApp(
-        service, max_body_bytes=2 * settings.limits.body_bytes, max_in_flight=max_in_flight
+        service,
+        max_body_bytes=2 * settings.limits.body_bytes,
+        max_in_flight=max_in_flight,
+        token=settings.internal.token_text(),
     )
 
 
@@ -70,6 +100,20 @@ def open_door(
 ) -> None:
     """Put our app in front of a service's BentoML routes, for the paths it owns."""
     service.add_asgi_middleware(Door, front=front, owns=owns)
+
+
+_store = Store(settings.home, shipped=shipped_folder)
+
+
+def bento_model(model: str) -> CatalogModel:
+    """What a service declares so that a Bento carries the weights of its model."""
+    entry = catalog_of(settings.home).get(model)
+
+    def fetch() -> Path:
+        fetch_weights(model)
+        return weights(model)
+
+    return CatalogModel(entry, fetch)
 
 
 def put_in_front(
@@ -84,14 +128,19 @@ def put_in_front(
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
     try:
-        pull_shown(Store(settings.home), load_catalog().get(model))
+        pull_shown(_store, catalog_of(settings.home).get(model))
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:
     """Where a model's files lie."""
-    return Store(settings.home).path(load_catalog().get(model))
+    return _store.path(catalog_of(settings.home).get(model))
+
+
+def log_loaded(service: str, began: float) -> None:
+    """Say when an engine loaded, on the machine's monotonic clock, which all processes share."""
+    logger.info("%s: loaded from %.2f to %.2f", service, began, time.monotonic())
 
 
 def check_access(hosts: Sequence[str]) -> None:
@@ -117,7 +166,12 @@ def bound_hosts() -> list[str]:
 
 
 def log_ready(service: str) -> None:
-    """Say how long this process took from its start until it can serve, and what it holds."""
+    """Say how long this process took from its start until it can serve, and what it holds.
+
+    From here on it gives the supervisor its sign. Needs a running event loop.
+    """
+    if directory := os.environ.get(DIRECTORY_VARIABLE):
+        _beating.add(asyncio.get_running_loop().create_task(beat(Path(directory))))
     process = psutil.Process()
     took_s = time.time() - process.create_time()
     logger.info(

@@ -17,8 +17,11 @@ from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
+from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
+from tiffin.ops.turnstile import Turnstile
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -29,6 +32,7 @@ from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient,
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
 app = create_app()
+drain = Drain()
 
 Client = TypeVar("Client", bound=ServiceClient)
 
@@ -38,7 +42,8 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url)
+    limiter = Limiter(f"calls to {service.name}")
+    return kind(service.name, service.url, settings.internal.token_text(), limiter)
 
 
 @bentoml.service(
@@ -46,6 +51,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     workers=1,
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
+    labels={hosting.PROFILE_LABEL: settings.profile},
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
 )
 class RAG:
@@ -70,18 +76,27 @@ class RAG:
             "Router": router,
             **{TIERS[name].name: client for name, client in tiers.items()},
         }
+        generator = Generator(tiers)
+        models: dict[str, str] = {name: tier.model for name, tier in settings.tiers.items()}
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
             router,
-            Generator(tiers),
-            models={name: tier.model for name, tier in settings.tiers.items()},
+            generator,
+            models=models,
             defaults=settings.rag,
+            resilience=settings.resilience,
         )
         self.gateway = Gateway(
             settings,
             pipeline,
-            Readiness(self.clients, optional=frozenset({"Reranker", "Router"})),
-            Admission(settings.limits.concurrency, "questions"),
+            ChatPipeline(router, generator, models),
+            Readiness(
+                self.clients,
+                optional=frozenset(self.clients),
+                any_of=frozenset(TIERS[name].name for name in tiers),
+            ),
+            Turnstile(settings.limits.concurrency, settings.resilience.admission),
+            drain,
         )
 
     @bentoml.on_deployment
@@ -96,6 +111,7 @@ class RAG:
         hosting.check_access(hosting.bound_hosts())
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
+        drain.on_signals(settings.resilience.supervision, self.cut_off)
         hosting.log_ready("RAG")
 
     @bentoml.on_shutdown
@@ -104,6 +120,12 @@ class RAG:
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()
+
+    async def cut_off(self) -> None:
+        """End the calls in work: what waits for them ends typed."""
+        await self.gateway.readiness.stop()
+        for client in self.clients.values():
+            client.lost = "the server is shutting down"
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
     # to BentoML, whose clients learn from its schema which methods there are.
@@ -116,7 +138,7 @@ class RAG:
     @bentoml.api(input_spec=RagRequest)
     async def rag_stream(self, **fields: object) -> AsyncGenerator[str, None]:
         """The same as server-sent events."""
-        async for frame in frames(self._events(fields)):
+        async for frame in frames(self._events({**fields, "stream": True})):
             yield frame
 
     def _events(self, fields: dict[str, object]) -> AsyncGenerator[RagEvent, None]:
@@ -128,4 +150,4 @@ class RAG:
 
 # Outermost, so that BentoML's routes need a key too.
 hosting.put_in_front(RAG, guard, settings=settings)
-hosting.open_door(RAG, wrap(app, settings), is_ours)
+hosting.open_door(RAG, wrap(app, settings, drain), is_ours)

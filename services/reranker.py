@@ -2,7 +2,7 @@
 
 import bentoml
 
-from services import hosting
+from services import hosting, placing
 from services.hosting import settings
 from tiffin.batching import TokenBatcher
 from tiffin.context import RequestContext
@@ -21,15 +21,18 @@ rpc = hosting.rpc_app("Reranker", max_in_flight=256)
 class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""
 
+    bento_model = hosting.bento_model(settings.reranker.model)
+
     def __init__(self) -> None:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import CrossEncoderScorer
 
-        engine = CrossEncoderScorer(
-            hosting.weights(settings.reranker.model),
-            device=settings.reranker.device,
-            threads=settings.reranker.threads or free_cores(),
-        )
+        with placing.encoder("Reranker"):
+            engine = CrossEncoderScorer(
+                hosting.weights(settings.reranker.model),
+                device=settings.reranker.device,
+                threads=settings.reranker.threads or free_cores(settings.reranker.workers),
+            )
         self.engine = engine
         self.batcher = TokenBatcher(
             engine.tokenize,
@@ -41,7 +44,8 @@ class Reranker:
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
+        """Have a place and the weights before a worker starts."""
+        placing.plan()
         hosting.fetch_weights(settings.reranker.model)
 
     @bentoml.on_startup

@@ -26,10 +26,15 @@ class Deadline:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """Made once at the door (or from a hop's headers), never changed."""
+    """Made once at the door (or from a hop's headers), never changed.
+
+    `deadline_named` says that the client named the deadline itself. `tenant` is whose request it
+    is, `batch` that nobody waits for it; both decide who goes first when there is a queue.
+    """
 
     deadline: Deadline
     request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
     traceparent: str | None = None
     tenant: str = "default"
-    """Whose request it is: the tenant of its API key."""
+    batch: bool = False
+    deadline_named: bool = False

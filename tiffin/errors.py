@@ -5,12 +5,13 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
     TiffinError (500)
     ├── InvalidRequest (400)        a value that cannot be
-    │   ├── Unauthorized (401)      no key, or a wrong one
     │   ├── MethodNotAllowed (405)
     │   ├── BodyTooLarge (413)
     │   ├── UnsupportedMedia (415)
     │   ├── FieldTooLarge (422)
     │   └── HeadersTooLarge (431)
+    ├── Unauthenticated (401)       no key, or one that opens nothing
+    ├── Forbidden (403)             the credential does not allow it
     ├── NotFound (404)              no such route, model or tier
     ├── RateLimited (429)           a key's requests or tokens of this minute are spent
     ├── Overloaded (503)            nothing was started; try again later
@@ -21,7 +22,14 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
 from typing import ClassVar
 
-from models.errors import EngineFailed, EngineOverloaded, InputInvalid, InputTooLong
+from models.errors import (
+    AdapterUnknown,
+    EngineFailed,
+    EngineOverloaded,
+    InputInvalid,
+    InputTooLong,
+    NotSupported,
+)
 
 
 class TiffinError(Exception):
@@ -52,13 +60,6 @@ class InvalidRequest(TiffinError):
     type = "invalid_request_error"
 
 
-class Unauthorized(InvalidRequest):
-    """The request brings no key, or one that opens nothing."""
-
-    status = 401
-    type = "authentication_error"
-
-
 class MethodNotAllowed(InvalidRequest):
     """The route exists, for another HTTP method."""
 
@@ -81,6 +82,20 @@ class FieldTooLarge(InvalidRequest):
     """One field passes its limit."""
 
     status = 422
+
+
+class Unauthenticated(TiffinError):
+    """No credential came along where one is needed, or one that opens nothing."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(TiffinError):
+    """The credential is not one that allows this."""
+
+    status = 403
+    type = "permission_error"
 
 
 class HeadersTooLarge(InvalidRequest):
@@ -135,13 +150,17 @@ class UpstreamFailed(TiffinError):
     """A service or engine broke while it worked on this request."""
 
 
-def from_model_error(error: Exception) -> TiffinError:
+def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
     """The request error that a failure of the ground floor (`models.errors`) amounts to."""
     match error:
         case InputTooLong():
             return FieldTooLarge(str(error), code="context_length_exceeded")
+        case AdapterUnknown():
+            return NotFound(str(error), code="model_not_found")
         case InputInvalid():
             return InvalidRequest(str(error))
+        case NotSupported():
+            return InvalidRequest(str(error), param=error.field, code="unsupported_value")
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

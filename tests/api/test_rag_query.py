@@ -164,25 +164,16 @@ async def test_a_failure_in_mid_stream_ends_in_an_error_frame_without_done(
     assert json.loads(frames[-1])["error"]["message"] == "the engine died"
 
 
-async def test_the_deadline_of_the_request_ends_it_with_504(
-    services: Services, settings: Settings
-) -> None:
-    services.delays_s = {"rerank": 5}
-    async with entry(services, settings) as client:
-        response = await client.post(
-            "/rag_query", json=QUESTION, headers={"x-request-timeout-ms": "200"}
-        )
-    assert response.status_code == 504
-    assert response.json()["error"]["type"] == "timeout_error"
-    assert response.elapsed.total_seconds() < 0.45
-
-
 async def test_one_question_too_many_is_refused_before_any_call(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"embed": 0.5}
+    no_queue = settings.resilience.admission.model_copy(update={"max_waiting": 0})
     limited = settings.model_copy(
-        update={"limits": settings.limits.model_copy(update={"concurrency": 1})}
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": 1}),
+            "resilience": settings.resilience.model_copy(update={"admission": no_queue}),
+        }
     )
     async with entry(services, limited) as client:
         first = asyncio.create_task(client.post("/rag_query", json=QUESTION))

@@ -37,7 +37,7 @@ def test_broken_http_never_breaks_the_server(capsys: pytest.CaptureFixture[str])
             answers.update(pool.map(send, islice(requests(SEED), CASES)))
         alive = httpx.get(f"http://127.0.0.1:{target.port}/livez").text
     with capsys.disabled():
-        print(f"\nraw HTTP: {CASES:,} requests, answers by status: {dict(answers)}")  # noqa: T201
+        print(f"\nraw HTTP: {CASES:,} requests, answers by status: {dict(answers)}")
     assert target.failures == 0, dict(target.statuses)
     assert alive == "ok"
 
@@ -54,6 +54,6 @@ def test_what_the_document_allows_and_forbids(capsys: pytest.CaptureFixture[str]
         )
     with capsys.disabled():
         sent = sum(target.statuses.values())
-        print(f"\nschemathesis: {sent:,} requests, {dict(target.statuses)}")  # noqa: T201
+        print(f"\nschemathesis: {sent:,} requests, {dict(target.statuses)}")
     assert target.failures == 0, ended.stdout[-4000:]
     assert ended.returncode == 0, ended.stdout[-8000:]

@@ -26,8 +26,8 @@ def soon(seconds: float = 5.0) -> RequestContext:
     return RequestContext(Deadline.after(seconds))
 
 
-def rpc(**limits: int) -> RpcApp:
-    return RpcApp("Test", **{"max_body_bytes": 1 << 20, "max_in_flight": 64, **limits})
+def rpc(max_body_bytes: int = 1 << 20, max_in_flight: int = 64) -> RpcApp:
+    return RpcApp("Test", max_body_bytes=max_body_bytes, max_in_flight=max_in_flight)
 
 
 class Texts:
@@ -62,7 +62,7 @@ class Writer:
         self, request: GenerateRequest, _: RequestContext
     ) -> AsyncGenerator[TextDelta | Finished, None]:
         try:
-            for _index in range(request.max_tokens):
+            for _index in range(request.max_tokens or 0):
                 if self.written == self.breaks_after:
                     message = "the engine died"
                     raise EngineFailed(message)

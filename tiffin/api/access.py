@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.context import REQUEST_ID_HEADER, request_id_of
 from tiffin.api.errors import error_response
-from tiffin.errors import RateLimited, TiffinError, Unauthorized
+from tiffin.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.ops.keys import Key, KeyRing
 from tiffin.ops.quota import Bucket, Meter, current
 
@@ -64,10 +64,10 @@ class KeyGuard:
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             message = "no API key: send it as `Authorization: Bearer KEY`"
-            raise Unauthorized(message, code="missing_api_key")
+            raise Unauthenticated(message, code="missing_api_key")
         key = self._ring.find(text.strip())
         if key is None:
-            raise Unauthorized("the API key is not valid", code="invalid_api_key")
+            raise Unauthenticated("the API key is not valid", code="invalid_api_key")
         return key
 
     def _limits_of(self, key: Key) -> "_Limits":

@@ -1,6 +1,7 @@
 """Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,16 +15,24 @@ from tiffin.errors import InvalidRequest
 REQUEST_ID_HEADER = "x-request-id"
 TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 MAX_TIMEOUT_MS = 600_000
+PRIORITY_HEADER = "x-tiffin-priority"
+PRIORITIES = ("interactive", "batch")
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ContextMiddleware:
-    """ASGI middleware: puts a RequestContext into the scope and its id into the response."""
+    """ASGI middleware: puts a RequestContext into the scope and its id into the response.
 
-    def __init__(self, app: ASGIApp, *, default_timeout_ms: int) -> None:
+    A request that sets no deadline gets its path's, from `timeouts_ms`, or the default.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, default_timeout_ms: int, timeouts_ms: Mapping[str, int]
+    ) -> None:
         self._app = app
         self._default_timeout_ms = default_timeout_ms
+        self._timeouts_ms = timeouts_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -31,7 +40,7 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            context = self._context(Headers(scope=scope))
+            context = self._context(scope["path"], Headers(scope=scope))
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
@@ -45,24 +54,40 @@ class ContextMiddleware:
 
         await self._app(scope, receive, send_with_id)
 
-    def _context(self, headers: Headers) -> RequestContext:
-        deadline = Deadline.after(self._timeout_ms(headers) / 1000)
-        trace = headers.get("traceparent")
-        request_id = request_id_of(headers)
-        if request_id is not None:
-            return RequestContext(deadline, request_id, trace)
-        return RequestContext(deadline, traceparent=trace)
+    def _context(self, path: str, headers: Headers) -> RequestContext:
+        timeout_ms = _timeout_ms(headers)
+        default_ms = self._timeouts_ms.get(path, self._default_timeout_ms)
+        deadline = Deadline.after((timeout_ms or default_ms) / 1000)
+        context = RequestContext(
+            deadline,
+            traceparent=headers.get("traceparent"),
+            batch=_is_batch(headers),
+            deadline_named=timeout_ms is not None,
+        )
+        request_id = headers.get(REQUEST_ID_HEADER, "")
+        if _REQUEST_ID.fullmatch(request_id):
+            return replace(context, request_id=request_id)
+        return context
 
-    def _timeout_ms(self, headers: Headers) -> int:
-        for name in TIMEOUT_HEADERS:
-            value = headers.get(name)
-            if value is None:
-                continue
-            if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
-                message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
-                raise InvalidRequest(message, param=name)
-            return int(value)
-        return self._default_timeout_ms
+
+def _timeout_ms(headers: Headers) -> int | None:
+    for name in TIMEOUT_HEADERS:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+            message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
+            raise InvalidRequest(message, param=name)
+        return int(value)
+    return None
+
+
+def _is_batch(headers: Headers) -> bool:
+    value = headers.get(PRIORITY_HEADER, PRIORITIES[0])
+    if value not in PRIORITIES:
+        message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"
+        raise InvalidRequest(message, param=PRIORITY_HEADER)
+    return value == "batch"
 
 
 def request_id_of(headers: Headers) -> str | None:
@@ -71,7 +96,7 @@ def request_id_of(headers: Headers) -> str | None:
     return request_id if _REQUEST_ID.fullmatch(request_id) else None
 
 
-def context_of(request: Request) -> RequestContext:
-    """The context that the middleware gave this request."""
+async def context_of(request: Request) -> RequestContext:
+    """The context that the middleware gave this request. Async: see `gateway_of`."""
     context: RequestContext = request.state.context
     return context

@@ -95,7 +95,7 @@ async def create_embeddings(
     check_model(body.model, model)
     inputs = as_list(body.input)
     check_inputs(inputs, limits, "input")
-    with gateway.admission.place():
+    async with gateway.admission.place(context):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(inputs, context)
     charge(tokens)
     _check_dimensions(body.dimensions, rows.shape[1])

@@ -47,6 +47,13 @@ def error_response(error: errors.TiffinError) -> JSONResponse:
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
 
 
+def closing_response(error: errors.TiffinError) -> JSONResponse:
+    """The same, after which the client opens a new connection: to a server that stays."""
+    response = error_response(error)
+    response.headers["connection"] = "close"
+    return response
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 
@@ -84,8 +91,11 @@ def _from_http(error: HTTPException) -> errors.TiffinError:
 
 
 def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
-    """The most exact problem that pydantic found, named as the client wrote it."""
-    problem = max(problems, key=lambda problem: len(problem["loc"]))
+    """The most exact problem that pydantic found, named as the client wrote it.
+
+    A part of an unknown type lacks fields too: its type is what is wrong with it.
+    """
+    problem = max(problems, key=lambda one: (len(one["loc"]), one["type"] == "literal_error"))
     kind = problem["type"]
     if kind == "json_invalid":
         reason = problem.get("ctx", {}).get("error", "invalid")

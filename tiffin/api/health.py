@@ -28,11 +28,14 @@ async def livez() -> str:
 @router.get("/readyz")
 @router.get("/health")
 async def readyz(gateway: Annotated[Gateway, Depends(gateway_of)]) -> JSONResponse:
-    """200 when every service that an answer needs is ready, else 503; both say which are not."""
-    services = gateway.readiness.services()
-    ready = not gateway.readiness.missing()
-    body = {"status": "ready" if ready else "not ready", "services": services}
-    return JSONResponse(body, status_code=200 if ready else 503)
+    """200 when questions are answered, else 503.
+
+    `ready`, or `degraded` where a service is missing that has a substitute; `down`, or `draining`
+    from the first SIGTERM on.
+    """
+    state = "draining" if gateway.drain.began else gateway.readiness.state()
+    body = {"status": state, "services": gateway.readiness.services()}
+    return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)
 
 
 @router.get("/version")

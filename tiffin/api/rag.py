@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
 from tiffin.api.context import context_of
 from tiffin.api.limits import check_rag_request
-from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, gateway_of
-from tiffin.context import RequestContext
+from tiffin.context import Deadline, RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
@@ -36,13 +37,16 @@ async def rag_query(
     `rag.delta`, then `rag.answer` (the whole answer with citations), then `[DONE]`.
     """
     events = answer_events(body, gateway, context)
-    return await event_stream(events) if body.stream else await whole_answer(events)
+    if body.stream:
+        return event_stream(frames(await first_awaited(events)))
+    return await whole_answer(events)
 
 
 @router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})
 async def rag_stream(body: RagRequest, gateway: GatewayOf, context: ContextOf) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
-    return await event_stream(answer_events(body, gateway, context))
+    streamed = body.model_copy(update={"stream": True})
+    return event_stream(frames(await first_awaited(answer_events(streamed, gateway, context))))
 
 
 async def answer_events(
@@ -54,16 +58,30 @@ async def answer_events(
     if body.model not in allowed:
         message = f"model: no tier {body.model!r} is served here; use one of: {', '.join(allowed)}"
         raise NotFound(message, param="model", code="model_not_found")
+    context = with_fields(context, body)
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"
         raise Unavailable(message)
-    with metrics.outcome(), gateway.admission.place():
-        async with aclosing(gateway.pipeline.stream(body, context)) as events:
+    with metrics.outcome():
+        async with (
+            gateway.admission.place(context),
+            aclosing(gateway.pipeline.stream(body, context)) as events,
+        ):
             async for event in events:
                 if isinstance(event, RagAnswer):
                     metrics.observe(event)
                     charge(_tokens(event))
                 yield event
+
+
+def with_fields(context: RequestContext, body: RagRequest) -> RequestContext:
+    """The context with what the body says over the headers."""
+    if body.timeout_ms is not None:
+        deadline = Deadline.after(body.timeout_ms / 1000)
+        context = replace(context, deadline=deadline, deadline_named=True)
+    if body.priority is not None:
+        context = replace(context, batch=body.priority == "batch")
+    return context
 
 
 def _tokens(answer: RagAnswer) -> int:

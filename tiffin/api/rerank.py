@@ -195,7 +195,7 @@ async def score(
 ) -> tuple[NDArray[np.float32], int]:
     """The reranker's logits for a query, or one query a text, and the tokens they cost."""
     reranker = gateway.pipeline.retriever.reranker
-    with gateway.admission.place():
+    async with gateway.admission.place(context):
         logits, tokens = await reranker.score(query, texts, context, truncate=truncate)
     charge(tokens)
     return logits, tokens

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tiffin.errors import Unavailable
-from tiffin.ops.admission import Admission
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
+from tiffin.ops.turnstile import Turnstile
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.rag import RagPipeline
 
 
@@ -17,12 +19,17 @@ class Gateway:
 
     settings: Settings
     pipeline: RagPipeline
+    chat: ChatPipeline
     readiness: Readiness
-    admission: Admission
+    admission: Turnstile
+    drain: Drain
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway of this app. Raises Unavailable until the service has started."""
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway of this app. Raises Unavailable until the service has started.
+
+    Async, because FastAPI would run it in a thread of its own.
+    """
     gateway: Gateway | None = getattr(request.app.state, "gateway", None)
     if gateway is None:
         message = "the service is starting"

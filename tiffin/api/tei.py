@@ -42,7 +42,7 @@ async def embed(body: EmbedBody, gateway: GatewayOf, context: ContextOf) -> Resp
         raise InvalidRequest(message, param="normalize", code="unsupported_value")
     inputs = as_list(body.inputs)
     check_inputs(inputs, gateway.settings.limits, "inputs")
-    with gateway.admission.place():
+    async with gateway.admission.place(context):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(
             inputs, context, truncate=body.truncate
         )

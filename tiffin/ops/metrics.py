@@ -5,8 +5,9 @@ Names are `tiffin_*`, in base units, with labels of few values.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Protocol
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from tiffin.errors import TiffinError
 from tiffin.pipeline.values import RagAnswer
@@ -23,13 +24,43 @@ first_token_seconds = Histogram(
 tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
+# What services scale on (tiffin.deploy.scaling): each is told by the service that it is about, but
+# for the calls, which the caller tells: they are there when no replica is.
+calls_total = Counter("tiffin_calls_total", "Calls of a service, by its caller.", ["service"])
+service_requests_total = Counter("tiffin_service_requests_total", "Requests taken.", ["service"])
+in_work = Gauge(
+    "tiffin_in_work",
+    "Requests in work or waiting: the depth of the service's queue.",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+service_seconds = Histogram(
+    "tiffin_service_seconds",
+    "From a request to its whole answer, or to the first event of a stream.",
+    ["service"],
+    buckets=_SECONDS,
+)
+
+
+@contextmanager
+def working(service: str) -> Generator[None, None, None]:
+    """Count a request to a service as in work during the block."""
+    service_requests_total.labels(service).inc()
+    gauge = in_work.labels(service)
+    gauge.inc()
+    try:
+        yield
+    finally:
+        gauge.dec()
+
 
 @contextmanager
 def outcome() -> Generator[None, None, None]:
     """Count how the question in the block ends: ok, an error's type, or abandoned."""
     ended = "abandoned"
     try:
-        yield
+        with working("RAG"):
+            yield
         ended = "ok"
     except TiffinError as error:
         ended = error.type
@@ -41,14 +72,31 @@ def outcome() -> Generator[None, None, None]:
         answers_total.labels(ended).inc()
 
 
+class _Tokens(Protocol):
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+def observe_first_token(tier: str, seconds: float) -> None:
+    """Record how long the first text took."""
+    first_token_seconds.labels(tier).observe(seconds)
+
+
+def observe_usage(tier: str, usage: _Tokens) -> None:
+    """Record what an answer read and wrote."""
+    tokens_total.labels(tier, "prompt").inc(usage.prompt_tokens)
+    tokens_total.labels(tier, "completion").inc(usage.completion_tokens)
+
+
 def observe(answer: RagAnswer) -> None:
     """Record a finished answer."""
     tier = answer.route.tier
     timings = answer.timings
     for stage in ("embed", "search", "rerank", "route", "generate"):
         stage_seconds.labels(stage).observe(getattr(timings, f"{stage}_ms") / 1000)
-    first_token_seconds.labels(tier).observe(timings.first_token_ms / 1000)
-    tokens_total.labels(tier, "prompt").inc(answer.usage.prompt_tokens)
-    tokens_total.labels(tier, "completion").inc(answer.usage.completion_tokens)
+    observe_first_token(tier, timings.first_token_ms / 1000)
+    observe_usage(tier, answer.usage)
     for what in answer.degraded:
         degraded_total.labels(what).inc()

@@ -3,35 +3,46 @@
     passages -> embed -> vector search -> rerank -> prompt -> LLM tier -> citations
              -> route --------------------------------^
 
-Routing runs beside retrieval. A question makes four calls: embed, route, rerank, generate.
+Routing runs beside retrieval. A question makes four calls: embed, route, rerank, generate. Each has
+its share of the deadline (`budget`) and a substitute for when it fails or would come too late.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
+import msgspec
+
+from models.values import GenerateRequest, TextDelta
 from tiffin.context import RequestContext
-from tiffin.errors import FieldTooLarge, InvalidRequest, Overloaded, UpstreamFailed
+from tiffin.errors import (
+    DeadlineExceeded,
+    FieldTooLarge,
+    InvalidRequest,
+    Overloaded,
+    TiffinError,
+    Unavailable,
+)
+from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.settings import RagSettings
-from tiffin.pipeline.cite import cite
+from tiffin.pipeline.budget import Budget
+from tiffin.pipeline.draft import Draft
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.passages import split_documents
 from tiffin.pipeline.prompt import rag_messages
-from tiffin.pipeline.retrieve import Retrieved, Retriever
+from tiffin.pipeline.retrieve import AWAY, Retrieved, Retriever
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import (
     Document,
-    RagAnswer,
     RagDelta,
     RagEvent,
     RagRequest,
     RagSources,
     Route,
     Source,
-    Usage,
 )
+from tiffin.pipeline.writing import Limits, pieces
 from tiffin.routing import rules
 from tiffin.transport.clients import RouterClient
 from tiffin.transport.messages import RouteDecision, RouteRequest
@@ -58,57 +69,118 @@ class RagPipeline:
     generator: Generator
     models: Mapping[str, str]
     defaults: RagSettings
+    resilience: ResilienceSettings = field(default_factory=ResilienceSettings)
 
     async def stream(
         self, request: RagRequest, context: RequestContext
     ) -> AsyncGenerator[RagEvent, None]:
-        """Yield RagSources, RagDeltas and last the RagAnswer. Closing it stops the work."""
+        """Yield RagSources, RagDeltas and last the RagAnswer. Closing it stops the work.
+
+        Raises DeadlineExceeded, which names the stages that ran, when nothing can be answered.
+        """
         timeline = Timeline()
-        found = await self._find(request, context, timeline)
+        try:
+            async with aclosing(self._answer(request, context, timeline)) as events:
+                async for event in events:
+                    yield event
+        except DeadlineExceeded as error:
+            message = f"{error.message}; stages that ran: {timeline.ran() or 'none'}"
+            raise DeadlineExceeded(message, code="deadline_exceeded") from error
+
+    async def _answer(
+        self, request: RagRequest, context: RequestContext, timeline: Timeline
+    ) -> AsyncGenerator[RagEvent, None]:
+        """The events of an answer, or of its substitute where the chosen tier cannot give one."""
+        budget = Budget.of(context.deadline, self.resilience.budget)
+        found = self._in_time(request, await self._find(request, context, timeline, budget), budget)
+        limits = Limits.of(context, budget, self.resilience.stream, streamed=request.stream)
+        draft = Draft(request.query, found.retrieved.sources, found.degraded)
         with timeline.stage("generate"):
-            sources, begun = await self._begin(request, found, context)
-            route = Route(
-                tier=begun.tier, model=self.models[begun.tier], reason=found.decision.reason
-            )
-            text = ""
-            finished: Finished | None = None
-            async with aclosing(begun.rest) as rest:
-                yield RagSources(id=context.request_id, sources=sources, route=route)
-                event: TokenEvent | None = begun.first
-                while event is not None:
-                    if isinstance(event, TextDelta):
-                        timeline.first_token()
-                        text += event.text
-                        yield RagDelta(text=event.text)
-                    else:
-                        finished = event
-                    event = await anext(rest, None)
-        if finished is None:
-            message = "the model ended without saying so"
-            raise UpstreamFailed(message)
-        yield RagAnswer(
-            id=context.request_id,
-            answer=text,
-            citations=cite(text, sources),
-            sources=sources,
-            finish_reason=finished.reason,
-            usage=_usage(finished, found.retrieved),
-            timings=timeline.timings(),
-            route=route,
-            degraded=_degraded(found, sources, begun.tier),
+            try:
+                async with aclosing(self._write(request, found, context, limits, draft)) as events:
+                    async for event in events:
+                        if isinstance(event, RagDelta):
+                            timeline.first_token()
+                        yield event
+            except AWAY as error:
+                for event in self._substitute(request, draft, context, error):
+                    timeline.first_token()
+                    yield event
+        retrieved = found.retrieved
+        yield draft.answer(
+            context.request_id, timeline, retrieved.embedding_tokens, retrieved.rerank_tokens
         )
 
+    async def _write(
+        self,
+        request: RagRequest,
+        found: _Found,
+        context: RequestContext,
+        limits: Limits,
+        draft: Draft,
+    ) -> AsyncGenerator[RagEvent, None]:
+        """The tier's events as ours; the draft takes them in."""
+        draft.sources, begun = await self._begin(request, found, context, limits)
+        draft.route = Route(
+            tier=begun.tier, model=self.models[begun.tier], reason=found.decision.reason
+        )
+        if len(draft.sources) < len(found.retrieved.sources):
+            draft.degraded.append("fewer_passages")
+        if begun.tier != found.decision.tier:
+            draft.degraded.append("tier")
+        async with aclosing(pieces(begun, limits)) as events:
+            yield RagSources(id=context.request_id, sources=draft.sources, route=draft.route)
+            async for event in events:
+                draft.add(event)
+                if isinstance(event, TextDelta):
+                    yield RagDelta(text=event.text)
+        draft.check_whole()
+
+    def _substitute(
+        self, request: RagRequest, draft: Draft, context: RequestContext, error: TiffinError
+    ) -> list[RagEvent]:
+        """Make the draft whole without the model. Raises the error where that would not be honest.
+
+        A stream that has begun ends with its error. What is written by the deadline of a whole
+        answer is a shorter answer. A tier that refuses for lack of room is an overload, which the
+        client must learn of; one that the request names has no substitute.
+        """
+        if draft.text and request.stream:
+            raise error
+        if draft.text and isinstance(error, DeadlineExceeded):
+            draft.cut_off()
+            return []
+        overloaded = isinstance(error, Overloaded) and not isinstance(error, Unavailable)
+        if overloaded or request.model in self.models:
+            raise error
+        draft.quote(error.message)
+        sources = RagSources(id=context.request_id, sources=draft.sources, route=draft.route)
+        return [sources, RagDelta(text=draft.text)]
+
+    def _in_time(self, request: RagRequest, found: _Found, budget: Budget) -> _Found:
+        """The cheapest tier in place of the chosen one, when little time is left to write."""
+        cheapest = next(iter(self.models))
+        if (
+            request.model in self.models
+            or found.decision.tier == cheapest
+            or not budget.short("generate")
+        ):
+            return found
+        decision = msgspec.structs.replace(found.decision, tier=cheapest, fallbacks=[])
+        return replace(found, decision=decision, degraded=[*found.degraded, "smaller_tier"])
+
     async def _find(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline
+        self, request: RagRequest, context: RequestContext, timeline: Timeline, budget: Budget
     ) -> _Found:
         """Retrieve and route, side by side; when one fails the other stops."""
-        route = asyncio.create_task(self._route(request, context, timeline))
+        beside = replace(context, deadline=budget.until("rerank"))
+        route = asyncio.create_task(self._route(request, beside, timeline))
         try:
-            retrieved = await self._retrieve(request, context, timeline)
+            retrieved = await self._retrieve(request, context, timeline, budget)
             decision, degraded = await route
         finally:
             route.cancel()
-        return _Found(retrieved, decision, degraded)
+        return _Found(retrieved, decision, [*retrieved.degraded, *degraded])
 
     async def _route(
         self, request: RagRequest, context: RequestContext, timeline: Timeline
@@ -118,12 +190,12 @@ class RagPipeline:
             try:
                 asked = RouteRequest(request.query, request.model)
                 return await self.router.route(asked, context), []
-            except (Overloaded, UpstreamFailed):
+            except AWAY:
                 decision = rules.decide(request.query, request.model, list(self.models))
                 return decision, ["router"]
 
     async def _retrieve(
-        self, request: RagRequest, context: RequestContext, timeline: Timeline
+        self, request: RagRequest, context: RequestContext, timeline: Timeline, budget: Budget
     ) -> Retrieved:
         documents = [_document(item) for item in request.documents]
         passages = split_documents(documents)
@@ -138,16 +210,18 @@ class RagPipeline:
             top_n=request.top_n or self.defaults.top_n,
             context=context,
             timeline=timeline,
+            budget=budget,
         )
 
     async def _begin(
-        self, request: RagRequest, found: _Found, context: RequestContext
+        self, request: RagRequest, found: _Found, context: RequestContext, limits: Limits
     ) -> tuple[list[Source], Begun]:
         """The sources that the model was given, and the answer it began.
 
         Passages that do not fit the model's context are left out, the least relevant first.
         """
         sources = found.retrieved.sources
+        context = replace(context, deadline=limits.total)
         while True:
             prompt = GenerateRequest(
                 messages=rag_messages(request.query, sources),
@@ -156,7 +230,11 @@ class RagPipeline:
                 seed=request.seed,
             )
             try:
-                return sources, await self.generator.begin(found.decision, prompt, context)
+                async with asyncio.timeout(limits.first.remaining()):
+                    return sources, await self.generator.begin(found.decision, prompt, context)
+            except TimeoutError:
+                message = "no tier began to answer in time"
+                raise DeadlineExceeded(message) from None
             except FieldTooLarge:
                 if len(sources) == 1:
                     raise
@@ -165,25 +243,3 @@ class RagPipeline:
 
 def _document(item: str | Document) -> Document:
     return Document(text=item) if isinstance(item, str) else item
-
-
-def _degraded(found: _Found, sources: list[Source], tier: str) -> list[str]:
-    """What this answer was given without, in the order of the stages."""
-    degraded = [*found.retrieved.degraded, *found.degraded]
-    if len(sources) < len(found.retrieved.sources):
-        degraded.append("fewer_passages")
-    if tier != found.decision.tier:
-        degraded.append("tier")
-    return degraded
-
-
-def _usage(finished: Finished, retrieved: Retrieved) -> Usage:
-    usage = finished.usage
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        cached_tokens=usage.cached_tokens,
-        embedding_tokens=retrieved.embedding_tokens,
-        rerank_tokens=retrieved.rerank_tokens,
-    )

@@ -1,17 +1,20 @@
 """Finds the passages that answer: embed, vector search, rerank. Two hops, one after the other.
 
-The query and all passages are embedded in one call. Without the reranker the order of the vector
-search stands, and the answer says so.
+The query and all passages are embedded in one call. Without the embedding passages are found by the
+words they share with the question, without the reranker the order of that search stands, and the
+answer says so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.context import RequestContext
-from tiffin.errors import Overloaded, UpstreamFailed
+from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.pipeline.budget import Budget
+from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.timeline import Timeline
 from tiffin.pipeline.values import Document, Source
@@ -20,6 +23,9 @@ from tiffin.transport.clients import EmbeddingClient, RerankerClient
 MIN_RELEVANCE = 0.05
 """A passage is left out when it scores below this share of the best one: what has nothing to do
 with the question only leads the model astray."""
+
+AWAY = (Overloaded, UpstreamFailed, DeadlineExceeded)
+"""How a stage fails that has a substitute: it takes no more, it broke, it would not be in time."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,32 @@ class Retriever:
         top_n: int,
         context: RequestContext,
         timeline: Timeline,
+        budget: Budget,
     ) -> Retrieved:
         """The up to `top_n` most relevant passages: `top_k` by similarity, reranked."""
-        with timeline.stage("embed"):
-            vectors, embedding_tokens = await self.embedding.embed(
-                [query, *(passage.text for passage in passages)], context
-            )
-        with timeline.stage("search"):
-            similarity = vectors[1:] @ vectors[0]
-            kept = _best(similarity, top_k)
         degraded: list[str] = []
+        texts = [passage.text for passage in passages]
+        with timeline.stage("embed"):
+            within = replace(context, deadline=budget.until("embed"))
+            try:
+                vectors, embedding_tokens = await self.embedding.embed([query, *texts], within)
+                similarity = vectors[1:] @ vectors[0]
+            except AWAY:
+                similarity, embedding_tokens = overlap(query, texts), 0
+                degraded.append("embed")
+        with timeline.stage("search"):
+            if budget.short("rerank") and top_n < top_k < len(texts):
+                top_k = top_n
+                degraded.append("fewer_candidates")
+            kept = _best(similarity, top_k)
         with timeline.stage("rerank"):
+            within = replace(context, deadline=budget.until("rerank"))
             try:
                 logits, rerank_tokens = await self.reranker.score(
-                    query, [passages[i].text for i in kept], context
+                    query, [texts[i] for i in kept], within
                 )
                 scores = _sigmoid(logits)
-            except (Overloaded, UpstreamFailed):
+            except AWAY:
                 scores, rerank_tokens = similarity[kept], 0
                 degraded.append("rerank")
         order = _relevant(scores, _best(scores, top_n))

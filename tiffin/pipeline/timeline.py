@@ -13,16 +13,18 @@ class Timeline:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._spans_ms: dict[str, float] = {}
+        self._running: dict[str, float] = {}
         self._first_token_ms = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Generator[None, None, None]:
         """Measure the block as stage `name`; a stage that failed counts too."""
-        began = time.perf_counter()
+        began = self._running[name] = time.perf_counter()
         try:
             yield
         finally:
             self._spans_ms[name] = (time.perf_counter() - began) * 1000
+            del self._running[name]
 
     def first_token(self) -> None:
         """Note the first text; later calls change nothing."""
@@ -45,9 +47,9 @@ class Timeline:
             total_ms=round(self._since_start_ms(), 2),
         )
 
-    def spans_ms(self) -> dict[str, float]:
-        """Milliseconds of each stage that ran."""
-        return dict(self._spans_ms)
+    def ran(self) -> str:
+        """The stages that ran, with their times: `embed 12 ms, rerank 40 ms`."""
+        return ", ".join(f"{name} {span:.0f} ms" for name, span in self._spans_ms.items())
 
     def _since_start_ms(self) -> float:
         return (time.perf_counter() - self._began) * 1000

@@ -46,6 +46,14 @@ class RagRequest(Value):
         float, Field(ge=0, le=2, description="0 always takes the likeliest token.")
     ] = 0.0
     seed: Annotated[int | None, Field(ge=0, lt=2**32, description="For temperature > 0.")] = None
+    timeout_ms: Annotated[
+        int | None,
+        Field(ge=1, le=600_000, description="Deadline of the request; as x-request-timeout-ms."),
+    ] = None
+    priority: Annotated[
+        Literal["interactive", "batch"] | None,
+        Field(description="`batch`: nobody waits for it; as x-tiffin-priority."),
+    ] = None
 
 
 class Source(Value):
@@ -59,7 +67,10 @@ class Source(Value):
     start: Annotated[int, Field(description="Where the passage begins in its document.")]
     end: Annotated[int, Field(description="Where it ends, exclusive; both in characters.")]
     score: Annotated[float, Field(description="Relevance by the reranker (sigmoid of its logit).")]
-    similarity: Annotated[float, Field(description="Cosine similarity by the embedding.")]
+    similarity: Annotated[
+        float,
+        Field(description="Cosine similarity by the embedding; without it, the words shared."),
+    ]
 
 
 class Citation(Value):
@@ -88,7 +99,7 @@ class Usage(Value):
 class Route(Value):
     """Who answered and why."""
 
-    tier: str
+    tier: Annotated[str, Field(description="`retrieval`: no tier could, the passages are quoted.")]
     model: Annotated[str, Field(description="The catalogue's name of the tier's model.")]
     reason: str
 

@@ -8,7 +8,7 @@ message, or with a `TiffinError`: the one that the service raised, or `Unavailab
 import asyncio
 import io
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,8 @@ import msgspec
 
 from tiffin import errors
 from tiffin.context import RequestContext
+from tiffin.ops import metrics
+from tiffin.ops.limiter import Limiter
 from tiffin.transport import wire
 
 Reply = TypeVar("Reply")
@@ -29,22 +31,49 @@ one that is being closed."""
 
 ONE_WRITE_BYTES = 1 << 20
 
+UNLIMITED = 1 << 30
+"""Calls in flight of a client that was made without a limiter."""
+
 
 class ServiceClient:
-    """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split)."""
+    """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split).
 
-    def __init__(self, service: str, url: str) -> None:
+    `token` goes along over TCP.
+    """
+
+    def __init__(
+        self, service: str, url: str, token: str | None = None, limiter: Limiter | None = None
+    ) -> None:
         self._service = service
         self._url = url
+        self._credentials = {wire.TOKEN_HEADER: token} if token else {}
+        self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
         self._session: aiohttp.ClientSession | None = None
+        self._lost: str | None = None
+        self._waits: set[asyncio.Timeout] = set()
+
+    @property
+    def lost(self) -> str | None:
+        """Why the service is away (`tiffin.ops.readiness` says so); None when it is not."""
+        return self._lost
+
+    @lost.setter
+    def lost(self, reason: str | None) -> None:
+        """Calls that wait for a service that is away end now, with Unavailable."""
+        self._lost = reason
+        if reason is not None:
+            now = asyncio.get_running_loop().time()
+            for wait in self._waits:
+                if not wait.expired():
+                    wait.reschedule(now)
 
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
     ) -> Reply:
         """Send one message and decode the one that comes back."""
-        with self._typed_failures(method):
+        with self._limiter.place(), self._typed_failures(method):
             async with (
-                asyncio.timeout(context.deadline.remaining()),
+                self._waiting(context),
                 await self._post(method, request, context) as response,
             ):
                 body = await response.read()
@@ -63,28 +92,32 @@ class ServiceClient:
         while we wait for the service, never while our consumer holds an event.
         """
         decoder = msgspec.msgpack.Decoder(event)
-        with self._typed_failures(method):
-            async with asyncio.timeout(context.deadline.remaining()):
-                response = await self._post(method, request, context)
-        try:
-            while True:
-                with self._typed_failures(method):
-                    async with asyncio.timeout(context.deadline.remaining()):
-                        kind, payload = await self._read_frame(response)
-                if kind == wire.FRAME_END:
-                    return
-                if kind == wire.FRAME_ERROR:
-                    raise wire.decode_error(payload)
-                yield decoder.decode(payload)
-        finally:
-            # Closes the connection of a stream that did not end, which stops the service's work.
-            response.close()
+        with self._limiter.place() as sample:
+            with self._typed_failures(method):
+                async with self._waiting(context):
+                    response = await self._post(method, request, context)
+            try:
+                while True:
+                    with self._typed_failures(method):
+                        async with self._waiting(context):
+                            kind, payload = await self._read_frame(response)
+                    sample.done()
+                    if kind == wire.FRAME_END:
+                        return
+                    if kind == wire.FRAME_ERROR:
+                        raise wire.decode_error(payload)
+                    yield decoder.decode(payload)
+            finally:
+                # Closes the connection of a stream that did not end: the service's work stops.
+                response.close()
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
         url = self._base_url() + wire.HEALTH_PATH
         try:
             async with asyncio.timeout(timeout_s), self._open().get(url) as response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._error_of(response)
                 return self._decode(await response.read(), reply)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(f"{self._service} does not answer") from error
@@ -99,6 +132,7 @@ class ServiceClient:
         self, method: str, request: msgspec.Struct, context: RequestContext
     ) -> aiohttp.ClientResponse:
         """A response with status 200; any other is raised as the error it carries."""
+        metrics.calls_total.labels(self._service).inc()
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         url = self._base_url() + wire.PREFIX + method
         body = wire.encode(request)
@@ -110,12 +144,26 @@ class ServiceClient:
         async with response:
             raise await self._error_of(response)
 
+    @asynccontextmanager
+    async def _waiting(self, context: RequestContext) -> AsyncGenerator[None, None]:
+        """Wait for the service until the deadline, or until the service is lost."""
+        if self._lost is not None:
+            raise errors.Unavailable(self._lost)
+        async with asyncio.timeout(context.deadline.remaining()) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
+
     @contextmanager
     def _typed_failures(self, method: str) -> Generator[None, None, None]:
         """Turn what asyncio and aiohttp raise into the errors that callers know."""
         try:
             yield
         except TimeoutError as error:
+            if self._lost is not None:
+                raise errors.Unavailable(self._lost) from error
             message = f"{self._service}.{method} did not answer before the deadline"
             raise errors.DeadlineExceeded(message) from error
         except aiohttp.ClientConnectorError as error:
@@ -155,6 +203,7 @@ class ServiceClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_connector(self._url),
+                headers=self._credentials,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
@@ -166,7 +215,9 @@ class ServiceClient:
 
 def _connector(url: str) -> aiohttp.BaseConnector:
     # No limit on connections: the door of the entry service bounds the requests in flight.
+    # Split, a load balancer chooses the replica of each connection: one connection a request
+    # spreads the requests evenly, over new replicas as well, and none is sent to one that is gone.
     if url.startswith("file:"):
         path = url2pathname(urlsplit(url).path)
         return aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_CONNECTION_S)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
+    return aiohttp.TCPConnector(limit=0, force_close=True)

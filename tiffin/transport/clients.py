@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from models.values import GenerateRequest, TokenEvent
 from tiffin.context import RequestContext
+from tiffin.errors import UpstreamFailed
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.messages import (
+    Array,
     Embeddings,
     EmbedRequest,
     RerankRequest,
@@ -19,7 +21,21 @@ from tiffin.transport.messages import (
 )
 
 
-class EmbeddingClient(ServiceClient):
+class _EncoderClient(ServiceClient):
+    """What the clients of both encoders share."""
+
+    def _array(self, array: Array, rows: int) -> NDArray[np.float32]:
+        """The array, if it is one of finite numbers with so many rows. Raises UpstreamFailed."""
+        try:
+            values = array.numpy()
+        except ValueError as error:
+            raise UpstreamFailed(f"{self._service} answered with a broken array") from error
+        if values.shape[:1] != (rows,) or not np.isfinite(values).all():
+            raise UpstreamFailed(f"{self._service} answered with a broken array")
+        return values
+
+
+class EmbeddingClient(_EncoderClient):
     """Calls the Embedding service."""
 
     async def embed(
@@ -36,10 +52,10 @@ class EmbeddingClient(ServiceClient):
         """
         request = EmbedRequest(list(texts), truncate)
         reply = await self.call("embed", request, Embeddings, context)
-        return reply.vectors.numpy(), reply.tokens
+        return self._array(reply.vectors, len(texts)), reply.tokens
 
 
-class RerankerClient(ServiceClient):
+class RerankerClient(_EncoderClient):
     """Calls the Reranker service."""
 
     async def score(
@@ -57,7 +73,7 @@ class RerankerClient(ServiceClient):
         """
         request = RerankRequest(query, passages, truncate)
         reply = await self.call("score", request, RerankScores, context)
-        return reply.logits.numpy(), reply.tokens
+        return self._array(reply.logits, len(passages)), reply.tokens
 
 
 class RouterClient(ServiceClient):

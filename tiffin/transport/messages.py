@@ -72,7 +72,13 @@ class RouteDecision(msgspec.Struct, frozen=True):
 
 
 class ServiceHealth(msgspec.Struct, frozen=True):
-    """A service's own word on whether it can take work."""
+    """A service's own word on whether it can take work, and which service of which Tiffin it is.
+
+    The transport fills in the last three.
+    """
 
     ready: bool
     detail: str = ""
+    service: str = ""
+    version: str = ""
+    protocol: int = 0

@@ -1,0 +1,37 @@
+"""One row of the table: what was done, what should be seen, what was seen."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """A test and its outcome. `missed` names the figures that were not reached."""
+
+    test: str
+    passes: str
+    seen: str
+    missed: tuple[str, ...] = ()
+
+    def cells(self) -> list[str]:
+        """As the table shows it."""
+        verdict = "yes" if not self.missed else f"**no**: {'; '.join(self.missed)}"
+        return [self.test, self.passes, self.seen, verdict]
+
+
+def misses(**checks: bool) -> tuple[str, ...]:
+    """The names of the checks that do not hold, as words."""
+    return tuple(name.replace("_", " ") for name, holds in checks.items() if not holds)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share lies; 0 of nothing."""
+    if not values:
+        return 0.0
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    head = ["test", "passes when", "seen", "passed"]
+    lines = [head, ["---"] * len(head), *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

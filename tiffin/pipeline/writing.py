@@ -1,0 +1,63 @@
+"""Reads what a tier writes, within limits of time. Called by `rag` once the sources are found.
+
+A stream and a whole answer differ: a whole answer must be ready at its deadline, so what is written
+by then is the answer; a stream may go on, as long as the next piece comes in time.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from models.values import TokenEvent
+from tiffin.context import Deadline, RequestContext
+from tiffin.errors import DeadlineExceeded
+from tiffin.ops.resilience import StreamSettings
+from tiffin.pipeline.budget import Budget
+from tiffin.pipeline.generate import Begun
+
+
+@dataclass(frozen=True)
+class Limits:
+    """By when the first piece and all of an answer must be there, and how far apart the pieces."""
+
+    first: Deadline
+    gap_s: float | None
+    total: Deadline
+
+    @classmethod
+    def of(
+        cls, context: RequestContext, budget: Budget, stream: StreamSettings, *, streamed: bool
+    ) -> "Limits":
+        """Those of a stream or of a whole answer."""
+        generate = budget.until("generate")
+        if not streamed:
+            return cls(generate, None, generate)
+        first = Deadline(min(generate.at, Deadline.after(stream.first_token_ms / 1000).at))
+        total = (
+            context.deadline if context.deadline_named else Deadline.after(stream.total_ms / 1000)
+        )
+        return cls(first, stream.gap_ms / 1000, total)
+
+
+async def pieces(begun: Begun, limits: Limits) -> AsyncGenerator[TokenEvent, None]:
+    """The events of a tier that began. Raises DeadlineExceeded at the limit that was passed."""
+    async with aclosing(begun.rest) as rest:
+        event: TokenEvent | None = begun.first
+        while event is not None:
+            yield event
+            event = await _next(rest, limits)
+
+
+async def _next(rest: AsyncGenerator[TokenEvent, None], limits: Limits) -> TokenEvent | None:
+    left = limits.total.remaining()
+    gap = limits.gap_s
+    try:
+        async with asyncio.timeout(left if gap is None else min(left, gap)):
+            return await anext(rest, None)
+    except TimeoutError:
+        if gap is not None and gap < left:
+            message = f"the model wrote nothing for {gap:g} s"
+        else:
+            message = "the answer was not written in time"
+        raise DeadlineExceeded(message) from None
