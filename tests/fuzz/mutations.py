@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 _RERANK = {"query": "q", "documents": ["a", {"text": "b"}], "top_n": 1}
 _RAG = {"query": "q", "documents": ["d"], "stream": True}
+_CHAT = [{"role": "user", "content": "a"}]
 BODIES: dict[str, dict[str, object]] = {
     "/v1/embeddings": {"model": "all-minilm-l6-v2", "input": ["a", "b"]},
     "/v1/rerank": _RERANK,
@@ -18,6 +19,9 @@ BODIES: dict[str, dict[str, object]] = {
     "/rag_query": _RAG,
     "/v1/rag": {**_RAG, "stream": False},
     "/v1/models/x": {},
+    "/v1/chat/completions": {"model": "auto", "messages": _CHAT, "stream": True},
+    "/v1/completions": {"model": "small", "prompt": ["a"], "max_tokens": 3},
+    "/v1/responses": {"model": "auto", "input": "a"},
 }
 TYPES = ("application/json", "application/json", "application/json", "text/plain", "x/pickle", "")
 METHODS = ("POST", "POST", "POST", "POST", "POST", "GET", "PUT", "X")
