@@ -21,6 +21,7 @@ GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 me
         ({"documents": ["  ", "\n"]}, 400, "documents", "white space"),
         ({"documents": "text"}, 400, "documents", "valid list"),
         ({"documents": [5]}, 400, "documents[0]", "valid"),
+        ({"documents": ["ok", ""]}, 400, "documents[1]", "at least 1 character"),
         ({"documents": ["ok", {"txt": "x"}]}, 400, "documents[1].text", "required"),
         ({"documents": ["x"] * 10_000}, 422, "documents", "10,000 documents, the limit is 1,000"),
         ({"documents": ["ok", "x" * 10_000_000]}, 422, "documents[1]", "the limit is 200,000"),
@@ -116,3 +117,17 @@ async def test_a_wrong_route_or_method_answers_in_our_shape(
     async with entry(services, settings) as client:
         response = await client.request(method, path)
     assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+
+
+async def test_what_nobody_expected_answers_in_our_shape_too(
+    services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tiffin.api.rag.check_rag_request", broken)
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json=GOOD)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"]) == (500, "server_error")
+    assert "Zero" not in response.text

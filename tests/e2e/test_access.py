@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bentoml
+import httpx
 import psutil
 import pytest
 
-from tests.support.stack import ROOT, Stack
+from tests.support.stack import ROOT, Stack, running_stack
+from tiffin.ops.keys import KeyFile
 
 pytestmark = pytest.mark.e2e
 
@@ -38,3 +41,25 @@ def test_nothing_said_binds_to_loopback(stack: Stack) -> None:
         if entry.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_an_open_address_with_keys_serves_who_brings_one(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    key = file.create("app")
+    environment = {
+        "TIFFIN_ACCESS__KEYS_FILE": str(tmp_path / "keys.json"),
+        "BENTOML_HOST": "0.0.0.0",  # noqa: S104
+    }
+    question = {"query": "Where?", "documents": ["Here."], "max_tokens": 1}
+    with running_stack(tmp_path, **environment) as stack:
+        for path in ("/", "/metrics", "/schema.json", "/docs.json", "/docs", "/v1/models", "/x"):
+            assert httpx.get(stack.url + path).status_code == 401, path
+        assert httpx.post(f"{stack.url}/rag_query", json=question).status_code == 401
+        headers = {"authorization": f"Bearer {key}"}
+        for path in ("/", "/metrics", "/schema.json", "/docs", "/v1/models"):
+            assert httpx.get(stack.url + path, headers=headers).status_code == 200, path
+        with bentoml.SyncHTTPClient(stack.url, token=key, timeout=60) as client:
+            assert client.rag_query(**question)["object"] == "rag.answer"
+        file.revoke("app")
+        assert httpx.get(f"{stack.url}/v1/models", headers=headers).status_code == 401

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
+from starlette.types import ASGIApp
 
 from models.values import Finished, FinishReason, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
@@ -52,6 +53,8 @@ class Services:
     prompts: list[GenerateRequest] = field(default_factory=list)
     breaks_after: int = 10**9
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    front: ASGIApp | None = None
+    """The entry service's app in front of these, once `entry` has made it."""
     events: list[TokenEvent] = field(default_factory=list)
     reason: FinishReason = "stop"
     ended: int = 0
@@ -142,6 +145,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         app = create_app()
         drain = Drain()
         front = guard(wrap(app, settings, drain), settings=settings)
+        services.front = front
         urls = await stack.enter_async_context(
             all_served(embedding, reranker, router, front, *llms)
         )

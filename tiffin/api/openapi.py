@@ -15,6 +15,8 @@ from starlette.staticfiles import StaticFiles
 
 from tiffin.api.access import OPEN_PATHS
 from tiffin.api.errors import ErrorBody
+from tiffin.api.sse import MEDIA_TYPE as EVENTS
+from tiffin.api.state import Gateway
 
 ASSETS = "/docs/assets"
 
@@ -40,6 +42,13 @@ BENTOML = {
     "/metrics": ("text/plain", "Metrics for Prometheus: BentoML's and those of Tiffin."),
     "/schema.json": ("application/json", "The methods that BentoML's clients call."),
     "/docs.json": ("application/json", "BentoML's own description of those methods."),
+}
+
+EVENT = {
+    "type": "object",
+    "description": "One server-sent event: its data is JSON, or `[DONE]` at the end.",
+    "required": ["data"],
+    "properties": {"data": {"type": "string"}},
 }
 
 READINESS = {
@@ -73,8 +82,13 @@ def install(app: FastAPI) -> None:
     document: dict[str, Any] = {}
 
     def describe() -> dict[str, Any]:
-        if not document:
-            document.update(_describe(app))
+        if document:
+            return document
+        gateway: Gateway | None = getattr(app.state, "gateway", None)
+        if gateway is None:  # described anew once it is known which models are served
+            return _describe(app)
+        document.update(_describe(app))
+        _name_models(document["components"]["schemas"], gateway)
         return document
 
     app.openapi = describe  # type: ignore[method-assign]
@@ -100,6 +114,13 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return document
 
 
+def _name_models(schemas: dict[str, Any], gateway: Gateway) -> None:
+    """Say which model each of the routes takes that take but one."""
+    embedding, reranker = gateway.settings.embedding.model, gateway.settings.reranker.model
+    for name, model in (("EmbeddingsRequest", embedding), ("RerankBody", reranker)):
+        schemas[name]["properties"]["model"]["examples"] = [model]
+
+
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Add to one operation what FastAPI does not know of."""
     responses = operation["responses"]
@@ -111,13 +132,16 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         statuses = tuple(ERRORS)
     elif "{" in path:
         statuses = ("404", *WITHOUT_BODY)
+    for answer in responses.values():
+        if EVENTS in answer.get("content", {}):
+            answer["content"][EVENTS]["schema"] = EVENT
     schema = {"$ref": "#/components/schemas/ErrorBody"}
     for status in statuses:
-        answer: dict[str, Any] = {
+        failure: dict[str, Any] = {
             "description": ERRORS[status],
             "content": {"application/json": {"schema": schema}},
         }
-        responses.setdefault(status, answer)
+        responses.setdefault(status, failure)
     if path in {"/readyz", "/health"}:
         content = {"application/json": {"schema": READINESS}}
         responses["200"] = {"description": "Every service is ready.", "content": content}

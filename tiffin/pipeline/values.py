@@ -26,7 +26,7 @@ class RagRequest(Value):
 
     query: Annotated[str, Field(min_length=1, description="The question.")]
     documents: Annotated[
-        list[str | Document],
+        list[Annotated[str, Field(min_length=1)] | Document],
         Field(min_length=1, description="What to answer from; long ones are split into passages."),
     ]
     model: Annotated[
