@@ -33,6 +33,20 @@ rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 
 
+def gateway_before(url: str) -> Gateway:
+    """What the routes work with, before the one service at this URL."""
+    llm, router = LLMClient("SmallLLM", url), RouterClient("Router", url)
+    generator, models = Generator({"small": llm}), {"small": "weightless"}
+    retriever = Retriever(EmbeddingClient("Embedding", url), RerankerClient("Reranker", url))
+    return Gateway(
+        settings,
+        RagPipeline(retriever, router, generator, models=models, defaults=settings.rag),
+        ChatPipeline(router, generator, models),
+        Readiness({}),  # a busy machine must not end the measurement
+        Admission(settings.limits.concurrency, "questions"),
+    )
+
+
 @bentoml.service(name="Weightless", logging={"access": {"enabled": False}})
 class Weightless:
     """An LLM tier and a router in one. The request's seed says how many ms an answer takes."""
@@ -70,17 +84,7 @@ class Gate:
     llm = bentoml.depends(Weightless)
 
     def __init__(self) -> None:
-        url = Weightless.url or ""
-        llm, router = LLMClient("SmallLLM", url), RouterClient("Router", url)
-        generator, models = Generator({"small": llm}), {"small": "weightless"}
-        retriever = Retriever(EmbeddingClient("Embedding", url), RerankerClient("Reranker", url))
-        self.gateway = Gateway(
-            settings,
-            RagPipeline(retriever, router, generator, models=models, defaults=settings.rag),
-            ChatPipeline(router, generator, models),
-            Readiness({}),  # a busy machine must not end the measurement
-            Admission(settings.limits.concurrency, "questions"),
-        )
+        self.gateway = gateway_before(Weightless.url or "")
 
     @bentoml.on_startup
     async def start(self) -> None:
