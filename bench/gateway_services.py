@@ -5,6 +5,7 @@ Served by `bench.gateway` with `bentoml serve bench.gateway_services:Gate`.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import bentoml
 
@@ -28,6 +29,7 @@ from tiffin.transport.server import RpcApp
 
 ANSWER = "The tower is 324 metres tall."
 
+QUIET: dict[str, Any] = {"access": {"enabled": False}}
 settings = load_settings(profile="laptop")
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
@@ -47,7 +49,7 @@ def gateway_before(url: str) -> Gateway:
     )
 
 
-@bentoml.service(name="Weightless", logging={"access": {"enabled": False}})
+@bentoml.service(name="Weightless", logging=QUIET)
 class Weightless:
     """An LLM tier and a router in one. The request's seed says how many ms an answer takes."""
 
@@ -74,17 +76,19 @@ class Weightless:
         return ServiceHealth(ready=True)
 
 
-Weightless.add_asgi_middleware(Door, front=rpc, owns=lambda path: path.startswith(wire.PREFIX))
+# The type checker does not see what BentoML's decorator makes of a class.
+weightless: Any = Weightless
+weightless.add_asgi_middleware(Door, front=rpc, owns=lambda path: path.startswith(wire.PREFIX))
 
 
-@bentoml.service(name="Gate", logging={"access": {"enabled": False}})
+@bentoml.service(name="Gate", logging=QUIET)
 class Gate:
     """The entry service, as `services/rag.py` makes it."""
 
     llm = bentoml.depends(Weightless)
 
     def __init__(self) -> None:
-        self.gateway = gateway_before(Weightless.url or "")
+        self.gateway = gateway_before(weightless.url or "")
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -93,4 +97,5 @@ class Gate:
         app.state.gateway = self.gateway
 
 
-Gate.add_asgi_middleware(Door, front=wrap(app, settings), owns=is_ours)
+gate: Any = Gate
+gate.add_asgi_middleware(Door, front=wrap(app, settings), owns=is_ours)

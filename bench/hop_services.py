@@ -6,6 +6,7 @@ Served by `bench.hop` with `bentoml serve bench.hop_services:Caller`.
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
+from typing import Any
 
 import bentoml
 import msgspec
@@ -16,6 +17,7 @@ from tiffin.transport.client import ServiceClient
 from tiffin.transport.door import Door
 from tiffin.transport.server import RpcApp
 
+QUIET: dict[str, Any] = {"access": {"enabled": False}}
 rpc = RpcApp("Ours", max_body_bytes=1 << 20, max_in_flight=64)
 
 
@@ -25,7 +27,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str
 
 
-@bentoml.service(name="Ours", logging={"access": {"enabled": False}})
+@bentoml.service(name="Ours", logging=QUIET)
 class Ours:
     """Behind the door that all of Tiffin's services have."""
 
@@ -37,10 +39,12 @@ class Ours:
         return message
 
 
-Ours.add_asgi_middleware(Door, front=rpc, owns=lambda path: path.startswith(wire.PREFIX))
+# The type checker does not see what BentoML's decorator makes of a class.
+ours: Any = Ours
+ours.add_asgi_middleware(Door, front=rpc, owns=lambda path: path.startswith(wire.PREFIX))
 
 
-@bentoml.service(name="Stock", logging={"access": {"enabled": False}})
+@bentoml.service(name="Stock", logging=QUIET)
 class Stock:
     """As BentoML's documentation shows it; its messages are pickles, which our door refuses."""
 
@@ -50,7 +54,7 @@ class Stock:
         return text
 
 
-@bentoml.service(name="Caller", logging={"access": {"enabled": False}})
+@bentoml.service(name="Caller", logging=QUIET)
 class Caller:
     """Measures from where the entry service calls: another process of the same composition."""
 
@@ -58,8 +62,8 @@ class Caller:
     stock = bentoml.depends(Stock)
 
     def __init__(self) -> None:
-        self.client = ServiceClient("Ours", Ours.url or "")
-        self.local = Ours.inner()
+        self.client = ServiceClient("Ours", ours.url or "")
+        self.local = ours.inner()
 
     @bentoml.api
     async def measure(self, rounds: int, calls: int, size: int) -> dict[str, list[float]]:

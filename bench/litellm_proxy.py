@@ -35,10 +35,11 @@ def litellm_proxy(folder: Path, port: int, upstream_port: int) -> Generator[int,
     """Install it into `folder`, start it, give the process's id, stop it."""
     uv = Path(sys.executable).with_name("uv")
     python = folder / "bin" / "python"
-    for command in (
+    commands: list[list[str | Path]] = [
         [uv, "venv", "--quiet", "--python", sys.executable, folder],
         [uv, "pip", "install", "--quiet", "--python", python, f"litellm[proxy]=={VERSION}"],
-    ):
+    ]
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise PeerUnavailable(done.stderr.strip().splitlines()[-1])

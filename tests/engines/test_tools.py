@@ -157,7 +157,7 @@ def test_the_definitions_of_several_tools_do_not_meet() -> None:
 
 @pytest.mark.parametrize("fields", [{"tool_choice": "money"}, {"tool_choice": "required"}])
 def test_what_does_not_go_together_is_refused(fields: dict[str, str]) -> None:
-    schema = {"json_schema": {}} if fields["tool_choice"] == "required" else {}
+    schema: dict[str, Any] = {"json_schema": {}} if fields["tool_choice"] == "required" else {}
     with pytest.raises(NotSupported) as refused:
         plain(asked(**fields, **schema))
     assert refused.value.field == "tool_choice"
