@@ -4,11 +4,12 @@ The LLM has no weights and answers after a fixed time, so that 16 callers at onc
 without filling it; calling it directly over the hop is the baseline. Beside it LiteLLM's proxy
 before an OpenAI endpoint of the same kind, with that endpoint called directly as its baseline. The
 rounds of all ways take turns. Requests per core are counted by the CPU time of the gateway's
-process, with an LLM that answers at once.
+process, with an LLM that answers at once; "in process" is our app alone, without BentoML's server.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,21 +17,25 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from statistics import median, quantiles
 
 import aiohttp
 import bentoml
 import psutil
+import uvloop
+from starlette.types import Message
 
 from bench.litellm_proxy import PeerUnavailable, litellm_proxy
 from bench.ports import free_port, wait_for
 from bench.table import Table
 from models.values import ChatMessage, GenerateRequest
+from tiffin.api.app import wrap
 from tiffin.context import Deadline, RequestContext
 from tiffin.transport.clients import LLMClient
 
-CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 640, 50
+CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 480, 50
 REACH = "p50 1.5 ms, p99 5 ms, 800 requests per second and core"
 QUESTION = "How tall is the tower?"
 
@@ -68,12 +73,13 @@ def run() -> Table:
         urls = {"gate": gate.url, "upstream": f"http://127.0.0.1:{upstream_port}"}
         if proxy_pid:
             urls["litellm"] = f"http://127.0.0.1:{proxy_port}"
-        return asyncio.run(_measure(urls, proxy_pid, note))
+        return uvloop.run(_measure(urls, proxy_pid, note))
 
 
 async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
     worker = _worker("Gate")
-    llm = LLMClient("Weightless", json.loads(worker.environ()["BENTOML_RUNNER_MAP"])["Weightless"])
+    url = json.loads(worker.environ()["BENTOML_RUNNER_MAP"])["Weightless"]
+    llm = LLMClient("Weightless", url)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 
@@ -83,6 +89,7 @@ async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
         direct, endpoint = "LLM service, direct", "OpenAI endpoint, direct"
         ways = [
             Way(direct, lambda engine_ms: _direct(llm, engine_ms)),
+            Way("Tiffin's app, in process", _in_process(url), direct, os.getpid()),
             Way("Tiffin, tier named", chat(urls["gate"], "small"), direct, worker.pid),
             Way("Tiffin, `auto`", chat(urls["gate"], "auto"), direct, worker.pid),
         ]
@@ -162,15 +169,59 @@ async def _direct(llm: LLMClient, engine_ms: int) -> None:
         pass
 
 
+def _in_process(url: str) -> Call:
+    """Our app without the server before it: what our own code costs."""
+    from bench.gateway_services import app, gateway_before, settings
+
+    app.state.gateway = gateway_before(url)
+    asgi = wrap(app, settings)
+
+    async def call(engine_ms: int) -> None:
+        body = json.dumps(_body("small", engine_ms)).encode()
+        messages: list[Message] = [{"type": "http.request", "body": body}]
+        done = asyncio.Event()
+        statuses = []
+
+        async def receive() -> Message:
+            if not messages:
+                await done.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status"))
+
+        path = "/v1/chat/completions"
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+        }
+        await asgi(scope, receive, send)
+        if statuses[0] != HTTPStatus.OK:
+            raise AssertionError(statuses)
+
+    return call
+
+
+def _body(model: str, engine_ms: int) -> dict[str, object]:
+    messages = [{"role": "user", "content": QUESTION}]
+    return {"model": model, "messages": messages, "seed": engine_ms}
+
+
 async def _chat(session: aiohttp.ClientSession, url: str, model: str, engine_ms: int) -> None:
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": QUESTION}],
-        "seed": engine_ms,
-    }
+    body = _body(model, engine_ms)
     async with session.post(f"{url}/v1/chat/completions", json=body) as response:
         text = await response.text()
-        if response.status != 200:  # noqa: PLR2004
+        if response.status != HTTPStatus.OK:
             raise AssertionError(text)
 
 

@@ -5,7 +5,7 @@ Served by `bench.gateway` with `bentoml serve bench.gateway_services:Gate`.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 
 import bentoml
 
@@ -22,6 +22,10 @@ from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.routing import rules
+from tiffin.routing.client import Routing
+from tiffin.routing.decide import decider_of
+from tiffin.routing.meter import Meter
+from tiffin.routing.way_out import WayOut
 from tiffin.transport import wire
 from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.transport.door import Door
@@ -30,13 +34,40 @@ from tiffin.transport.server import RpcApp
 
 ANSWER = "The tower is 324 metres tall."
 
+QUIET: dict[str, Any] = {"access": {"enabled": False}}
 settings = load_settings(profile="laptop")
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 drain = Drain()
 
 
-@bentoml.service(name="Weightless", logging={"access": {"enabled": False}})
+def gateway_before(url: str) -> Gateway:
+    """What the routes work with, before the one service at this URL."""
+    embedding = EmbeddingClient("Embedding", url)
+    decider = decider_of(settings, with_model=False)
+    meter, way_out = Meter(decider.fleet), WayOut(settings.routing.way_out)
+    routing = Routing(RouterClient("Router", url), embedding, decider, meter, way_out)
+    generator = Generator({"small": LLMClient("SmallLLM", url)}, meter, way_out)
+    models = {"small": "weightless"}
+    pipeline = RagPipeline(
+        Retriever(embedding, RerankerClient("Reranker", url)),
+        routing,
+        generator,
+        models=models,
+        defaults=settings.rag,
+        resilience=settings.resilience,
+    )
+    return Gateway(
+        settings,
+        pipeline,
+        ChatPipeline(routing, generator, models),
+        Readiness({}),  # a busy machine must not end the measurement
+        Turnstile(settings.limits.concurrency, settings.resilience.admission),
+        drain,
+    )
+
+
+@bentoml.service(name="Weightless", logging=QUIET)
 class Weightless:
     """An LLM tier and a router in one. The request's seed says how many ms an answer takes."""
 
@@ -63,37 +94,19 @@ class Weightless:
         return ServiceHealth(ready=True)
 
 
-# The type checker takes a decorated class for what it was before.
-weightless = cast("bentoml.Service[Any]", Weightless)
+# The type checker does not see what BentoML's decorator makes of a class.
+weightless: Any = Weightless
 weightless.add_asgi_middleware(Door, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
 
 
-@bentoml.service(name="Gate", logging={"access": {"enabled": False}})
+@bentoml.service(name="Gate", logging=QUIET)
 class Gate:
     """The entry service, as `services/rag.py` makes it."""
 
     llm = bentoml.depends(Weightless)
 
     def __init__(self) -> None:
-        url = weightless.url or ""
-        llm, router = LLMClient("SmallLLM", url), RouterClient("Router", url)
-        generator, models = Generator({"small": llm}), {"small": "weightless"}
-        retriever = Retriever(EmbeddingClient("Embedding", url), RerankerClient("Reranker", url))
-        self.gateway = Gateway(
-            settings,
-            RagPipeline(
-                retriever,
-                router,
-                generator,
-                models=models,
-                defaults=settings.rag,
-                resilience=settings.resilience,
-            ),
-            ChatPipeline(router, generator, models),
-            Readiness({}),  # a busy machine must not end the measurement
-            Turnstile(settings.limits.concurrency, settings.resilience.admission),
-            drain,
-        )
+        self.gateway = gateway_before(weightless.url or "")
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -102,6 +115,6 @@ class Gate:
         app.state.gateway = self.gateway
 
 
-gate = cast("bentoml.Service[Any]", Gate)
+gate: Any = Gate
 gate.add_asgi_middleware(guard, settings=settings)
 gate.add_asgi_middleware(Door, front=wrap(app, settings, drain), owns=is_ours)

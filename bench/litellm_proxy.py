@@ -18,6 +18,13 @@ model_list:
     litellm_params: {{model: openai/weightless, api_base: "http://127.0.0.1:{port}/v1", api_key: x}}
 """
 
+_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "ERROR",
+    # Without keys, as we measure ourselves; it listens for this benchmark only.
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+}
+
 
 class PeerUnavailable(Exception):
     """The registry does not have it, or it does not install here."""
@@ -40,8 +47,16 @@ def litellm_proxy(folder: Path, port: int, upstream_port: int) -> Generator[int,
     config.write_text(_CONFIG.format(port=upstream_port))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            [folder / "bin" / "litellm", "--config", config, "--port", str(port)],
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"},
+            [
+                folder / "bin" / "litellm",
+                "--config",
+                config,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
+            env={**os.environ, **_ENVIRONMENT},
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,163 @@
+"""Tools as text: what the model is shown, and how its calls are read as they stream."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import pytest
+
+from models.engines.tools import plain, read_calls, turns
+from models.errors import NotSupported
+from models.values import (
+    ChatMessage,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenEvent,
+    TokenUsage,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+)
+
+WEATHER = Tool("weather", "Of a city.", {"type": "object", "properties": {"city": {}}})
+CLOCK = Tool("clock")
+DONE = Finished("stop", TokenUsage(prompt_tokens=1, completion_tokens=1))
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln"}}\n</tool_call>'
+
+
+def asked(**fields: Any) -> GenerateRequest:
+    return GenerateRequest(
+        messages=[ChatMessage("user", "Well?")], **{"tools": [WEATHER, CLOCK], **fields}
+    )
+
+
+async def read(pieces: Sequence[str], request: GenerateRequest) -> tuple[str, list[Any], Finished]:
+    """The text, the calls and the end that these pieces of text become."""
+
+    async def written() -> AsyncGenerator[TokenEvent, None]:
+        for piece in pieces:
+            yield TextDelta(piece)
+        yield DONE
+
+    events = [event async for event in read_calls(written(), request)]
+    finished = events.pop()
+    assert isinstance(finished, Finished)
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    return text, [event for event in events if isinstance(event, ToolCallDelta)], finished
+
+
+def test_the_tools_stand_in_the_system_turn() -> None:
+    messages = plain(asked()).messages
+    assert [message.role for message in messages] == ["system", "user"]
+    assert '"name": "weather"' in messages[0].content
+    own = GenerateRequest(messages=[ChatMessage("system", "Be brief.")], tools=[WEATHER])
+    (system,) = plain(own).messages
+    assert system.content.startswith("Be brief.\n\n# Tools")
+
+
+def test_calls_and_results_of_earlier_turns_are_text_for_any_template() -> None:
+    call = ToolCall("c1", "weather", '{"city": "Rome"}')
+    request = GenerateRequest(
+        messages=[
+            ChatMessage("assistant", "", [call]),
+            ChatMessage("tool", "sunny", [], "c1"),
+        ]
+    )
+    assert turns(plain(request).messages) == [
+        {
+            "role": "assistant",
+            "content": '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n'
+            "</tool_call>",
+        },
+        {"role": "user", "content": "<tool_response>\nsunny\n</tool_response>"},
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+async def test_a_call_is_read_however_it_is_cut(size: int) -> None:
+    whole = f"I look. <b> {CALL}\n{CALL}\n"
+    pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+    text, calls, finished = await read(pieces, asked())
+    assert text == "I look. <b> "
+    assert [(call.index, call.name, json.loads(call.arguments)) for call in calls] == [
+        (0, "weather", {"city": "Köln"}),
+        (1, "weather", {"city": "Köln"}),
+    ]
+    assert len({call.id for call in calls}) == 2
+    assert finished.reason == "tool_calls"
+
+
+async def test_text_without_calls_passes_unchanged() -> None:
+    text, calls, finished = await read(["a < b", " and <tool", "box>"], asked())
+    assert (text, calls, finished.reason) == ("a < b and <toolbox>", [], "stop")
+
+
+async def test_a_call_that_is_no_json_stays_text() -> None:
+    text, calls, finished = await read(["<tool_call>weather!</tool_call>"], asked())
+    assert (text, calls, finished.reason) == ("<tool_call>weather!</tool_call>", [], "stop")
+
+
+async def test_a_call_whose_end_tag_is_missing_counts() -> None:
+    _, calls, finished = await read([CALL.removesuffix("</tool_call>")], asked())
+    assert (len(calls), finished.reason) == (1, "tool_calls")
+
+
+async def test_one_call_where_they_may_not_be_parallel() -> None:
+    _, calls, _ = await read([CALL, CALL], asked(parallel_tool_calls=False))
+    assert len(calls) == 1
+
+
+async def test_a_named_tool_s_arguments_stream_as_they_come() -> None:
+    request = asked(tool_choice="weather")
+    assert plain(request).json_schema == WEATHER.parameters
+    text, calls, finished = await read(['{"city"', ': "Rome"}'], request)
+    assert [call.arguments for call in calls] == ["", '{"city"', ': "Rome"}']
+    assert (text, calls[0].name, calls[1].id, finished.reason) == (
+        "",
+        "weather",
+        None,
+        "tool_calls",
+    )
+
+
+async def test_a_required_call_is_one_of_the_tools() -> None:
+    request = asked(tool_choice="required")
+    schema = plain(request).json_schema
+    assert schema is not None
+    assert [one["properties"]["name"] for one in schema["anyOf"]] == [
+        {"const": "weather"},
+        {"const": "clock"},
+    ]
+    _, ((call),), finished = await read(['{"name": "clock", ', '"arguments": {}}'], request)
+    assert (call.name, call.arguments, finished.reason) == ("clock", "{}", "tool_calls")
+
+
+async def test_a_required_call_that_was_cut_stays_text() -> None:
+    text, calls, _ = await read(['{"name": "clo'], asked(tool_choice="required"))
+    assert (text, calls) == ('{"name": "clo', [])
+
+
+def test_the_definitions_of_several_tools_do_not_meet() -> None:
+    def with_definition(name: str, kind: str) -> Tool:
+        city = {"$ref": "#/$defs/City"}
+        definitions = {"City": {"type": kind}}
+        return Tool(name, "", {"properties": {"city": city}, "$defs": definitions})
+
+    tools = [with_definition("a", "string"), with_definition("b", "integer")]
+    schema = plain(asked(tools=tools, tool_choice="required")).json_schema
+    assert schema is not None
+    assert schema["$defs"] == {"a.City": {"type": "string"}, "b.City": {"type": "integer"}}
+    arguments = [one["properties"]["arguments"] for one in schema["anyOf"]]
+    assert [one["properties"]["city"]["$ref"] for one in arguments] == [
+        "#/$defs/a.City",
+        "#/$defs/b.City",
+    ]
+
+
+@pytest.mark.parametrize("fields", [{"tool_choice": "money"}, {"tool_choice": "required"}])
+def test_what_does_not_go_together_is_refused(fields: dict[str, str]) -> None:
+    schema: dict[str, Any] = {"json_schema": {}} if fields["tool_choice"] == "required" else {}
+    with pytest.raises(NotSupported) as refused:
+        plain(asked(**fields, **schema))
+    assert refused.value.field == "tool_choice"
