@@ -47,6 +47,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
     labels={hosting.PROFILE_LABEL: settings.profile},
+    image=hosting.image(),
 )
 class RAG:
     """Answers questions from documents, with citations."""
