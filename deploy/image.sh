@@ -26,7 +26,7 @@ export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
 base=docker.io/library/python:3.11-slim
 
 if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
-    debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates,bash \
+    debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates,bash,libgomp1 \
         bookworm "$work/root" >/dev/null
     mkdir -p "$work/root/etc/uv" "$work/root/wheels"
     # The machine's own certificates, where a proxy of the operator's answers for the registry.

@@ -80,6 +80,10 @@ def image() -> "bentoml.images.Image":
     """
     # BentoML adds a compiler and git for the distributions that it knows.
     made = bentoml.images.Image(python_version="3.11", base_image="python:3.11-slim", distro="slim")
+    made.run(
+        "ldconfig -p | grep -q libgomp.so.1 || { apt-get update && "  # llama.cpp's threads
+        "apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }"
+    )
     backend = "auto" if any_gpu(settings) else "cpu"
     write = f"printf '[pip]\\ntorch-backend = \"{backend}\"\\n' > /etc/uv/uv.toml"
     return made.run(f"if [ ! -e /etc/uv/uv.toml ]; then mkdir -p /etc/uv; {write}; fi")
