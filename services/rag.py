@@ -61,6 +61,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
     labels={hosting.PROFILE_LABEL: settings.profile},
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
+    image=hosting.image(),
 )
 class RAG:
     """Answers questions from documents, with citations."""

@@ -20,6 +20,10 @@ from tiffin.deploy.haproxy import PLACES
 from tiffin.deploy.local import LocalDeployment, first_desire, free_port, running_balancer
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
+from tiffin.deploy.scaling import Signal
+from tiffin.deploy.simulation.queueing import Simulation, Work
+from tiffin.deploy.simulation.report import HEADINGS, Finding, plot
+from tiffin.deploy.simulation.traces import TRACES, read_log
 from tiffin.deploy.state import Desired, StateFolder
 from tiffin.deploy.topology import ENTRY, check_service, dependencies
 from tiffin.ops.settings import Settings, load_settings
@@ -140,6 +144,44 @@ def render(target: str, image: str, bento: str, output: Path) -> None:
     """Write a platform's files from the scaling specification of the profile."""
     for path in write(target, Plan(load_settings(), image, bento), output):
         click.echo(path)
+
+
+@deploy.command()
+@click.argument("service")
+@click.option("--trace", type=click.Choice(list(TRACES)), default="bursts", show_default=True)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A CSV file of your own instead: column `seconds`, or `timestamp` in ISO 8601.",
+)
+@click.option("--rate", default=2.0, show_default=True, help="Requests a second, of --trace.")
+@click.option("--duration-s", default=3600.0, show_default=True, help="Of --trace.")
+@click.option("--slo-s", default=1.0, show_default=True, help="An answer later than this misses.")
+@click.option("--service-s", type=float, help="Of one request alone; else the profile's.")
+@click.option("--seed", default=0, show_default=True)
+def simulate(
+    *, service: str, trace: str, log: Path | None, rate: float, duration_s: float, slo_s: float,
+    service_s: float | None, seed: int,
+) -> None:  # fmt: skip
+    """Replay a trace against the scaling of SERVICE, once on each of its signals and on all."""
+    settings = load_settings()
+    check_service(service, settings)
+    scaling = Plan(settings, image="").services[service]
+    arrivals = read_log(log) if log else TRACES[trace](rate, duration_s, seed)
+    work = Work(service_s or scaling.service_s, scaling.spread, scaling.parallel, scaling.batch)
+    ways: dict[str, tuple[Signal, ...]] = {signal: (signal,) for signal in scaling.signals}
+    if len(ways) > 1:
+        ways["all of them"] = tuple(scaling.signals)
+    findings = [
+        Finding(name, Simulation(arrivals, work, scaling, signals, seed=seed).run(), slo_s, scaling)
+        for name, signals in ways.items()
+    ]
+    table = Table(*HEADINGS, title=f"{service}: {len(arrivals)} requests")
+    for finding in findings:
+        table.add_row(*finding.cells())
+    Console(width=None if Console().is_terminal else 140).print(table)
+    for finding in findings:
+        click.echo(f"\nscaled on {finding.name}\n{plot(finding.outcome.moments)}")
 
 
 async def _up(

@@ -69,6 +69,16 @@ class Scaling(Section):
     start_s: Annotated[
         float, Field(gt=0, description="From the start of a replica until it can serve; measured.")
     ] = 10
+    service_s: Annotated[
+        float, Field(gt=0, description="One request alone on one replica; measured.")
+    ] = 0.1
+    spread: Annotated[
+        float, Field(ge=0, le=5, description="Its standard deviation, as a share of it.")
+    ] = 0.3
+    parallel: Annotated[int, Field(ge=1, description="Requests that one replica runs at once.")] = 1
+    batch: Annotated[
+        int, Field(ge=1, description="Waiting requests that it takes together as one batch.")
+    ] = 1
     usd_per_hour: Annotated[float, Field(ge=0, description="What one replica costs.")] = 0
 
     @field_validator("max")

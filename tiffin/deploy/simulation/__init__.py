@@ -1,0 +1,1 @@
+"""Trying a scaling specification on a trace before paying for it: `tiffin deploy simulate`."""

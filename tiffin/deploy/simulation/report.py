@@ -1,0 +1,63 @@
+"""What a simulation found, as rows of a table and as a plot of letters."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiffin.deploy.scaling import Scaling
+from tiffin.deploy.simulation.queueing import Moment, Outcome, percentile
+
+BARS = " ▁▂▃▄▅▆▇█"
+HEADINGS = (
+    "scaled on", "replicas (mean)", "most", "queue (most)", "p50 s", "p95 s", "p99 s",
+    "SLO misses", "replica hours", "cost",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One way of scaling, and what became of the trace with it."""
+
+    name: str
+    outcome: Outcome
+    slo_s: float
+    scaling: Scaling
+
+    def cells(self) -> list[str]:
+        """Under HEADINGS."""
+        latencies, moments = self.outcome.latencies_s, self.outcome.moments
+        missed = sum(latency > self.slo_s for latency in latencies) / max(1, len(latencies))
+        counts = [moment.replicas for moment in moments] or [0]
+        hours = self.outcome.replica_s / 3600
+        return [
+            self.name,
+            f"{sum(counts) / len(counts):.2f}",
+            str(max(counts)),
+            str(max((moment.queue for moment in moments), default=0)),
+            *(f"{percentile(latencies, percent):.2f}" for percent in (50, 95, 99)),
+            f"{100 * missed:.1f} %",
+            f"{hours:.2f}",
+            f"${hours * self.scaling.usd_per_hour:.2f}",
+        ]
+
+
+def plot(moments: Sequence[Moment], width: int = 72) -> str:
+    """Rate, replicas, queue and latency over time, one line each."""
+    series = {
+        "requests/s": [m.rate_per_s for m in moments],
+        "replicas": [float(m.ready) for m in moments],
+        "queue": [float(m.queue) for m in moments],
+        "p95 s": [m.p95_s for m in moments],
+    }
+    return "\n".join(f"{name:>10} {_line(values, width)}" for name, values in series.items())
+
+
+def _line(values: Sequence[float], width: int) -> str:
+    if not values:
+        return ""
+    columns = min(width, len(values))
+    edges = [round(column * len(values) / columns) for column in range(columns + 1)]
+    tops = [max(values[a:b]) for a, b in itertools.pairwise(edges)]
+    most = max(tops) or 1.0
+    bars = "".join(BARS[round(top / most * (len(BARS) - 1))] for top in tops)
+    return f"{bars} {max(tops):g} at most"
