@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,11 +65,15 @@ def main() -> None:
     parser.add_argument("tests", nargs="*", metavar="TEST", help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--short", action="store_true", help="under five minutes")
     parser.add_argument("--report", type=Path, help="write the table to this Markdown file")
+    parser.add_argument("--kill-rounds", type=int, help="each kills or stops every service once")
+    parser.add_argument("--soak-s", type=float, help="length of the soak in seconds")
     options = parser.parse_args()
     if unknown := set(options.tests) - set(NAMES):
         parser.error(f"no test {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
     load, cpu = os.getloadavg()[0], os.cpu_count() or 1
     size = stand_rows.SHORT if options.short else stand_rows.LONG
+    given = {"kill_rounds": options.kill_rounds, "soak_s": options.soak_s}
+    size = replace(size, **{name: value for name, value in given.items() if value is not None})
     rows = asyncio.run(run(options.tests or list(NAMES), size))
     head = HEAD.format(
         when=f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()}",

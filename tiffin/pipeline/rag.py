@@ -23,6 +23,7 @@ from tiffin.errors import (
     Overloaded,
     TiffinError,
     Unavailable,
+    UpstreamFailed,
 )
 from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.settings import RagSettings
@@ -189,10 +190,14 @@ class RagPipeline:
         with timeline.stage("route"):
             try:
                 asked = RouteRequest(request.query, request.model)
-                return await self.router.route(asked, context), []
+                decision = await self.router.route(asked, context)
+                if not {decision.tier, *decision.fallbacks} <= self.models.keys():
+                    message = f"the router chose a tier that is not served: {decision.tier}"
+                    raise UpstreamFailed(message)
             except AWAY:
                 decision = rules.decide(request.query, request.model, list(self.models))
                 return decision, ["router"]
+            return decision, []
 
     async def _retrieve(
         self, request: RagRequest, context: RequestContext, timeline: Timeline, budget: Budget
