@@ -26,9 +26,12 @@ HEAD = """# Reliability: what was broken, and what clients saw
 Written by `make chaos` (`python -m tests.chaos --report docs/reliability.md`); every row is
 measured by tests/chaos, with real processes, on one machine that also runs the load generator.
 Latency counts from when a request should have left. A figure that was missed says so.
+"""
+
+RUN = """
+## {command}
 
 {when}, {cpu} cores, load average {load:.1f} when it began{note}.
-`{command}`
 
 """
 
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("tests", nargs="*", metavar="TEST", help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--short", action="store_true", help="under five minutes")
     parser.add_argument("--report", type=Path, help="write the table to this Markdown file")
+    parser.add_argument("--append", action="store_true", help="to the report; keep what is there")
     parser.add_argument("--kill-rounds", type=int, help="each kills or stops every service once")
     parser.add_argument("--soak-s", type=float, help="length of the soak in seconds")
     options = parser.parse_args()
@@ -75,7 +79,7 @@ def main() -> None:
     given = {"kill_rounds": options.kill_rounds, "soak_s": options.soak_s}
     size = replace(size, **{name: value for name, value in given.items() if value is not None})
     rows = asyncio.run(run(options.tests or list(NAMES), size))
-    head = HEAD.format(
+    run_head = RUN.format(
         when=f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()}",
         cpu=cpu,
         load=load,
@@ -84,7 +88,8 @@ def main() -> None:
     )
     if options.report:
         options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(head + table(rows) + "\n")
+        before = options.report.read_text() if options.append else HEAD
+        options.report.write_text(before + run_head + table(rows) + "\n")
     print(table(rows))  # noqa: T201
     missed = [row.test for row in rows if row.missed]
     if missed and not options.report:

@@ -285,9 +285,9 @@ async def test_a_service_that_is_lost_ends_the_calls_that_wait_for_it_at_once() 
 async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:
     class Silent(Writer):
         async def generate(
-            self, _: GenerateRequest, __: RequestContext
+            self, request: GenerateRequest, _: RequestContext
         ) -> AsyncGenerator[TextDelta | Finished, None]:
-            yield TextDelta("one")
+            yield TextDelta("one" * request.max_tokens)
             await asyncio.sleep(60)
 
     app = rpc()
