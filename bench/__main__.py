@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("hop",)
+NAMES = ("hop", "start")
 
 
 def main(names: list[str]) -> None:

@@ -4,6 +4,7 @@ Read from `catalog.yaml` by the CLI, by `models.store` and by the services. A fi
 digest says it is, wherever it came from.
 """
 
+import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.architecture import Architecture, Scheme, scheme_named
 from models.errors import CatalogError
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
@@ -124,26 +126,57 @@ class HubSource(_Entry):
 Source = Annotated[LocalSource | RegistrySource | HubSource, Field(discriminator="kind")]
 
 
+def _known_scheme(quantization: str) -> str:
+    scheme_named(quantization)
+    return quantization
+
+
 class Model(_Entry):
-    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine."""
+    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine.
+
+    `quantization` begins with one of `models.architecture.SCHEMES`; more words tell its origin.
+    Without an `architecture` a model runs, and cannot be planned on a GPU.
+    """
 
     name: Name
     task: Task
     engine: Engine
     format: Format
-    quantization: str
+    quantization: Annotated[str, AfterValidator(_known_scheme)]
     licence: str
     note: str = ""
     parameters: PositiveInt
     context_tokens: PositiveInt
     memory_bytes: PositiveInt
+    architecture: Architecture | None = None
     files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+    @property
+    def scheme(self) -> Scheme:
+        """The number format of the weights."""
+        return scheme_named(self.quantization)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weight files alone; 0 where the catalogue does not say their size."""
+        weights = (".safetensors", ".gguf")
+        return sum(file.size_bytes or 0 for file in self.files if file.path.endswith(weights))
 
     @property
     def size_bytes(self) -> int:
         """Bytes on disk of the files whose size is known."""
         return sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def content_id(self) -> str:
+        """16 hex digits that change when any byte of the files does.
+
+        A file without a digest counts by the pinned revisions that it may come from.
+        """
+        pinned = [s.revision for s in self.sources if isinstance(s, HubSource)]
+        content = [(file.path, file.sha256 or pinned) for file in self.files]
+        return hashlib.sha256(repr(sorted(content)).encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _sources_give_every_file(self) -> "Model":

@@ -17,6 +17,14 @@ class InputTooLong(ModelError):
         self.limit = limit
 
 
+class AdapterUnknown(ModelError):
+    """The tier has no LoRA adapter of that name."""
+
+
+class InputInvalid(ModelError):
+    """The input is nothing that this model can read."""
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 
@@ -31,3 +39,7 @@ class CatalogError(ModelError):
 
 class WeightsError(ModelError):
     """Weights could not be fetched, verified or written. The cache is as it was before."""
+
+
+class PlacementError(ModelError):
+    """The models do not fit the GPUs, or the GPUs are not there. Nothing was loaded."""

@@ -4,12 +4,15 @@
 - `staging/NAME/`: a pull at work; what it made is renamed to `models/NAME` as its last act
 - `downloads/NAME/`: finished downloads of an unfinished pull, from which a retry goes on
 - `locks/NAME.lock`: held by the one process that pulls NAME
+
+A model that is not in the folder is looked for where it may have been shipped (in a Bento), which
+is only read.
 """
 
 import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,11 +28,20 @@ from models.sources import fetch, needed_bytes
 GB = 1e9
 
 
+Shipped = Callable[[Model], Path | None]
+"""Where a model's files were shipped, if they were."""
+
+
+def nothing_shipped(_: Model) -> None:
+    """The weights come from the home directory alone."""
+
+
 class Store:
     """The weights under one home directory. Safe to use from several processes at once."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, shipped: Shipped = nothing_shipped) -> None:
         self._home = home.expanduser()
+        self._shipped = shipped
 
     def path(self, model: Model) -> Path:
         """Return the folder with the model's files.
@@ -67,12 +79,14 @@ class Store:
         Of several processes that pull the same model one does the work, the others wait for it.
         WeightsError gives the reason of every source; the store is then as it was before.
         """
-        if not self.is_present(model):
-            try:
-                with self._lock(model):
-                    self._ensure(model, progress)
-            except OSError as error:
-                raise _disk_error(model, error) from error
+        # What is intact needs no lock, which could not be had under a read-only home.
+        with suppress(WeightsError):
+            return self.path(model)
+        try:
+            with self._lock(model):
+                self._ensure(model, progress)
+        except OSError as error:
+            raise _disk_error(model, error) from error
         return self.path(model)
 
     def _ensure(self, model: Model, progress: Progress) -> None:
@@ -120,7 +134,7 @@ class Store:
         shutil.rmtree(downloads)
 
     def _replace(self, model: Model, files: Path, old: Path) -> None:
-        folder = self._folder(model)
+        folder = self._own_folder(model)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(old)
@@ -136,6 +150,10 @@ class Store:
             raise DiskFull(message)
 
     def _folder(self, model: Model) -> Path:
+        own = self._own_folder(model)
+        return own if own.is_dir() else self._shipped(model) or own
+
+    def _own_folder(self, model: Model) -> Path:
         return self._home / "models" / model.name
 
     def _lock(self, model: Model) -> FileLock:

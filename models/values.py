@@ -31,6 +31,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float = 1.0
     stop: list[str] = []
     seed: int | None = None
+    adapter: str | None = None
+    """A LoRA adapter of the tier, by name; None for the model itself."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):

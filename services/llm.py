@@ -1,15 +1,23 @@
 """SmallLLM and LargeLLM: one LLM engine each, behind the same methods."""
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import ClassVar
 
 import bentoml
 
 from models.catalog import load_catalog
+from models.engines.idle import IdleEngine
 from models.engines.protocol import LLMEngine
+from models.engines.vllm_options import VLLMOptions, check_adapters
+from models.placement.launch import Budget
+from models.placement.planner import Placement
+from models.quantization import check_checkpoint
 from models.values import GenerateRequest, TokenEvent
-from services import hosting
+from services import hosting, placing
+from services.bento_models import CatalogModel
 from services.hosting import settings
 from tiffin.context import RequestContext
 from tiffin.ops.settings import SettingsError, Tier, TierSettings
@@ -17,14 +25,24 @@ from tiffin.transport.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
 
 
-def build_engine(tier: TierSettings) -> LLMEngine:
-    """The engine that the tier's model names in the catalogue."""
+def build_engine(tier: TierSettings, placed: Placement | None, budget: Budget | None) -> LLMEngine:
+    """The engine that the tier's model names in the catalogue, in its place and its budget."""
     model = load_catalog().get(tier.model)
     directory = hosting.weights(tier.model)
     if model.engine == "vllm":
         from models.engines.vllm import VLLMEngine
 
-        return VLLMEngine(directory, context_tokens=tier.context_tokens, parallel=tier.parallel)
+        check_checkpoint(model, directory)
+        check_adapters(tier.adapters)
+        engine = VLLMEngine(
+            directory,
+            context_tokens=tier.context_tokens,
+            parallel=tier.parallel,
+            options=vllm_options(tier, placed, budget),
+        )
+        if tier.sleep_after_s is None or placed is None:
+            return engine
+        return IdleEngine(engine, after_s=tier.sleep_after_s)
     from models.engines.cores import free_cores
     from models.engines.llama_cpp import LlamaCppEngine
 
@@ -33,6 +51,21 @@ def build_engine(tier: TierSettings) -> LLMEngine:
         context_tokens=tier.context_tokens,
         parallel=tier.parallel,
         threads=tier.threads or free_cores(),
+    )
+
+
+def vllm_options(
+    tier: TierSettings, placed: Placement | None, budget: Budget | None
+) -> VLLMOptions:
+    """What the plan means to vLLM; on a CPU it sizes itself by the tier's settings."""
+    if placed is None or budget is None:
+        return VLLMOptions(adapters=tier.adapters)
+    return VLLMOptions(
+        kv_cache_bytes=budget.kv_cache_bytes,
+        memory_share=budget.total_bytes / placed.gpus[0].total_bytes,
+        tensor_parallel=placed.degree,
+        adapters=tier.adapters,
+        can_sleep=tier.sleep_after_s is not None,
     )
 
 
@@ -48,15 +81,26 @@ class _LLM:
             served = ", ".join(settings.tiers)
             message = f"profile {settings.profile} has no {self.tier} tier; it has: {served}"
             raise SettingsError(message)
-        self.engine = build_engine(tier)
-        self.rpc.stream("generate", GenerateRequest, self.generate)
+        self.settings = tier
+        self.placed = placing.take_place(type(self).__name__)
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Load the weights before the first request."""
-        await self.engine.start()
+        """Load the weights before the first request, when no other engine loads beside it."""
+        with await asyncio.to_thread(self._turn), placing.measured(self.placed) as budget:
+            began = time.monotonic()
+            self.engine = build_engine(self.settings, self.placed, budget)
+            await self.engine.start()
+            hosting.log_loaded(type(self).__name__, began)
+        self.rpc.stream("generate", GenerateRequest, self.generate)
         self.rpc.health(self.health)
         hosting.log_ready(type(self).__name__)
+
+    def _turn(self) -> ExitStack:
+        """llama.cpp on the CPU sizes nothing by what is free, and waits for nobody."""
+        if load_catalog().get(self.settings.model).engine == "llama.cpp":
+            return ExitStack()
+        return placing.turn(self.placed)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -93,8 +137,13 @@ def _gpus(tier: Tier) -> float:
     return settings.tiers[tier].gpus if tier in settings.tiers else 0
 
 
+def _bento_model(tier: Tier) -> CatalogModel | None:
+    return hosting.bento_model(settings.tiers[tier].model) if tier in settings.tiers else None
+
+
 def _fetch(tier: Tier) -> None:
     if tier in settings.tiers:
+        placing.plan()
         hosting.fetch_weights(settings.tiers[tier].model)
 
 
@@ -110,6 +159,7 @@ class SmallLLM(_LLM):
 
     tier = "small"
     rpc = small_rpc
+    bento_model = _bento_model("small")
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
@@ -129,6 +179,7 @@ class LargeLLM(_LLM):
 
     tier = "large"
     rpc = large_rpc
+    bento_model = _bento_model("large")
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static

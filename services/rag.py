@@ -11,7 +11,7 @@ from services.hosting import settings
 from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
-from tiffin.api.app import create_app, is_ours, wrap
+from tiffin.api.app import create_app, guard, is_ours, wrap
 from tiffin.api.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
@@ -41,7 +41,8 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    return kind(service.name, service.url, Limiter(f"calls to {service.name}"))
+    limiter = Limiter(f"calls to {service.name}")
+    return kind(service.name, service.url, settings.internal.token_text(), limiter)
 
 
 @bentoml.service(
@@ -49,6 +50,8 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     workers=1,
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
+    labels={hosting.PROFILE_LABEL: settings.profile},
+    http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
 )
 class RAG:
     """Answers questions from documents, with citations."""
@@ -94,12 +97,14 @@ class RAG:
 
     @bentoml.on_deployment
     def announce() -> None:  # BentoML makes it static
-        """Say once with which settings it starts."""
+        """Say once with which settings it starts; refuse an open address without keys."""
+        hosting.check_access(hosting.configured_hosts())
         hosting.logger.info("settings: %s", settings.model_dump_json())
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the routes; they answer 503 until the services behind are ready."""
+        hosting.check_access(hosting.bound_hosts())
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
         drain.on_signals(settings.resilience.supervision, self.cut_off)
@@ -139,4 +144,6 @@ class RAG:
         )
 
 
+# Outermost, so that BentoML's routes need a key too.
+hosting.put_in_front(RAG, guard, settings=settings)
 hosting.open_door(RAG, wrap(app, settings, drain), is_ours)

@@ -2,7 +2,7 @@
 
 import bentoml
 
-from services import hosting
+from services import hosting, placing
 from services.hosting import settings
 from tiffin.batching import TokenBatcher
 from tiffin.context import RequestContext
@@ -21,15 +21,19 @@ rpc = hosting.rpc_app("Reranker", max_in_flight=256)
 class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""
 
+    bento_model = hosting.bento_model(settings.reranker.model)
+
     def __init__(self) -> None:
         from models.engines.cores import free_cores
         from models.engines.sentence_transformers import CrossEncoderScorer
 
-        engine = CrossEncoderScorer(
-            hosting.weights(settings.reranker.model),
-            device=settings.reranker.device,
-            threads=settings.reranker.threads or free_cores(),
-        )
+        with placing.encoder("Reranker"):
+            engine = CrossEncoderScorer(
+                hosting.weights(settings.reranker.model),
+                device=settings.reranker.device,
+                threads=settings.reranker.threads or free_cores(settings.reranker.workers),
+            )
+        self.engine = engine
         self.batcher = TokenBatcher(
             engine.tokenize,
             engine.run,
@@ -40,7 +44,8 @@ class Reranker:
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
+        """Have a place and the weights before a worker starts."""
+        placing.plan()
         hosting.fetch_weights(settings.reranker.model)
 
     @bentoml.on_startup
@@ -57,8 +62,11 @@ class Reranker:
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         """One logit a passage, in the order of the passages."""
-        pairs = [(request.query, passage) for passage in request.passages]
-        rows, tokens = await self.batcher.submit(pairs)
+        query = request.query
+        queries = [query] * len(request.passages) if isinstance(query, str) else query
+        pairs = list(zip(queries, request.passages, strict=True))
+        tokenize = None if request.truncate else self.engine.tokenize_whole
+        rows, tokens = await self.batcher.submit(pairs, tokenize)
         return RerankScores(Array.of(rows.reshape(-1)), tokens)
 
     async def health(self) -> ServiceHealth:

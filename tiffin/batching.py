@@ -101,9 +101,14 @@ class TokenBatcher(Generic[Raw, Tokenized]):
         """Inputs in the forward pass that runs."""
         return len(self._batch)
 
-    async def submit(self, inputs: Sequence[Raw]) -> tuple[Rows, int]:
+    async def submit(
+        self,
+        inputs: Sequence[Raw],
+        tokenize: Callable[[Sequence[Raw]], list[Tokenized]] | None = None,
+    ) -> tuple[Rows, int]:
         """The encoder's rows, float32 (len(inputs), width) in input order, and the tokens read.
 
+        `tokenize` takes the place of the usual one for this call.
         Raises EngineOverloaded when the queue is full and EngineFailed when the encoder fails.
         """
         if not inputs:
@@ -111,7 +116,7 @@ class TokenBatcher(Generic[Raw, Tokenized]):
         loop = asyncio.get_running_loop()
         if self._worker is None:
             self._worker = loop.create_task(self._work(), name="token-batcher")
-        values = await loop.run_in_executor(self._tokenizing, self._tokenize, inputs)
+        values = await loop.run_in_executor(self._tokenizing, tokenize or self._tokenize, inputs)
         tokens = sum(value.tokens for value in values)
         # A single call larger than the whole queue is let in when nothing else waits.
         if self._queue and self._queued_tokens + tokens > self._max_queue_tokens:

@@ -8,8 +8,12 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     │   ├── MethodNotAllowed (405)
     │   ├── BodyTooLarge (413)
     │   ├── UnsupportedMedia (415)
-    │   └── FieldTooLarge (422)
+    │   ├── FieldTooLarge (422)
+    │   └── HeadersTooLarge (431)
+    ├── Unauthenticated (401)       no key, or one that opens nothing
+    ├── Forbidden (403)             the credential does not allow it
     ├── NotFound (404)              no such route, model or tier
+    ├── RateLimited (429)           a key's requests or tokens of this minute are spent
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
     ├── DeadlineExceeded (504)
@@ -18,7 +22,13 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 
 from typing import ClassVar
 
-from models.errors import EngineFailed, EngineOverloaded, InputTooLong
+from models.errors import (
+    AdapterUnknown,
+    EngineFailed,
+    EngineOverloaded,
+    InputInvalid,
+    InputTooLong,
+)
 
 
 class TiffinError(Exception):
@@ -73,11 +83,38 @@ class FieldTooLarge(InvalidRequest):
     status = 422
 
 
+class Unauthenticated(TiffinError):
+    """No credential came along where one is needed, or one that opens nothing."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(TiffinError):
+    """The credential is not one that allows this."""
+
+    status = 403
+    type = "permission_error"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The header lines together pass their limit."""
+
+    status = 431
+
+
 class NotFound(TiffinError):
     """No such route, model or tier."""
 
     status = 404
     type = "not_found_error"
+
+
+class RateLimited(TiffinError):
+    """A key has spent what it may in a minute; nothing was started."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Overloaded(TiffinError):
@@ -117,6 +154,10 @@ def from_model_error(error: Exception) -> TiffinError:
     match error:
         case InputTooLong():
             return FieldTooLarge(str(error), code="context_length_exceeded")
+        case AdapterUnknown():
+            return NotFound(str(error), code="model_not_found")
+        case InputInvalid():
+            return InvalidRequest(str(error))
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

@@ -14,8 +14,8 @@ SAMPLE_S = 0.3
 """How long other programs' use of the cores is watched."""
 
 
-def free_cores() -> int:
-    """Cores that this process may use and that other programs leave idle; at least 1.
+def free_cores(processes: int = 1) -> int:
+    """Cores for each of so many processes: those that other programs leave idle; at least 1.
 
     Counts the CPU affinity and the cgroup's quota. What the processes beside this one (children
     of the same supervisor) use while they start does not count as taken: it will be free.
@@ -26,7 +26,7 @@ def free_cores() -> int:
     for pid, used_s in _used_by_family_s().items():
         others_s -= used_s - ours.get(pid, 0.0)
     free = len(psutil.Process().cpu_affinity() or ()) - others_s / (time.monotonic() - began)
-    return max(1, min(int(joblib.cpu_count()), round(free)))
+    return max(1, min(int(joblib.cpu_count()), round(free)) // processes)
 
 
 def _busy_s() -> float:

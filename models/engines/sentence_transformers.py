@@ -17,10 +17,13 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch.nn.functional import normalize
 from transformers.utils.logging import disable_progress_bar
 
-from models.errors import WeightsError
+from models.errors import InputInvalid, InputTooLong, WeightsError
 
 Device = Literal["auto", "cpu", "cuda"]
-Raw = TypeVar("Raw", str, tuple[str, str])
+Text = str | list[int]
+"""A text, or the ids of its tokens in the model's own vocabulary."""
+
+Raw = TypeVar("Raw", Text, tuple[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,19 @@ class _Encoder(Generic[Raw]):
         type_ids: list[list[int]] | list[None] = features.get("token_type_ids", [None] * len(ids))
         return [TokenizedText(*item) for item in zip(ids, type_ids, strict=True)]
 
+    def tokenize_whole(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
+        """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
+        for item in inputs:
+            if (tokens := self._length(item)) > self.max_tokens:
+                raise InputTooLong(tokens, self.max_tokens)
+        return self.tokenize(inputs)
+
+    def _length(self, item: Text | tuple[str, str]) -> int:
+        if isinstance(item, list):
+            return len(item)
+        texts = (item,) if isinstance(item, str) else item
+        return len(self._model.tokenizer(*texts, truncation=False, verbose=False).input_ids)
+
     def _forward(self, batch: Sequence[TokenizedText], output: str) -> torch.Tensor:
         with torch.inference_mode():
             features = self._model(self._padded(batch))
@@ -81,8 +97,10 @@ class _Encoder(Generic[Raw]):
         return {**on_device, "modality": "text"}
 
 
-class Embedder(_Encoder[str]):
+class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
+
+    Token ids are read as they are: nothing is put before or after them.
 
     `threads` is how many CPU cores torch may use in this process.
     """
@@ -90,6 +108,27 @@ class Embedder(_Encoder[str]):
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
         torch.set_num_threads(threads)
         super().__init__(SentenceTransformer(**_model_arguments(model_dir, device)))
+
+    def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
+        """Tokenize texts, check ids, and truncate at `max_tokens`.
+
+        Raises InputInvalid for an id that is not in the vocabulary.
+        """
+        texts = iter(super().tokenize([text for text in inputs if isinstance(text, str)]))
+        return [
+            next(texts) if isinstance(item, str) else self._of_ids(item, index)
+            for index, item in enumerate(inputs)
+        ]
+
+    def _of_ids(self, ids: list[int], index: int) -> TokenizedText:
+        size = len(self._model.tokenizer)
+        unknown = next((id_ for id_ in ids if not 0 <= id_ < size), None)
+        if unknown is not None:
+            message = f"input[{index}]: no token has the id {unknown}; ids run from 0 to {size - 1}"
+            raise InputInvalid(message)
+        kept = ids[: self.max_tokens]
+        told_apart = "token_type_ids" in self._model.tokenizer.model_input_names
+        return TokenizedText(kept, [0] * len(kept) if told_apart else None)
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), width), every row of length 1."""

@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
+from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong
+from models.quantization import is_quantized
 from models.values import (
     ChatMessage,
     EngineHealth,
@@ -46,8 +48,16 @@ class VLLMEngine:
     themselves by what the other happens to hold at that moment.
     """
 
-    def __init__(self, model_dir: Path, *, context_tokens: int, parallel: int) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        *,
+        context_tokens: int,
+        parallel: int,
+        options: VLLMOptions | None = None,
+    ) -> None:
         self.context_tokens = context_tokens
+        self._options = options or VLLMOptions()
         self._model_dir = model_dir
         self._parallel = parallel
         self._llm: Any = None
@@ -76,7 +86,12 @@ class VLLMEngine:
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1
         try:
-            outputs = llm.generate({"prompt_token_ids": prompt}, _sampling(request), request_id)
+            outputs = llm.generate(
+                {"prompt_token_ids": prompt},
+                _sampling(request),
+                request_id,
+                lora_request=self._options.lora_request(request.adapter),
+            )
             async with aclosing(outputs):
                 async for event in _events(outputs, len(prompt)):
                     yield event
@@ -109,24 +124,33 @@ class VLLMEngine:
             llm.output_handler.cancel()
             await asyncio.to_thread(llm.shutdown)
 
+    async def sleep(self) -> None:
+        """Move the weights to the host's memory and drop the KV cache, while nobody asks."""
+        await self._loaded().sleep(level=1)
+
+    async def wake(self) -> None:
+        """Take the memory of the GPU again."""
+        await self._loaded().wake_up()
+
     def _load(self) -> Any:  # noqa: ANN401  vLLM carries no types
         from vllm import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
         on_cpu = current_platform.is_cpu()
-        # AVX2 computes bfloat16 by emulation: slower to start, and worse answers.
-        dtype = "float32" if on_cpu else "auto"
+        # AVX2 computes bfloat16 by emulation: slower to start, and worse answers. The kernels of
+        # quantized weights know nothing else.
+        plain_on_cpu = on_cpu and not is_quantized(self._model_dir)
+        dtype = "float32" if plain_on_cpu else "bfloat16" if on_cpu else "auto"
         tokens = self.context_tokens * self._parallel
+        kv_bytes = kv_cache_bytes(self._model_dir, tokens, 4 if plain_on_cpu else 2)
         arguments = AsyncEngineArgs(
             model=str(self._model_dir),
             dtype=dtype,
             max_model_len=self.context_tokens,
             max_num_seqs=self._parallel,
-            kv_cache_memory_bytes=kv_cache_bytes(self._model_dir, tokens, 4 if on_cpu else 2),
             enforce_eager=on_cpu,  # compiling takes minutes on a CPU and gains little
-            enable_prefix_caching=True,
-            disable_log_stats=True,
+            **{"kv_cache_memory_bytes": kv_bytes, **self._options.arguments(on_cpu=on_cpu)},
         )
         return AsyncLLM.from_engine_args(arguments)
 

@@ -58,7 +58,7 @@ async def run(names: list[str], size: stand_rows.Size) -> list[Row]:
 def shown(rows: list[Row]) -> list[Row]:
     """Print rows as they come."""
     for row in rows:
-        print(" | ".join(row.cells()), flush=True)  # noqa: T201
+        print(" | ".join(row.cells()), flush=True)
     return rows
 
 
@@ -90,7 +90,7 @@ def main() -> None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         before = options.report.read_text() if options.append else HEAD
         options.report.write_text(before + run_head + table(rows) + "\n")
-    print(table(rows))  # noqa: T201
+    print(table(rows))
     missed = [row.test for row in rows if row.missed]
     if missed and not options.report:
         raise SystemExit(f"missed: {'; '.join(missed)}")

@@ -1,4 +1,8 @@
-"""One real stack for all end-to-end tests: what `make serve` starts, with real models."""
+"""One real stack for all end-to-end tests: what `make serve` starts, with real models.
+
+The slow tests run them all again on the Bento of this tree, and on that Bento exported, and
+imported where nothing else is.
+"""
 
 import json
 from collections.abc import Generator
@@ -8,12 +12,39 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.bento import OFFLINE, Bento, build, clone, moved
 from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, None, None]:
-    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Bento:
+    """The Bento of this tree, in a store of its own."""
+    folder = tmp_path_factory.mktemp("built")
+    return build(clone(folder / "clone"), folder / "bentoml")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "source",
+        pytest.param("bento", marks=pytest.mark.slow),
+        pytest.param("archive", marks=pytest.mark.slow),
+    ],
+)
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Stack, None, None]:
+    folder = tmp_path_factory.mktemp("stack")
+    if request.param == "source":
+        with running_stack(folder) as running:
+            yield running
+        return
+    bento: Bento = request.getfixturevalue("built")
+    if request.param == "archive":
+        bento = moved(bento, folder)
+    # Neither weights at home nor a way to fetch them: all must come out of the Bento.
+    environment = {**OFFLINE, "BENTOML_HOME": str(bento.store), "TIFFIN_HOME": str(folder / "home")}
+    with running_stack(folder, bento.tag, **environment) as running:
         yield running
 
 

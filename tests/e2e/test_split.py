@@ -3,7 +3,6 @@
 import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.stack import ROOT, free_port, stop, wait_until
+from tests.support.deployment import TIFFIN, TOKEN
+from tests.support.stack import free_port, stop, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -34,20 +34,19 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str],
 
 
 def _start(name: str, url: str, depends: list[str], home: Path) -> "subprocess.Popen[bytes]":
-    arguments = [f"--depends={dependency}" for dependency in depends]
+    """By the environment of BentoML's image, as in a container."""
     with (home / "serve.log").open("wb") as log:
         return subprocess.Popen(
-            [
-                sys.executable,
-                *("-m", "bentoml_cli._internal.start", "start-http-server"),
-                "service:RAG",
-                f"--service-name={name}",
-                "--host=127.0.0.1",
-                f"--port={url.rsplit(':', 1)[1]}",
-                *arguments,
-            ],
-            cwd=ROOT,
-            env={**os.environ, "BENTOML_HOME": str(home / "bentoml")},
+            [TIFFIN, "deploy", "start"],
+            env={
+                **os.environ,
+                "BENTOML_HOME": str(home / "bentoml"),
+                "BENTOML_SERVE_SERVICE_NAME": name,
+                "BENTOML_SERVE_DEPENDS": " ".join(depends),
+                "BENTOML_HOST": "127.0.0.1",
+                "BENTOML_PORT": url.rsplit(":", 1)[1],
+                "TIFFIN_INTERNAL__TOKEN": TOKEN,
+            },
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -72,3 +71,17 @@ def test_pickle_is_refused_by_every_service(split: dict[str, str], service: str,
         headers={"content-type": "application/vnd.bentoml+pickle"},
     )
     assert response.status_code == 415
+
+
+def test_a_wrong_address_ends_the_start_with_one_line(split: dict[str, str]) -> None:
+    depends = {f"{name}={split[name]}" for name in INNER}
+    swapped = (depends - {f"Router={split['Router']}"}) | {f"Router={split['Reranker']}"}
+    done = subprocess.run(
+        [TIFFIN, "deploy", "start", "RAG", *(f"--depends={word}" for word in swapped)],
+        env={**os.environ, "TIFFIN_INTERNAL__TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {split['Reranker']} is given as Router and is Reranker\n"

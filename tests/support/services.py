@@ -13,7 +13,7 @@ import numpy as np
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
-from tiffin.api.app import create_app, wrap
+from tiffin.api.app import create_app, guard, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import TiffinError
@@ -54,14 +54,16 @@ class Services:
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
-        words = [_words(text) for text in request.texts]
+        words = [_words(_as_text(text)) for text in request.texts]
         rows = np.array([[len(words[0] & row) / len(row), 0.1] for row in words], np.float32)
         return Embeddings(Array.of(rows), tokens=len(rows))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         await self._called("rerank")
-        query = _words(request.query)
-        logits = [len(query & _words(text)) - 2.0 for text in request.passages]
+        query, passages = request.query, request.passages
+        queries = [query] * len(passages) if isinstance(query, str) else query
+        pairs = zip(queries, passages, strict=True)
+        logits = [len(_words(query) & _words(text)) - 2.0 for query, text in pairs]
         return RerankScores(Array.of(np.array(logits, np.float32)), tokens=len(logits))
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
@@ -107,6 +109,10 @@ async def _ready() -> ServiceHealth:
     return ServiceHealth(ready=True)
 
 
+def _as_text(text: str | list[int]) -> str:
+    return text if isinstance(text, str) else " ".join(map(str, text))
+
+
 def _words(text: str) -> set[str]:
     return set(text.lower().split())
 
@@ -130,8 +136,9 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             llm.stream("generate", GenerateRequest, services.tier(name).generate)
         app = create_app()
         drain = Drain()
+        front = guard(wrap(app, settings, drain), settings=settings)
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, wrap(app, settings, drain), *llms)
+            all_served(embedding, reranker, router, front, *llms)
         )
         clients = (
             EmbeddingClient("Embedding", urls[0]),

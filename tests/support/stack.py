@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).parents[2]
+BENTOML = Path(sys.executable).with_name("bentoml")
 START_LIMIT_S = 180
 
 
@@ -50,15 +51,17 @@ class Stack:
 
 
 @contextmanager
-def running_stack(directory: Path, **environment: str) -> Generator[Stack, None, None]:
-    """Start, wait until ready, and stop again whatever happens."""
+def running_stack(
+    directory: Path, bento: str | None = None, **environment: str
+) -> Generator[Stack, None, None]:
+    """Start from the source tree, or a Bento from its store; wait until ready; stop again."""
     port = free_port()
     log = directory / "serve.log"
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(port)],
-            cwd=ROOT,
+            [BENTOML, "serve", *([bento] if bento else []), "--port", str(port)],
+            cwd=directory if bento else ROOT,
             env={**os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -26,8 +26,8 @@ def soon(seconds: float = 5.0) -> RequestContext:
     return RequestContext(Deadline.after(seconds))
 
 
-def rpc(**limits: int) -> RpcApp:
-    return RpcApp("Test", **{"max_body_bytes": 1 << 20, "max_in_flight": 64, **limits})
+def rpc(max_body_bytes: int = 1 << 20, max_in_flight: int = 64) -> RpcApp:
+    return RpcApp("Test", max_body_bytes=max_body_bytes, max_in_flight=max_in_flight)
 
 
 class Texts:

@@ -1,12 +1,14 @@
 """Assembles the entry service's ASGI app. `services/rag.py` serves it before BentoML's routes."""
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from tiffin import __version__
-from tiffin.api import errors, health, rag
+from tiffin.api import embeddings, errors, health, models, openapi, rag, rerank, score, tei
+from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
-from tiffin.api.limits import BodyLimit
+from tiffin.api.limits import BodyLimit, HeaderLimit, NestingLimit
 from tiffin.api.shed import Shed
 from tiffin.ops.drain import Drain, DrainDoor
 from tiffin.ops.settings import Settings
@@ -26,14 +28,18 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.include_router(rag.router)
+    for module in (embeddings, rerank, score, tei, models):
+        app.include_router(module.router)
     app.include_router(health.router)
     errors.install(app)
+    openapi.install(app)
     return app
 
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
-    limited = BodyLimit(app, max_bytes=settings.limits.body_bytes)
+    shallow = NestingLimit(app, max_depth=settings.limits.nesting)
+    limited = BodyLimit(shallow, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app), default_timeout_ms=settings.rag.deadline_ms
     )
@@ -41,6 +47,25 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     return CancelOnDisconnect(door)
 
 
-def is_ours(path: str) -> bool:
+def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
+    """Everything that the entry service answers, BentoML's routes too, behind its keys."""
+    access = settings.access
+    if access.keys_file is not None:
+        app = KeyGuard(app, keys_file=access.keys_file)
+    if access.cors_origins:
+        # Outside the keys: a browser asks whether it may call before it sends one.
+        app = CORSMiddleware(
+            app,
+            allow_origins=access.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    return HeaderLimit(app, max_bytes=settings.limits.header_bytes)
+
+
+def is_ours(method: str, path: str) -> bool:
     """Whether our app answers this path of the entry service, rather than BentoML's."""
+    if (method, path) == ("POST", "/"):
+        return True  # what huggingface_hub posts to the base URL
     return path not in BENTOML_PATHS and not path.startswith("/static_content/")

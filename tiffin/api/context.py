@@ -37,7 +37,8 @@ class ContextMiddleware:
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["context"] = context
+        state = scope.setdefault("state", {})
+        state["context"] = replace(context, tenant=state.get("tenant", context.tenant))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -79,6 +80,12 @@ def _is_batch(headers: Headers) -> bool:
         message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"
         raise InvalidRequest(message, param=PRIORITY_HEADER)
     return value == "batch"
+
+
+def request_id_of(headers: Headers) -> str | None:
+    """The id that the client gave, if it can be one."""
+    request_id = headers.get(REQUEST_ID_HEADER, "")
+    return request_id if _REQUEST_ID.fullmatch(request_id) else None
 
 
 def context_of(request: Request) -> RequestContext:

@@ -111,6 +111,11 @@ def field_name(location: Sequence[str | int]) -> str:
     for part in location:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part != "body" and not part[:1].isupper() and part != "str":
+        elif part != "body" and not _is_type(part):
             name += f".{part}" if name else part
     return name or "body"
+
+
+def _is_type(part: str) -> bool:
+    """Whether pydantic means a member of a union rather than a field."""
+    return part[:1].isupper() or part in {"str", "int"} or "[" in part or "-" in part

@@ -1,9 +1,12 @@
 """What a request may not exceed, checked before any model runs; each refusal names its field."""
 
+import re
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
-from tiffin.errors import BodyTooLarge, FieldTooLarge
+from tiffin.errors import BodyTooLarge, FieldTooLarge, HeadersTooLarge, InvalidRequest
 from tiffin.ops.settings import LimitSettings
 from tiffin.pipeline.values import RagRequest
 
@@ -21,10 +24,123 @@ def check_rag_request(request: RagRequest, limits: LimitSettings) -> None:
         _check(name, len(text), limits.document_chars, "characters")
 
 
+def check_query(query: str, limits: LimitSettings, field: str = "query") -> None:
+    """Raise FieldTooLarge for a query over its limit."""
+    _check(field, len(query), limits.query_chars, "characters")
+
+
+def check_documents(documents: Sequence[str], limits: LimitSettings, field: str) -> None:
+    """Raise FieldTooLarge for too many documents, or the first that is too long."""
+    _check(field, len(documents), limits.documents, "documents")
+    for index, document in enumerate(documents):
+        _check(f"{field}[{index}]", len(document), limits.document_chars, "characters")
+
+
+def check_inputs(inputs: Sequence[str | list[int]], limits: LimitSettings, field: str) -> None:
+    """Raise FieldTooLarge for too many inputs, or the first text or token array too long."""
+    _check(field, len(inputs), limits.inputs, "inputs")
+    for index, item in enumerate(inputs):
+        if isinstance(item, str):
+            _check(f"{field}[{index}]", len(item), limits.document_chars, "characters")
+        else:
+            _check(f"{field}[{index}]", len(item), limits.input_tokens, "tokens")
+
+
 def _check(field: str, size: int, limit: int, unit: str) -> None:
     if size > limit:
         message = f"{field}: {size:,} {unit}, the limit is {limit:,}"
         raise FieldTooLarge(message, param=field, code="too_long")
+
+
+class HeaderLimit:
+    """ASGI middleware: refuses a request whose header lines together pass the limit."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "http":
+            target = len(scope["raw_path"] or b"") + len(scope["query_string"])
+            size = target + sum(len(name) + len(value) for name, value in scope["headers"])
+            if size > self._max_bytes:
+                message = f"headers: {size:,} bytes, the limit is {self._max_bytes:,}"
+                error = HeadersTooLarge(message, param="headers", code="too_long")
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class NestingLimit:
+    """ASGI middleware: refuses JSON that is nested too deep, before it is parsed.
+
+    Reads the body whole, so it belongs inside of BodyLimit.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_depth: int) -> None:
+        self._app = app
+        self._max_depth = max_depth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http" or not _may_be_json(scope):
+            await self._app(scope, receive, send)
+            return
+        chunks: list[bytes] = []
+        while True:
+            try:
+                message = await receive()
+            except BodyTooLarge as error:
+                await error_response(error)(scope, receive, send)
+                return
+            if message["type"] == "http.disconnect":
+                return
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                break
+        body = b"".join(chunks)
+        if is_nested_deeper(body, self._max_depth):
+            text = f"body: nested deeper than the limit of {self._max_depth} levels"
+            refusal = InvalidRequest(text, param="body", code="too_deep")
+            await error_response(refusal)(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+
+def _may_be_json(scope: Scope) -> bool:
+    """Whether a body is read as JSON; an upload, say, is not."""
+    kind = dict(scope["headers"]).get(b"content-type", b"json")
+    return scope["method"] not in {"GET", "HEAD", "OPTIONS"} and b"json" in kind.lower()
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def is_nested_deeper(body: bytes, limit: int) -> bool:
+    """Whether arrays and objects lie more than `limit` deep, as far as brackets tell."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    depth = 0
+    for bracket in _STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            return True
+    return False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    read = False
+
+    async def replay() -> Message:
+        nonlocal read
+        if read:
+            return await receive()
+        read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
 
 
 class BodyLimit:

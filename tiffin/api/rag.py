@@ -14,6 +14,7 @@ from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
 from tiffin.ops import metrics
+from tiffin.ops.quota import charge
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
 from tiffin.routing.rules import AUTO
 
@@ -25,6 +26,7 @@ GatewayOf = Annotated[Gateway, Depends(gateway_of)]
 ContextOf = Annotated[RequestContext, Depends(context_of)]
 
 
+@router.post("/v1/rag", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 @router.post("/rag_query", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 async def rag_query(
     body: RagRequest, gateway: GatewayOf, context: ContextOf
@@ -66,6 +68,7 @@ async def answer_events(
             async for event in events:
                 if isinstance(event, RagAnswer):
                     metrics.observe(event)
+                    charge(_tokens(event))
                 yield event
 
 
@@ -77,6 +80,11 @@ def with_fields(context: RequestContext, body: RagRequest) -> RequestContext:
     if body.priority is not None:
         context = replace(context, batch=body.priority == "batch")
     return context
+
+
+def _tokens(answer: RagAnswer) -> int:
+    usage = answer.usage
+    return usage.total_tokens + usage.embedding_tokens + usage.rerank_tokens
 
 
 async def whole_answer(events: AsyncGenerator[RagEvent, None]) -> RagAnswer:

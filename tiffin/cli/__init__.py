@@ -1,1 +1,1 @@
-"""The command line: `tiffin models ...`. Terminal input and output happen here and nowhere else."""
+"""The command line: `tiffin models | plan`. Terminal input and output happen here alone."""

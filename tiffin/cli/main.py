@@ -8,7 +8,11 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from tiffin.cli.deploy import deploy
+from tiffin.cli.keys import keys
 from tiffin.cli.models import models
+from tiffin.cli.plan import plan
+from tiffin.cli.settings import settings
 from tiffin.ops.settings import SettingsError
 
 
@@ -28,6 +32,10 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(settings)
+main.add_command(deploy)
+main.add_command(plan)
+main.add_command(keys)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")

@@ -6,7 +6,7 @@ Names are `tiffin_*`, in base units, with labels of few values.
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from tiffin.errors import TiffinError
 from tiffin.pipeline.values import RagAnswer
@@ -23,13 +23,43 @@ first_token_seconds = Histogram(
 tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
+# What services scale on (tiffin.deploy.scaling): each is told by the service that it is about, but
+# for the calls, which the caller tells: they are there when no replica is.
+calls_total = Counter("tiffin_calls_total", "Calls of a service, by its caller.", ["service"])
+service_requests_total = Counter("tiffin_service_requests_total", "Requests taken.", ["service"])
+in_work = Gauge(
+    "tiffin_in_work",
+    "Requests in work or waiting: the depth of the service's queue.",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+service_seconds = Histogram(
+    "tiffin_service_seconds",
+    "From a request to its whole answer, or to the first event of a stream.",
+    ["service"],
+    buckets=_SECONDS,
+)
+
+
+@contextmanager
+def working(service: str) -> Generator[None, None, None]:
+    """Count a request to a service as in work during the block."""
+    service_requests_total.labels(service).inc()
+    gauge = in_work.labels(service)
+    gauge.inc()
+    try:
+        yield
+    finally:
+        gauge.dec()
+
 
 @contextmanager
 def outcome() -> Generator[None, None, None]:
     """Count how the question in the block ends: ok, an error's type, or abandoned."""
     ended = "abandoned"
     try:
-        yield
+        with working("RAG"):
+            yield
         ended = "ok"
     except TiffinError as error:
         ended = error.type

@@ -6,12 +6,14 @@ Defaults < profile (`models/profiles/<name>.yaml`) < environment (`TIFFIN_...`, 
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,6 +22,12 @@ from pydantic_settings import (
 )
 
 from models.catalog import Catalog
+from models.errors import PlacementError
+from models.placement.hardware import detect_gpus
+from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
+from tiffin.ops.access import AccessSettings
+from tiffin.ops.internal import InternalSettings
+from tiffin.ops.lines import line_of
 from tiffin.ops.resilience import ResilienceSettings
 from tiffin.ops.section import Section, SettingsError
 
@@ -29,7 +37,12 @@ PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
 
 Count = Annotated[int, Field(ge=1)]
-Gpus = Annotated[float, Field(ge=0, description="GPUs, or the share of one; 0 for none.")]
+Threads = Annotated[
+    int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
+]
+Gpus = Annotated[
+    float, Field(ge=0, description="GPUs, or the share of one; 0 lets the plan choose.")
+]
 
 
 class EncoderSettings(Section):
@@ -40,7 +53,7 @@ class EncoderSettings(Section):
         Literal["auto", "cpu", "cuda"], Field(description="`auto`: a GPU if there is one.")
     ] = "auto"
     gpus: Gpus = 0
-    threads: Annotated[int | None, Field(ge=1, description="CPU threads; none for all.")] = None
+    threads: Threads = None
     workers: Annotated[Count, Field(description="Processes, each with the model.")] = 1
     max_batch_tokens: Annotated[
         int, Field(ge=256, description="Padded tokens in one forward pass.")
@@ -61,10 +74,15 @@ class TierSettings(Section):
     max_queue: Annotated[
         int, Field(ge=0, description="Generations that may wait; more are refused with 503.")
     ] = 32
-    threads: Annotated[
-        int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
-    ] = None
+    threads: Threads = None
     gpus: Gpus = 0
+    adapters: Annotated[
+        dict[str, Path], Field(description="LoRA adapters on vLLM: a folder for each name.")
+    ] = Field(default_factory=dict)
+    sleep_after_s: Annotated[
+        float | None,
+        Field(gt=0, description="On a GPU: free its memory after so long without work."),
+    ] = None
 
 
 class RagSettings(Section):
@@ -72,7 +90,9 @@ class RagSettings(Section):
 
     top_k: Annotated[int, Field(ge=1, le=100, description="Passages that are reranked.")] = 10
     top_n: Annotated[int, Field(ge=1, le=20, description="Passages that the model reads.")] = 3
-    max_answer_tokens: Annotated[int, Field(ge=1, le=4096)] = 160
+    max_answer_tokens: Annotated[
+        int, Field(ge=1, le=4096, description="Longest answer of a request that says nothing.")
+    ] = 160
     deadline_ms: Annotated[int, Field(ge=100, le=600_000, description="For a whole request.")] = (
         5000
     )
@@ -81,10 +101,16 @@ class RagSettings(Section):
 class LimitSettings(Section):
     """What a request may not exceed."""
 
-    body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
-    query_chars: Count = 8000
-    documents: Count = 1000
-    document_chars: Count = 200_000
+    header_bytes: Annotated[
+        int, Field(ge=1024, description="All header lines of a request together.")
+    ] = 32 * 1024
+    nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
+    body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
+    query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
+    documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
+    document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
+    inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
+    input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
     concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
 
 
@@ -99,13 +125,21 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="Where weights are kept.")] = Path("~/.cache/tiffin")
-    profile: Annotated[str, Field(description="A file of models/profiles.")] = "laptop"
+    profile: Annotated[
+        str, Field(description="A file of models/profiles; by the GPUs that are there if not set.")
+    ] = "laptop"
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
     rag: RagSettings = RagSettings()
     limits: LimitSettings = LimitSettings()
+    internal: InternalSettings = InternalSettings()
+    scaling: Annotated[
+        dict[ServiceName, Scaling],
+        Field(description="Replicas of each service; in the environment JSON."),
+    ] = Field(default_factory=dict)
     resilience: ResilienceSettings = ResilienceSettings()
+    access: AccessSettings = AccessSettings()
 
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
@@ -124,14 +158,45 @@ class Settings(BaseSettings):
         """Flags before environment before profile; no other source."""
         del dotenv_settings, file_secret_settings
         flags = init_settings() if isinstance(init_settings, InitSettingsSource) else {}
-        name = str(flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE") or "laptop")
-        profile = InitSettingsSource(settings_cls, _read_profile(name))
+        name = _profile_name(flags)
+        profile = InitSettingsSource(settings_cls, {"profile": name, **_read_profile(name)})
         return init_settings, env_settings, profile
+
+
+def _profile_name(flags: Mapping[str, Any]) -> str:
+    named = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE")
+    return str(named or detected_profile())
+
+
+def detected_profile() -> str:
+    """The profile for this machine: by its GPUs, where vLLM is installed to use them."""
+    gpus = detect_gpus()
+    if not gpus or find_spec("vllm") is None:
+        return "laptop"
+    return "gpu" if len(gpus) == 1 else "multi-gpu"
 
 
 def profiles() -> list[str]:
     """Names of the profiles there are."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Every environment variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
+    return dict(_variables(Settings, PREFIX))
+
+
+def _variables(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for field, info in section.model_fields.items():
+        name = f"{prefix}{field.upper()}"
+        kind = info.annotation
+        if field == "tiers":
+            for tier in get_args(Tier):
+                yield from _variables(TierSettings, f"{name}__{tier.upper()}__")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _variables(kind, f"{name}__")
+        else:
+            yield name, info
 
 
 def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its own type
@@ -140,7 +205,13 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
     try:
         settings = Settings(**flags)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(_explain(error, _profile_name(flags))) from None
+    except PlacementError as error:
+        raise SettingsError(str(error)) from None
+    if misfit := first_misfit(settings.scaling):
+        path, message = misfit
+        place = place_in_profile(path, settings.profile)
+        raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -173,7 +244,7 @@ def _read_profile(name: str) -> dict[str, Any]:
 
 def _check_environment(environment: Mapping[str, str]) -> None:
     """Pydantic ignores variables that it does not know; a typo must not pass silently."""
-    known = _variables(Settings)
+    known = list(variables())
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -182,28 +253,27 @@ def _check_environment(environment: Mapping[str, str]) -> None:
             raise SettingsError(message)
 
 
-def _variables(section: type[BaseModel], prefix: str = PREFIX) -> list[str]:
-    """Every variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
-    names: list[str] = []
-    for field, info in section.model_fields.items():
-        name = f"{prefix}{field.upper()}"
-        kind = info.annotation
-        if field == "tiers":
-            for tier in ("SMALL", "LARGE"):
-                names += _variables(TierSettings, f"{name}__{tier}__")
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += _variables(kind, f"{name}__")
-        else:
-            names.append(name)
-    return names
-
-
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, profile: str) -> str:
     """One line for the first problem: variable, profile's key, what is allowed, the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     variable = PREFIX + "__".join(path).upper()
+    place = place_in_profile(path, profile)
     if problem["type"] == "missing":
-        return f"{variable} ({'.'.join(path)} in a profile) is needed and not set"
+        return f"{variable} ({place}) is needed and not set"
+    if problem["type"] == "value_error":  # our own words, which say all
+        return f"{variable} ({place}): {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{variable} ({'.'.join(path)} in a profile): {message}, not {problem['input']!r}"
+    return f"{variable} ({place}): {message}, not {problem['input']!r}"
+
+
+def place_in_profile(path: list[str], profile: str) -> str:
+    """A profile's key, with its line where the profile has it and no variable overrides it."""
+    key = ".".join(path)
+    names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
+    file = PROFILES / f"{profile}.yaml"
+    if names.isdisjoint(os.environ) and file.is_file():
+        line = line_of(file.read_text(), path)
+        if line is not None:
+            return f"{key}, line {line} of {file.name}"
+    return f"{key} in a profile"

@@ -20,6 +20,7 @@ import msgspec
 
 from tiffin import errors
 from tiffin.context import RequestContext
+from tiffin.ops import metrics
 from tiffin.ops.limiter import Limiter
 from tiffin.transport import wire
 
@@ -36,12 +37,18 @@ UNLIMITED = 1 << 30
 
 
 class ServiceClient:
-    """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split)."""
+    """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split).
 
-    def __init__(self, service: str, url: str, limiter: Limiter | None = None) -> None:
-        self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
+    `token` goes along over TCP.
+    """
+
+    def __init__(
+        self, service: str, url: str, token: str | None = None, limiter: Limiter | None = None
+    ) -> None:
         self._service = service
         self._url = url
+        self._credentials = {wire.TOKEN_HEADER: token} if token else {}
+        self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
         self._session: aiohttp.ClientSession | None = None
         self._lost: str | None = None
         self._waits: set[asyncio.Timeout] = set()
@@ -115,6 +122,8 @@ class ServiceClient:
         url = self._base_url() + wire.HEALTH_PATH
         try:
             async with asyncio.timeout(timeout_s), self._open().get(url) as response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._error_of(response)
                 return self._decode(await response.read(), msgspec.msgpack.Decoder(reply))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(f"{self._service} does not answer") from error
@@ -129,6 +138,7 @@ class ServiceClient:
         self, method: str, request: msgspec.Struct, context: RequestContext
     ) -> aiohttp.ClientResponse:
         """A response with status 200; any other is raised as the error it carries."""
+        metrics.calls_total.labels(self._service).inc()
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         url = self._base_url() + wire.PREFIX + method
         body = wire.encode(request)
@@ -200,6 +210,7 @@ class ServiceClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_connector(self._url),
+                headers=self._credentials,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
@@ -211,7 +222,9 @@ class ServiceClient:
 
 def _connector(url: str) -> aiohttp.BaseConnector:
     # No limit on connections: the door of the entry service bounds the requests in flight.
+    # Split, a load balancer chooses the replica of each connection: one connection a request
+    # spreads the requests evenly, over new replicas as well, and none is sent to one that is gone.
     if url.startswith("file:"):
         path = url2pathname(urlsplit(url).path)
         return aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_CONNECTION_S)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
+    return aiohttp.TCPConnector(limit=0, force_close=True)

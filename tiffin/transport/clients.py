@@ -1,6 +1,6 @@
 """One typed client a service, as the pipeline uses them. Made by `services/rag.py`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 import numpy as np
@@ -39,10 +39,19 @@ class EmbeddingClient(_EncoderClient):
     """Calls the Embedding service."""
 
     async def embed(
-        self, texts: list[str], context: RequestContext
+        self,
+        texts: Sequence[str | list[int]],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
     ) -> tuple[NDArray[np.float32], int]:
-        """L2-normalised float32 (len(texts), dimensions), and the tokens read."""
-        reply = await self.call("embed", EmbedRequest(texts), Embeddings, context)
+        """L2-normalised float32 (len(texts), dimensions), and the tokens read.
+
+        A text may be given as ids of the model's tokens. Raises FieldTooLarge for one that is too
+        long and may not be truncated.
+        """
+        request = EmbedRequest(list(texts), truncate)
+        reply = await self.call("embed", request, Embeddings, context)
         return self._array(reply.vectors, len(texts)), reply.tokens
 
 
@@ -50,10 +59,20 @@ class RerankerClient(_EncoderClient):
     """Calls the Reranker service."""
 
     async def score(
-        self, query: str, passages: list[str], context: RequestContext
+        self,
+        query: str | list[str],
+        passages: list[str],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
     ) -> tuple[NDArray[np.float32], int]:
-        """Float32 logits (len(passages),), higher is more relevant, and the tokens read."""
-        reply = await self.call("score", RerankRequest(query, passages), RerankScores, context)
+        """Float32 logits (len(passages),), higher is more relevant, and the tokens read.
+
+        A list of queries pairs up with the passages. Raises FieldTooLarge for a pair that is too
+        long and may not be truncated.
+        """
+        request = RerankRequest(query, passages, truncate)
+        reply = await self.call("score", request, RerankScores, context)
         return self._array(reply.logits, len(passages)), reply.tokens
 
 

@@ -15,10 +15,10 @@ from tiffin.transport import wire
 class Door:
     """ASGI middleware, added to a service with `Service.add_asgi_middleware`.
 
-    `front` answers the paths that it `owns`; BentoML's own app answers the rest.
+    `front` answers what it `owns` by method and path; BentoML's own app answers the rest.
     """
 
-    def __init__(self, app: ASGIApp, *, front: ASGIApp, owns: Callable[[str], bool]) -> None:
+    def __init__(self, app: ASGIApp, *, front: ASGIApp, owns: Callable[[str, str], bool]) -> None:
         self._behind = app
         self._front = front
         self._owns = owns
@@ -29,7 +29,7 @@ class Door:
             await self._behind(scope, receive, send)
         elif _carries_pickle(scope):
             await _refuse_pickle(send)
-        elif self._owns(scope["path"]):
+        elif self._owns(scope["method"], scope["path"]):
             await self._front(scope, receive, send)
         else:
             await self._behind(scope, receive, send)

@@ -22,9 +22,13 @@ class Array(msgspec.Struct, frozen=True):
 
 
 class EmbedRequest(msgspec.Struct, frozen=True):
-    """Texts to embed; longer ones than the model reads are truncated."""
+    """Texts to embed, each as it is or as ids of the model's own tokens.
 
-    texts: list[str]
+    What is longer than the model reads is truncated, or refused when `truncate` is false.
+    """
+
+    texts: list[str | list[int]]
+    truncate: bool = True
 
 
 class Embeddings(msgspec.Struct, frozen=True):
@@ -35,10 +39,14 @@ class Embeddings(msgspec.Struct, frozen=True):
 
 
 class RerankRequest(msgspec.Struct, frozen=True):
-    """Passages to score against a query."""
+    """Passages to score against a query, or against one query each.
 
-    query: str
+    What is longer than the model reads is truncated, or refused when `truncate` is false.
+    """
+
+    query: str | list[str]
     passages: list[str]
+    truncate: bool = True
 
 
 class RerankScores(msgspec.Struct, frozen=True):
@@ -64,7 +72,13 @@ class RouteDecision(msgspec.Struct, frozen=True):
 
 
 class ServiceHealth(msgspec.Struct, frozen=True):
-    """A service's own word on whether it can take work."""
+    """A service's own word on whether it can take work, and which service of which Tiffin it is.
+
+    The transport fills in the last three.
+    """
 
     ready: bool
     detail: str = ""
+    service: str = ""
+    version: str = ""
+    protocol: int = 0

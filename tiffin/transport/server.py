@@ -7,17 +7,21 @@ deadline passes.
 """
 
 import asyncio
+import hmac
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
+from prometheus_client import Histogram
 from starlette.types import Message, Receive, Scope, Send
 
-from tiffin import errors
+from tiffin import __version__, errors
 from tiffin.context import RequestContext
+from tiffin.ops import metrics
 from tiffin.ops.admission import Admission
 from tiffin.transport import wire
 from tiffin.transport.disconnect import CancelOnDisconnect
@@ -42,12 +46,17 @@ class RpcApp:
     """The methods of one service under `wire.PREFIX`. Methods are added before it serves.
 
     At most `max_in_flight` requests are in work or wait inside; the next is refused at once.
+    Over TCP a request must bring `token`, and none is served without one; a unix socket is private
+    to the user that runs the services.
     """
 
-    def __init__(self, service: str, *, max_body_bytes: int, max_in_flight: int) -> None:
+    def __init__(
+        self, service: str, *, max_body_bytes: int, max_in_flight: int, token: str | None = None
+    ) -> None:
         self._service = service
         self._admission = Admission(max_in_flight, f"requests to {service}")
         self._max_body_bytes = max_body_bytes
+        self._token = token
         self._methods: dict[str, _Method] = {}
         self._health: Callable[[], Awaitable[ServiceHealth]] | None = None
         self._app = CancelOnDisconnect(self._answer)
@@ -75,10 +84,12 @@ class RpcApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = _Reply(send)
         try:
+            self._check_caller(scope)
             if scope["path"] == wire.HEALTH_PATH:
                 await reply.message(await self._check_health())
                 return
-            with self._admission.place():
+            with self._admission.place(), metrics.working(self._service):
+                reply.observe(metrics.service_seconds.labels(self._service))
                 method, request, context = await self._read(scope, receive)
                 async with asyncio.timeout(context.deadline.remaining()):
                     if method.unary is not None:
@@ -95,10 +106,25 @@ class RpcApp:
                 logger.exception("%s failed", scope["path"])
             await reply.error(translated)
 
+    def _check_caller(self, scope: Scope) -> None:
+        if not _is_tcp(scope):
+            return
+        if self._token is None:
+            raise errors.Forbidden(
+                f"{self._service} has no internal token and serves none over TCP"
+            )
+        token = dict(scope["headers"]).get(wire.TOKEN_HEADER.encode())
+        if token is None:
+            raise errors.Unauthenticated(f"{self._service} needs the internal token")
+        if not hmac.compare_digest(token, self._token.encode()):
+            raise errors.Forbidden(f"{self._service} has another internal token")
+
     async def _check_health(self) -> ServiceHealth:
-        if self._health is None:
-            return ServiceHealth(ready=False, detail="starting")
-        return await self._health()
+        starting = ServiceHealth(ready=False, detail="starting")
+        health = starting if self._health is None else await self._health()
+        return msgspec.structs.replace(
+            health, service=self._service, version=__version__, protocol=wire.PROTOCOL
+        )
 
     async def _read(self, scope: Scope, receive: Receive) -> "tuple[_Method, Any, RequestContext]":
         name = scope["path"].removeprefix(wire.PREFIX)
@@ -131,12 +157,24 @@ class RpcApp:
         return b"".join(chunks)
 
 
+def _is_tcp(scope: Scope) -> bool:
+    """Whether a request came over the network: a unix socket's address has no port."""
+    server = scope.get("server")
+    return server is not None and server[1] is not None
+
+
 class _Reply:
     """Writes one response: a message, a stream of frames, or an error in the shape begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._streaming = False
+        self._began = time.monotonic()
+        self._histogram: Histogram | None = None
+
+    def observe(self, histogram: Histogram) -> None:
+        """Record how long the answer, or the first event of a stream, takes from here."""
+        self._began, self._histogram = time.monotonic(), histogram
 
     async def message(self, message: msgspec.Struct) -> None:
         await self._start(200, wire.MESSAGE_TYPE)
@@ -162,6 +200,8 @@ class _Reply:
             await self._body(payload, more=False)
 
     async def _start(self, status: int, content_type: str) -> None:
+        if self._histogram is not None:
+            self._histogram.observe(time.monotonic() - self._began)
         headers = [(b"content-type", content_type.encode())]
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         await self._send(start)

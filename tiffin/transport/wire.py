@@ -12,6 +12,11 @@ HEALTH_PATH = PREFIX + "health"
 MESSAGE_TYPE = "application/msgpack"
 STREAM_TYPE = "application/vnd.tiffin.frames"
 
+PROTOCOL = 1
+"""Raised when a message changes so that the other end would misread it. Services of different
+releases work together while theirs are equal, so that each can be rolled out alone."""
+
+TOKEN_HEADER = "x-tiffin-token"  # noqa: S105  the name of a header
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
 TRACE_HEADER = "traceparent"
@@ -44,6 +49,8 @@ _KINDS: dict[str, type[errors.TiffinError]] = {
         errors.BodyTooLarge,
         errors.UnsupportedMedia,
         errors.FieldTooLarge,
+        errors.Unauthenticated,
+        errors.Forbidden,
         errors.NotFound,
         errors.Overloaded,
         errors.Unavailable,

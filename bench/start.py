@@ -1,0 +1,81 @@
+"""How long a warm start takes, where the seconds go, and what every process holds."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from bench.table import Table
+from tests.support.stack import Stack, running_stack
+
+ROUNDS = 3
+REACH_S, REACH_MIB = 40, 3 * 1024
+
+ENCODER_STEPS = """
+import time
+began = time.perf_counter()
+def step(name):
+    global began
+    now = time.perf_counter()
+    print(f"{name}\\t{now - began:.2f}")
+    began = now
+from services import hosting
+step("import bentoml and the settings")
+import torch
+step("import torch")
+from models.engines.sentence_transformers import Embedder
+step("import sentence-transformers")
+embedder = Embedder(hosting.weights(hosting.settings.embedding.model), device="cpu", threads=2)
+step("load the weights")
+embedder.run(embedder.tokenize(["warm-up"]))
+step("first batch")
+"""
+
+
+def run() -> str:
+    """Start the stack a few times, then the steps of an encoder alone."""
+    starts, services = [], {}
+    for _ in range(ROUNDS):
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            running_stack(Path(directory)) as stack,
+        ):
+            starts.append(stack.ready_after_s)
+            services = _services(stack)
+    return f"{_processes(starts, services)}\n{_steps()}"
+
+
+def _processes(starts: list[float], services: dict[str, tuple[str, int]]) -> Table:
+    rows = [(name, ready, f"{mib}") for name, (ready, mib) in services.items()]
+    total = sum(mib for _, mib in services.values())
+    rows.append(("all, until /readyz says 200", f"{median(starts):.1f}", str(total)))
+    return Table(
+        "Warm start of `bentoml serve`, laptop profile",
+        ("process", "ready after s", "MiB (PSS)"),
+        rows,
+        f"Median of {ROUNDS} starts. To reach: {REACH_S} s and {REACH_MIB} MiB.",
+    )
+
+
+def _services(stack: Stack) -> dict[str, tuple[str, int]]:
+    """Seconds until ready, as each service logs them, and its proportional set size in MiB."""
+    found: dict[str, str] = dict(
+        re.findall(r"(\w+) is ready after ([\d.]+) s", stack.log.read_text())
+    )
+    rows = {
+        name: (ready, stack.worker(name).memory_full_info().pss >> 20)
+        for name, ready in found.items()
+    }
+    rows["supervisor"] = ("-", stack.supervisor.memory_full_info().pss >> 20)
+    return rows
+
+
+def _steps() -> Table:
+    command = [sys.executable, "-c", ENCODER_STEPS]
+    done = subprocess.run(  # noqa: S603  our own program
+        command, check=True, capture_output=True, text=True
+    )
+    rows = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+    return Table("Where an encoder's start goes, alone on the machine", ("step", "s"), rows)

@@ -1,0 +1,176 @@
+"""The GPUs that are there, or that a user describes.
+
+Detected by NVML where its package is installed, else by `nvidia-smi`, else there are none. Called
+by `tiffin plan` and by the services before they load anything.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import PlacementError
+
+GB = 10**9
+MIB = 1 << 20
+SMI_TIMEOUT_S = 20.0
+
+_SPEC = re.compile(
+    r"(?P<count>\d{1,3})x(?P<size>\d+(?:\.\d+)?|(?P<slice>\dg\.(?P<slice_gb>\d+)gb))"
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card, or one MIG slice of a card, which behaves as a card of its own.
+
+    `device` is what `CUDA_VISIBLE_DEVICES` takes for it: an index, or the UUID of a slice.
+    """
+
+    index: int
+    name: str
+    total_bytes: int
+    device: str
+    mig_slice: str | None = None
+
+
+def parse_gpus(text: str) -> list[Gpu]:
+    """GPUs as in `1x24,4x80` (count x decimal GB) or `2x3g.40gb` (MIG slices).
+
+    Decimal GB is the safe reading of what a card is called: a 24 GB L4 shows 24.2e9 bytes, an 80 GB
+    H100 85.5e9. Raises PlacementError with the form that is meant.
+    """
+    gpus: list[Gpu] = []
+    for item in text.split(","):
+        match = _SPEC.fullmatch(item.strip())
+        size = float(match["slice_gb"] or match["size"]) if match else 0
+        if match is None or not int(match["count"]) or not size:
+            message = (
+                f"GPUs {item.strip()!r}: expected COUNTxGB as in 1x24,4x80, "
+                "or COUNTxSLICE as in 2x3g.40gb"
+            )
+            raise PlacementError(message)
+        for _ in range(int(match["count"])):
+            number = len(gpus)
+            name = match["slice"] or f"{size:g} GB"
+            gpus.append(Gpu(number, name, round(size * GB), str(number), match["slice"]))
+    return gpus
+
+
+def detect_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
+    """The GPUs of this machine that this process may use, in the driver's order; none is fine.
+
+    Raises PlacementError when `CUDA_VISIBLE_DEVICES` names one that does not exist, or when a
+    driver is there and does not answer.
+    """
+    return _visible(_from_nvml(), environment.get("CUDA_VISIBLE_DEVICES"))
+
+
+def free_bytes(gpu: Gpu) -> int | None:
+    """Free memory of a GPU at this moment; None where NVML is not there to tell."""
+    nvml = _nvml()
+    if nvml is None:
+        rows = _smi("uuid,index,memory.free")
+        return next((int(row[2]) * MIB for row in rows if gpu.device in row[:2]), None)
+    try:
+        handle = (
+            nvml.nvmlDeviceGetHandleByUUID(gpu.device)
+            if gpu.mig_slice
+            else nvml.nvmlDeviceGetHandleByIndex(gpu.index)
+        )
+        return int(nvml.nvmlDeviceGetMemoryInfo(handle).free)
+    except nvml.NVMLError as error:
+        message = f"GPU {gpu.device} does not answer: {error}"
+        raise PlacementError(message) from error
+
+
+def _nvml() -> Any:  # noqa: ANN401  a module without types, or None
+    """NVML, initialised; None without its package or without a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def _from_nvml() -> list[Gpu]:
+    nvml = _nvml()
+    if nvml is None:
+        return _from_smi()
+    gpus: list[Gpu] = []
+    try:
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            name = str(nvml.nvmlDeviceGetName(handle))
+            slices = _slices(nvml, handle, index, name)
+            total = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            gpus += slices or [Gpu(index, name, total, str(index))]
+    except nvml.NVMLError as error:
+        message = f"the NVIDIA driver does not answer: {error}"
+        raise PlacementError(message) from error
+    return gpus
+
+
+def _slices(nvml: Any, handle: Any, index: int, name: str) -> list[Gpu]:  # noqa: ANN401
+    """The MIG instances of a card; none where MIG is off or the card has none."""
+    try:
+        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+    except nvml.NVMLError:
+        return []
+    if not current:
+        return []
+    found: list[Gpu] = []
+    for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+        except nvml.NVMLError:
+            continue  # an unused place
+        kind = str(nvml.nvmlDeviceGetName(part)).rpartition("MIG ")[2]
+        total = int(nvml.nvmlDeviceGetMemoryInfo(part).total)
+        found.append(Gpu(index, name, total, str(nvml.nvmlDeviceGetUUID(part)), kind))
+    return found
+
+
+def _from_smi() -> list[Gpu]:
+    rows = _smi("index,name,memory.total")
+    return [Gpu(int(row[0]), row[1], int(row[2]) * MIB, row[0]) for row in rows]
+
+
+def _smi(fields: str) -> list[list[str]]:
+    """Rows of `nvidia-smi`; none where it is not installed or finds no driver."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        result = subprocess.run(  # noqa: S603  the driver's own program, fixed arguments
+            command, capture_output=True, text=True, check=False, timeout=SMI_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"nvidia-smi did not answer in {SMI_TIMEOUT_S:.0f} s"
+        raise PlacementError(message) from error
+    if result.returncode:
+        return []
+    return [[cell.strip() for cell in line.split(",")] for line in result.stdout.splitlines()]
+
+
+def _visible(gpus: list[Gpu], allowed: str | None) -> list[Gpu]:
+    """Those that the operator left visible, in the order of the list."""
+    if allowed is None:
+        return gpus
+    names = [name for name in allowed.replace(" ", "").split(",") if name]
+    by_device = {gpu.device: gpu for gpu in gpus}
+    if unknown := [name for name in names if name not in by_device and name != "-1"]:
+        there = ", ".join(by_device) or "none"
+        message = (
+            f"CUDA_VISIBLE_DEVICES names GPU {unknown[0]}, which does not exist; there are: {there}"
+        )
+        raise PlacementError(message)
+    return [by_device[name] for name in names if name != "-1"]

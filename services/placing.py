@@ -1,0 +1,83 @@
+"""Where each service stands: the plan, worked out alike in the supervisor and in every worker.
+
+The supervisor makes it before anything is fetched, so that what cannot fit ends the start with one
+line; a worker asks for its own place before it loads CUDA.
+"""
+
+import functools
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+
+from models.catalog import load_catalog
+from models.errors import CatalogError, PlacementError
+from models.placement import launch
+from models.placement.advice import plan_or_advise
+from models.placement.hardware import detect_gpus
+from models.placement.planner import Placement, Plan
+from services.hosting import logger, settings
+from tiffin.ops.placement import workloads
+
+ONLY_SERVICE = "BENTOML_SERVE_SERVICE_NAME"
+"""Set where a process group runs one service of a Bento: the GPUs it sees are that service's."""
+
+
+@functools.cache
+def plan() -> Plan | None:
+    """The plan of this start; None without a GPU. What cannot fit ends it with one line."""
+    try:
+        gpus = detect_gpus()
+        if not gpus:
+            return None
+        works = workloads(settings, load_catalog())
+        if only := os.environ.get(ONLY_SERVICE):
+            works = [work for work in works if work.service == only]
+        return plan_or_advise(works, gpus)
+    except (PlacementError, CatalogError) as error:
+        raise SystemExit(f"tiffin: {error}") from None
+
+
+def take_place(service: str) -> Placement | None:
+    """Show this process its GPUs and no others. Called before CUDA is loaded."""
+    made = plan()
+    placed = made.of(service) if made is not None else None
+    if made is None or placed is None:
+        return None
+    shared = any(made.shares(gpu) for gpu in placed.gpus)
+    os.environ.update(launch.environment(placed, shared=shared))
+    logger.info(
+        "%s: GPU %s, share %.0f%%: %s",
+        service,
+        os.environ["CUDA_VISIBLE_DEVICES"],
+        placed.share * 100,
+        placed.why,
+    )
+    return placed
+
+
+def turn(placed: Placement | None) -> ExitStack:
+    """Wait until nothing else loads on these GPUs, or on the CPU; closing it lets the next one."""
+    devices = [gpu.device for gpu in placed.gpus] if placed else []
+    return launch.turn(settings.home, devices)
+
+
+@contextmanager
+def measured(placed: Placement | None) -> Generator[launch.Budget | None, None, None]:
+    """What an engine may take, given while it loads; says afterwards what it took."""
+    if placed is None:
+        yield None
+        return
+    before = launch.least_free(placed)
+    yield launch.budget(placed)
+    launch.compare(placed, before)
+
+
+@contextmanager
+def encoder(service: str) -> Generator[None, None, None]:
+    """Load an encoder in its turn; on the CPU it sizes nothing by what is free, and needs none."""
+    placed = take_place(service)
+    if placed is None:
+        yield
+        return
+    with turn(placed), measured(placed):
+        yield

@@ -1,0 +1,62 @@
+"""The one document, and the page that works offline."""
+
+import re
+from typing import Any
+
+from tests.support.services import Services, entry
+from tiffin.ops.settings import Settings
+
+ROUTES = {
+    *("/v1/embeddings", "/v1/rerank", "/rerank", "/v2/rerank", "/embed", "/score", "/v1/models"),
+    *("/v1/rag", "/rag_query", "/livez", "/readyz", "/health", "/version", "/metrics"),
+}
+
+
+async def _document(services: Services, settings: Settings) -> dict[str, Any]:
+    async with entry(services, settings) as client:
+        document: dict[str, Any] = (await client.get("/openapi.json")).json()
+        return document
+
+
+async def test_the_document_names_every_route(services: Services, settings: Settings) -> None:
+    document = await _document(services, settings)
+    assert set(document["paths"]) >= ROUTES
+
+
+async def test_every_failure_is_described_in_our_shape(
+    services: Services, settings: Settings
+) -> None:
+    document = await _document(services, settings)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    ours = {"$ref": "#/components/schemas/ErrorBody"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if status >= "400" and (path, status) not in {
+                    ("/readyz", "503"),
+                    ("/health", "503"),
+                }:
+                    assert response["content"]["application/json"]["schema"] == ours, path
+    assert {"400", "401", "404", "413", "422", "429", "503", "504"} <= set(
+        document["paths"]["/v1/embeddings"]["post"]["responses"]
+    )
+
+
+async def test_every_reference_leads_somewhere(services: Services, settings: Settings) -> None:
+    document = await _document(services, settings)
+    schemas = document["components"]["schemas"]
+    references = re.findall(r"#/components/schemas/([\w.-]+)", str(document))
+    assert set(references) <= set(schemas)
+
+
+async def test_the_page_asks_for_nothing_from_elsewhere(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        page = await client.get("/docs")
+        links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert links
+        assert "http" not in "".join(links)
+        for link in links:
+            asset = await client.get(link)
+            assert (asset.status_code, len(asset.content) > 1000) == (200, True), link

@@ -1,0 +1,107 @@
+"""Reranking in the shapes of Jina, Cohere, TEI and vLLM, in front of weightless services."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.services import Services, entry
+from tiffin.ops.settings import Settings
+
+MODEL = "ms-marco-minilm-l-12-v2"
+QUERY = "how tall is the tower"
+TEXTS = ["a lake", "the tower is tall", "the lake"]
+BODY: dict[str, Any] = {"model": MODEL, "query": QUERY, "documents": TEXTS}
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+async def test_documents_come_back_best_first_with_scores_from_0_to_1(
+    services: Services, settings: Settings, path: str
+) -> None:
+    async with entry(services, settings) as client:
+        body = (await client.post(path, json=BODY)).json()
+    assert [result["index"] for result in body["results"]] == [1, 2, 0]
+    scores = [result["relevance_score"] for result in body["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < scores[-1] < scores[0] < 1
+    assert "document" not in body["results"][0]
+    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+    assert body["meta"]["billed_units"] == {"search_units": 1}
+    assert body["id"]
+    assert body["model"] == MODEL
+
+
+async def test_top_n_and_return_documents(services: Services, settings: Settings) -> None:
+    asked = {**BODY, "documents": [{"text": text} for text in TEXTS]}
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/v1/rerank", json={**asked, "top_n": 1, "return_documents": True}
+        )
+    (result,) = response.json()["results"]
+    assert (result["index"], result["document"]) == (1, {"text": TEXTS[1]})
+
+
+async def test_a_body_with_texts_is_tei_s(services: Services, settings: Settings) -> None:
+    asked = {"query": QUERY, "texts": TEXTS, "raw_scores": True, "return_text": True}
+    async with entry(services, settings) as client:
+        ranks = (await client.post("/rerank", json=asked)).json()
+        plain = (await client.post("/rerank", json={"query": QUERY, "texts": TEXTS})).json()
+    assert ranks[0] == {"index": 1, "score": 2.0, "text": TEXTS[1]}
+    assert [rank["index"] for rank in plain] == [1, 2, 0]
+    assert plain[0]["score"] == pytest.approx(0.881, abs=0.001)
+    assert "text" not in plain[0]
+
+
+@pytest.mark.parametrize(
+    ("text_1", "text_2", "scores"),
+    [
+        ("the tower", "the tower", [0.5]),
+        ("the tower", ["a lake", "the tower"], [0.119, 0.5]),
+        (["a lake", "the tower"], ["the lake", "the tower"], [0.269, 0.5]),
+    ],
+)
+async def test_scores_come_in_the_order_of_the_pairs(
+    services: Services, settings: Settings, text_1: Any, text_2: Any, scores: list[float]
+) -> None:
+    async with entry(services, settings) as client:
+        body = (await client.post("/score", json={"text_1": text_1, "text_2": text_2})).json()
+    assert [item["score"] for item in body["data"]] == pytest.approx(scores, abs=0.001)
+    assert body["usage"]["total_tokens"] == len(scores)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "status", "param", "says"),
+    [
+        ("/v1/rerank", {"query": ""}, 400, "query", "at least 1 character"),
+        ("/v1/rerank", {"query": "x" * 8001}, 422, "query", "8,001 characters"),
+        ("/v1/rerank", {"documents": []}, 400, "documents", "at least 1 item"),
+        ("/v1/rerank", {"documents": ["x"] * 1001}, 422, "documents", "1,001 documents"),
+        ("/rerank", {"documents": [5]}, 400, "documents[0]", "valid"),
+        ("/v2/rerank", {"top_n": 0}, 400, "top_n", "greater than or equal to 1"),
+        ("/v2/rerank", {"model": "rerank-v3.5"}, 404, "model", MODEL),
+        ("/v2/rerank", {"rank_fields": ["a"]}, 400, "rank_fields", "not permitted"),
+        ("/score", {}, 400, "text_1", "required"),
+    ],
+)
+async def test_a_bad_field_is_named(
+    services: Services,
+    settings: Settings,
+    path: str,
+    change: dict[str, Any],
+    status: int,
+    param: str,
+    says: str,
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(path, json=BODY | change if path != "/score" else change)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (status, param), error
+    assert says in error["message"]
+    assert services.calls == []
+
+
+async def test_pairs_that_do_not_pair_up_are_refused(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post("/score", json={"text_1": ["a", "b"], "text_2": ["c"]})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "text_1")

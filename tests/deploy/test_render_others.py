@@ -1,0 +1,135 @@
+"""Every other platform's files: read by that platform's own code where it is here, else linted."""
+
+import ast
+import json
+import py_compile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attr
+import pytest
+import yaml
+from bentoml._internal.cloud.schemas.modelschemas import (
+    DeploymentServiceConfig,
+    DeploymentTargetHPAConf,
+    HPAPolicy,
+)
+from bentoml._internal.utils.cattr import bentoml_cattr
+
+from tiffin.deploy.errors import DeployError
+from tiffin.deploy.render import TARGETS, write
+from tiffin.deploy.render.plan import Plan
+from tiffin.ops.settings import load_settings
+
+IMAGE = "registry.example/tiffin:1"
+
+
+def rendered(target: str, folder: Path) -> dict[str, str]:
+    write(target, Plan(load_settings(), IMAGE), folder)
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_target_writes_a_secret_and_each_says_where_it_is_from(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIFFIN_INTERNAL__TOKEN", "a-secret-that-stays-here")
+    for name, text in rendered(target, tmp_path).items():
+        assert "a-secret-that-stays-here" not in text
+        assert name.endswith(".json") or f"tiffin deploy render --target {target}" in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_rendering_again_gives_the_same(target: str, tmp_path: Path) -> None:
+    assert rendered(target, tmp_path) == rendered(target, tmp_path)
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(DeployError, match=r"holds mine\.txt, which is not rendered here"):
+        rendered("compose", tmp_path)
+
+
+def test_bentocloud_s_file_is_read_by_bentoml_without_a_typo(tmp_path: Path) -> None:
+    """BentoML drops keys that it does not know; here each must have come through."""
+    document = yaml.safe_load(rendered("bentocloud", tmp_path)["bentocloud.yaml"])
+    assert document.keys() <= {
+        "name",
+        "bento",
+        "access_authorization",
+        "secrets",
+        "envs",
+        "services",
+    }
+    for service in document["services"].values():
+        bentoml_cattr.structure(service, DeploymentServiceConfig)
+        assert not _unknown(service, DeploymentServiceConfig)
+        assert not _unknown(service["scaling"], DeploymentTargetHPAConf)
+        assert not _unknown(service["scaling"]["policy"], HPAPolicy)
+        assert service["config_overrides"].keys() <= {"resources", "traffic"}
+    assert _unknown({"scaleing": {}}, DeploymentServiceConfig) == {"scaleing"}
+    assert document["services"]["Embedding"]["config_overrides"]["traffic"]["concurrency"] == 16
+
+
+def _unknown(given: Mapping[str, Any], kind: type[attr.AttrsInstance]) -> set[str]:
+    return set(given) - {field.name for field in attr.fields(kind)}
+
+
+@pytest.mark.parametrize(("target", "platform"), [("bentocloud", "BentoCloud"), ("modal", "Modal")])
+def test_a_signal_that_a_platform_cannot_scale_on_is_refused_with_its_line(
+    target: str, platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiffin.ops import settings
+
+    text = (settings.PROFILES / "laptop.yaml").read_text()
+    before, after = "{queue_depth: 4, latency_p95_ms: 2000}", "{latency_p95_ms: 2000}"
+    (tmp_path / "laptop.yaml").write_text(text.replace(before, after))
+    line = text[: text.index(before)].count("\n") + 1
+    monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    words = f"{platform} scales on queue_depth only, Reranker has latency_p95_ms"
+    with pytest.raises(DeployError, match=words) as caught:
+        rendered(target, tmp_path / "out")
+    assert f"line {line} of laptop.yaml" in str(caught.value)
+
+
+def test_compose_runs_each_service_apart_and_publishes_one(tmp_path: Path) -> None:
+    document = yaml.safe_load(rendered("compose", tmp_path)["compose.yaml"])
+    services = document["services"]
+    assert set(services) == {"rag", "embedding", "reranker", "router", "small-llm"}
+    assert [name for name, service in services.items() if "ports" in service] == ["rag"]
+    depends = services["rag"]["environment"]["BENTOML_SERVE_DEPENDS"].split()
+    hosts = {word.split("=")[1].removeprefix("http://").split(":")[0] for word in depends}
+    assert hosts == set(services) - {"rag"}
+    for service in services.values():
+        assert service["read_only"]
+        assert service["image"] == IMAGE
+
+
+def test_modal_s_file_is_python_with_one_web_server_a_service(tmp_path: Path) -> None:
+    files = rendered("modal", tmp_path)
+    py_compile.compile(str(tmp_path / "tiffin_modal.py"), doraise=True)
+    module = ast.parse(files["tiffin_modal.py"])
+    servers = [
+        node.name
+        for node in module.body
+        if isinstance(node, ast.FunctionDef)
+        and "modal.web_server" in ast.unparse(node)
+        and node.decorator_list
+    ]
+    assert servers == ["embedding", "reranker", "router", "small_llm", "rag"]
+
+
+def test_runpod_s_bodies_name_what_its_api_documents(tmp_path: Path) -> None:
+    endpoint = json.loads(rendered("runpod", tmp_path)["endpoint.json"])
+    assert endpoint["scalerType"] in ("QUEUE_DELAY", "REQUEST_COUNT")
+    assert 0 <= endpoint["workersMin"] <= endpoint["workersMax"]
+    assert endpoint["computeType"] == "CPU"
+
+
+def test_replicate_s_predictor_is_python_that_cog_finds(tmp_path: Path) -> None:
+    files = rendered("replicate", tmp_path)
+    py_compile.compile(str(tmp_path / "predict.py"), doraise=True)
+    file, _, name = yaml.safe_load(files["cog.yaml"])["predict"].partition(":")
+    names = [n.name for n in ast.parse(files[file]).body if isinstance(n, ast.ClassDef)]
+    assert name in names

@@ -1,0 +1,159 @@
+"""Replicas behind haproxy: under load one service scales, loses a replica, gets a new version."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.deployment import TOKEN, Deployment, running_deployment
+from tiffin.context import Deadline, RequestContext
+from tiffin.deploy.haproxy import Balancer
+from tiffin.errors import TiffinError
+from tiffin.transport.clients import EmbeddingClient
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+CALLERS = 8
+TEXTS = ["a passage of some thirty words that the service turns into one vector " * 4] * 4
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployment, None, None]:
+    # One thread a replica: another replica is then another core, as on a cluster.
+    folder = tmp_path_factory.mktemp("local")
+    with running_deployment(folder, TIFFIN_EMBEDDING__THREADS="1") as running:
+        yield running
+
+
+@dataclass
+class Load:
+    """Calls of the Embedding service without a pause: when each ended, and what failed."""
+
+    ended: list[float] = field(default_factory=list)
+    failed: list[TiffinError] = field(default_factory=list)
+
+    async def rate(self, seconds: float) -> float:
+        """Calls a second from now on."""
+        before = len(self.ended)
+        began = time.monotonic()
+        await asyncio.sleep(seconds)
+        return (len(self.ended) - before) / (time.monotonic() - began)
+
+
+@asynccontextmanager
+async def load_on(url: str) -> AsyncGenerator[Load, None]:
+    load = Load()
+    client = EmbeddingClient("Embedding", url, TOKEN)
+
+    async def call_on_and_on() -> None:
+        while True:
+            try:
+                rows, _ = await client.embed(TEXTS, RequestContext(Deadline.after(60)))
+                assert rows.shape == (len(TEXTS), 384)
+                load.ended.append(time.monotonic())
+            except TiffinError as error:
+                load.failed.append(error)
+
+    callers = [asyncio.create_task(call_on_and_on()) for _ in range(CALLERS)]
+    try:
+        yield load
+    finally:
+        for caller in callers:
+            caller.cancel()
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+        await client.close()
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+
+
+async def work_by_place(deployment: Deployment) -> dict[int, int]:
+    """Requests that haproxy has given to each place of the Embedding service."""
+    balancer = Balancer(deployment.home / "deployments/local/haproxy.sock")
+    rows = await balancer.statistics()
+    return {place: int(row["stot"]) for (name, place), row in rows.items() if name == "Embedding"}
+
+
+def test_a_question_is_answered_through_the_load_balancers(
+    deployment: Deployment, corpus: dict[str, Any]
+) -> None:
+    body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
+    answer = httpx.post(f"{deployment.url}/rag_query", json=body, timeout=60).json()
+    assert "1,642" in answer["answer"]
+    assert answer["degraded"] == []
+
+
+async def test_embedding_scales_survives_a_kill_and_is_rolled_out_under_load(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = deployment.status().addresses["Embedding"]
+    async with load_on(address) as load:
+        await load.rate(2)
+        one = await load.rate(8)
+        await asyncio.to_thread(deployment.run, "scale", "Embedding=3")
+        before = await work_by_place(deployment)
+        three = await load.rate(8)
+        after = await work_by_place(deployment)
+        took = sorted(after[place] - before[place] for place in after)[-3:]
+
+        victim = deployment.replicas("Embedding")[0]
+        os.killpg(victim.pid, signal.SIGKILL)
+        killed = await load.rate(4)
+        await until(lambda: victim.pid not in ready(deployment) and len(ready(deployment)) == 3)
+
+        old = ready(deployment)
+        await asyncio.to_thread(
+            deployment.run,
+            "rollout",
+            "Embedding",
+            "--set",
+            "TIFFIN_EMBEDDING__MAX_BATCH_TOKENS=2048",
+        )
+        assert not old & ready(deployment)
+        rolled = await load.rate(4)
+        others = [r.revision for n in ("Reranker", "RAG") for r in deployment.replicas(n)]
+    with capsys.disabled():
+        print(
+            f"\ncalls/s: 1 replica {one:.1f}, 3 replicas {three:.1f}, after a kill {killed:.1f},"
+            f" rolled out {rolled:.1f}; shares of three {took}; {len(load.ended)} calls"
+        )
+    assert load.failed == []
+    assert others == [1, 1]
+    # Each of the three does its part of the work. How far the sum rises is up to the free cores.
+    assert min(took) > 0.5 * max(took), took
+
+
+async def test_scaling_to_one_again_loses_nothing(deployment: Deployment) -> None:
+    async with load_on(deployment.status().addresses["Embedding"]) as load:
+        await asyncio.to_thread(deployment.run, "scale", "Embedding=1")
+        await load.rate(2)
+    assert load.failed == []
+    assert len(deployment.replicas("Embedding")) == 1
+
+
+async def test_without_the_token_the_load_balancer_lets_nobody_in(deployment: Deployment) -> None:
+    address = deployment.status().addresses["Embedding"]
+    for token, status in (("", 401), ("wrong token", 403)):
+        headers = {"content-type": "application/msgpack"} | (
+            {"x-tiffin-token": token} if token else {}
+        )
+        async with httpx.AsyncClient() as client:
+            response = await client.post(
+                f"{address}/internal/v1/embed", content=b"\x80", headers=headers
+            )
+        assert response.status_code == status
+
+
+def ready(deployment: Deployment) -> set[int]:
+    return {r.pid for r in deployment.replicas("Embedding") if r.state == "ready"}
+
+
+async def until(condition: Any, limit_s: float = 120) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.2)

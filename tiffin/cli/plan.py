@@ -1,0 +1,162 @@
+"""`tiffin plan`: which model stands on which GPU, what it takes, why; or what would fit instead."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from models.catalog import Catalog, load_catalog
+from models.errors import PlacementError
+from models.placement.advice import plan_or_advise
+from models.placement.arithmetic import Workload
+from models.placement.described import parse_model
+from models.placement.hardware import GB, Gpu, detect_gpus, parse_gpus
+from models.placement.planner import RESERVE, Placement, Plan
+from tiffin.ops.placement import workloads
+from tiffin.ops.settings import Settings, check_models, load_settings
+
+CONTEXT_TOKENS = 8192
+PARALLEL = 8
+"""What a described model is asked for where the command line does not say."""
+
+
+@click.command()
+@click.option("--profile", help="Plan for this profile; without it, the current one.")
+@click.option("--gpus", help="Plan for these, as in 1x24,4x80 or 2x3g.40gb; without it, detected.")
+@click.option("--model", "described", multiple=True, help="A model in words; see docs/planning.md.")
+@click.option("--context", type=click.IntRange(min=256), help="Tokens of each request of the LLMs.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Requests at once of each LLM.")
+@click.option(
+    "--catalog", "catalog_file", type=click.Path(path_type=Path), help="Another catalogue."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def plan(
+    *,
+    profile: str | None,
+    gpus: str | None,
+    described: tuple[str, ...],
+    context: int | None,
+    concurrency: int | None,
+    catalog_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Plan the models of a profile, or described ones, on GPUs that are there or described."""
+    cards = parse_gpus(gpus) if gpus is not None else detect_gpus()
+    catalog = load_catalog(catalog_file)
+    settings = load_settings(profile=profile) if profile else load_settings()
+    works = _described(described, context, concurrency)
+    if not works:
+        check_models(settings, catalog)
+        works = [_asked(work, context, concurrency) for work in workloads(settings, catalog)]
+    if not cards and not described:
+        _show_cpu(settings, catalog)
+        return
+    if not cards:
+        message = "there is no GPU here; describe some with --gpus, as in --gpus 1x24,4x80"
+        raise PlacementError(message)
+    made = plan_or_advise(works, cards)
+    if as_json:
+        click.echo(json.dumps(_as_json(made), indent=2))
+        return
+    for gpu in made.gpus:
+        _show_gpu(made, gpu)
+    if not described:
+        _show_on_cpu(settings, catalog, made)
+
+
+def _described(
+    texts: tuple[str, ...], context: int | None, concurrency: int | None
+) -> list[Workload]:
+    return [
+        parse_model(
+            text,
+            number=number,
+            context_tokens=context or CONTEXT_TOKENS,
+            parallel=concurrency or PARALLEL,
+        )
+        for number, text in enumerate(texts, start=1)
+    ]
+
+
+def _asked(work: Workload, context: int | None, concurrency: int | None) -> Workload:
+    if work.engine == "sentence-transformers":
+        return work
+    return work.asking(context_tokens=context, parallel=concurrency)
+
+
+def _show_gpu(made: Plan, gpu: Gpu) -> None:
+    kind = f", MIG slice {gpu.mig_slice}" if gpu.mig_slice else ""
+    title = f"GPU {gpu.device}: {gpu.name}{kind}, {gpu.total_bytes / GB:.1f} GB"
+    names = ("service", "model", "weights", "KV cache", "activations", "fixed", "all")
+    table = Table(*names, "TP", "share", "why", title=title, title_justify="left")
+    for placed in made.on(gpu):
+        table.add_row(*_cells(placed, mps=made.shares(gpu)))
+    _print(table)
+    reserve = gpu.total_bytes * RESERVE
+    click.echo(f"left {made.left(gpu) / GB:.2f} GB, and {reserve / GB:.2f} GB in reserve\n")
+
+
+def _cells(placed: Placement, *, mps: bool) -> list[str]:
+    need = placed.need
+    sizes = (need.weights, need.kv_cache, need.activations, need.fixed, need.total)
+    share = f"MPS {placed.share:.0%}" if mps else "alone"
+    return [
+        placed.work.service,
+        placed.work.model,
+        *(f"{size / GB:.2f} GB" for size in sizes),
+        str(placed.degree),
+        share,
+        placed.why,
+    ]
+
+
+def _show_cpu(settings: Settings, catalog: Catalog) -> None:
+    """Without a GPU all models share the memory of the machine."""
+    total = psutil.virtual_memory().total
+    table = Table(
+        "model", "engine", "memory", title=f"No GPU: CPU, {total / GB:.1f} GB", title_justify="left"
+    )
+    models = [catalog.get(name) for name in settings.models()]
+    for model in models:
+        table.add_row(model.name, model.engine, f"{model.memory_bytes / GB:.2f} GB")
+    _print(table)
+    left = total - sum(model.memory_bytes for model in models)
+    click.echo(f"left {left / GB:.2f} GB for the processes themselves and everything else")
+
+
+def _show_on_cpu(settings: Settings, catalog: Catalog, made: Plan) -> None:
+    on_gpu = {placed.work.model for placed in made.placements}
+    for name in settings.models():
+        if name not in on_gpu:
+            click.echo(f"{name}: on the CPU ({catalog.get(name).engine})")
+
+
+def _print(table: Table) -> None:
+    # A pipe has no width: cut nothing there.
+    width = None if Console().is_terminal else 200
+    Console(width=width).print(table)
+
+
+def _as_json(made: Plan) -> list[dict[str, object]]:
+    return [
+        {
+            "gpu": asdict(gpu),
+            "left_bytes": made.left(gpu),
+            "models": [
+                {
+                    "service": placed.work.service,
+                    "model": placed.work.model,
+                    **{f"{key}_bytes": size for key, size in asdict(placed.need).items()},
+                    "tensor_parallel": placed.degree,
+                    "share": placed.share,
+                    "why": placed.why,
+                }
+                for placed in made.on(gpu)
+            ],
+        }
+        for gpu in made.gpus
+    ]

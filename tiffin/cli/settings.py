@@ -1,0 +1,69 @@
+"""`tiffin settings`: what a start would run with, and which variables there are."""
+
+import json
+from types import NoneType
+from typing import Any, get_args
+
+import click
+import yaml
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tiffin.ops.settings import load_settings, variables
+
+
+@click.command()
+@click.option("--profile", help="Of this profile; without it, of the current one.")
+@click.option("--variables", "list_variables", is_flag=True, help="List all that can be set.")
+def settings(profile: str | None, *, list_variables: bool) -> None:
+    """Print the settings in force, or as Markdown every variable that sets one."""
+    if list_variables:
+        click.echo(variables_table())
+        return
+    loaded = load_settings(profile=profile) if profile else load_settings()
+    click.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+def variables_table() -> str:
+    """The table of docs/configuration.md."""
+    rows = ["| variable | allowed | default | what it is |", "|---|---|---|---|"]
+    rows += [
+        f"| `{name}` | {_allowed(info)} | {_default(info)} | {info.description or ''} |"
+        for name, info in variables().items()
+    ]
+    return "\n".join(rows)
+
+
+def _allowed(info: FieldInfo) -> str:
+    """The values a field takes, read off its JSON schema."""
+    kind: Any = info.annotation
+    kind = next((part for part in get_args(kind) if part is not NoneType), kind)
+    if isinstance(kind, str):  # a literal's first value
+        kind = info.annotation
+    schema = {**TypeAdapter(kind).json_schema(), **_bounds(info)}
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    bounds = [f"{word} {schema[key]:,}" for key, word in _WORDS.items() if key in schema]
+    return ", ".join([schema.get("format") or schema["type"], *bounds])
+
+
+_WORDS = {"minimum": "at least", "maximum": "at most"}
+
+
+def _bounds(info: FieldInfo) -> dict[str, Any]:
+    bounds: dict[str, Any] = {}
+    for constraint in info.metadata:
+        if (low := getattr(constraint, "ge", None)) is not None:
+            bounds["minimum"] = low
+        if (high := getattr(constraint, "le", None)) is not None:
+            bounds["maximum"] = high
+    return bounds
+
+
+def _default(info: FieldInfo) -> str:
+    if info.default is PydanticUndefined:
+        return "the profile's"
+    if info.default is None:
+        return "none"
+    return f"`{json.dumps(info.default, default=str)}`".replace('"', "")

@@ -1,0 +1,125 @@
+"""Starting one service alone, in a process or container of its own, by `tiffin deploy start`.
+
+BentoML can do this (a hidden command of its image's entrypoint), but takes any input: a dependency
+that is not named is loaded inside the caller, a wrong address is found by the first request. Here
+both end the start with one line.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tiffin import __version__
+from tiffin.deploy.errors import DeployError
+from tiffin.deploy.topology import check_service, dependencies
+from tiffin.errors import Overloaded, TiffinError
+from tiffin.ops.settings import Settings
+from tiffin.transport import wire
+from tiffin.transport.client import ServiceClient
+from tiffin.transport.messages import ServiceHealth
+
+RETRY_S = 0.5
+PROBE_TIMEOUT_S = 3.0
+SOURCE = Path(__file__).parents[2]
+"""The folder that holds service.py: a clone, or `src` of a Bento."""
+
+
+def check_addresses(service: str, given: Sequence[str], settings: Settings) -> dict[str, str]:
+    """The address of every service that this one calls, out of `NAME=URL` words.
+
+    Raises DeployError unless they are exactly those, each with a URL over HTTP.
+    """
+    check_service(service, settings)
+    wanted = dependencies(settings)[service]
+    addresses: dict[str, str] = {}
+    for word in given:
+        name, _, url = word.partition("=")
+        if name not in wanted:
+            called = ", ".join(wanted) or "none"
+            raise DeployError(f"{service} does not call {name!r}; the services it calls: {called}")
+        if name in addresses:
+            raise DeployError(f"{service}: the address of {name} is given twice")
+        addresses[name] = _checked_url(name, url)
+    if missing := [name for name in wanted if name not in addresses]:
+        example = " ".join(f"{name}=http://HOST:PORT" for name in missing)
+        message = f"{service} needs the address of {', '.join(missing)}"
+        raise DeployError(f"{message}: add to BENTOML_SERVE_DEPENDS: {example}")
+    return addresses
+
+
+def check_token(settings: Settings) -> str:
+    """The internal token, without which services that run apart do not talk."""
+    token = settings.internal.token_text()
+    if token is None:
+        message = "TIFFIN_INTERNAL__TOKEN is needed and not set: services that run apart share it"
+        raise DeployError(message)
+    return token
+
+
+async def await_services(addresses: dict[str, str], token: str, wait_s: float) -> None:
+    """Wait until each address answers as the service it should be.
+
+    Raises DeployError at once where something else answers, and after `wait_s` where nothing does.
+    """
+    await asyncio.gather(*(_await(name, url, token, wait_s) for name, url in addresses.items()))
+
+
+def start_command(service: str, addresses: dict[str, str], host: str, port: int) -> list[str]:
+    """BentoML's command that serves one service; run it in SOURCE.
+
+    Hidden upstream: its version is pinned, and tests/e2e/test_split.py holds it to this.
+    """
+    bento = SOURCE.parent if (SOURCE.parent / "bento.yaml").is_file() else None
+    return [
+        *(sys.executable, "-m", "bentoml_cli._internal.start", "start-http-server"),
+        str(bento) if bento else "service:RAG",
+        f"--service-name={service}",
+        f"--host={host}",
+        f"--port={port}",
+        *(f"--depends={name}={url}" for name, url in addresses.items()),
+    ]
+
+
+async def _await(name: str, url: str, token: str, wait_s: float) -> None:
+    client = ServiceClient(name, url, token)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    try:
+        while True:
+            try:
+                _check_identity(name, url, await client.health(ServiceHealth, PROBE_TIMEOUT_S))
+            except Overloaded:  # not there yet, or a load balancer with nothing behind it yet
+                if loop.time() >= deadline:
+                    message = f"{name} does not answer at {url} after {wait_s:.0f} s"
+                    raise DeployError(message) from None
+                await asyncio.sleep(RETRY_S)
+            except TiffinError as error:
+                raise DeployError(f"{url} is no {name} of this Tiffin: {error.message}") from None
+            else:
+                return
+    finally:
+        await client.close()
+
+
+def _check_identity(name: str, url: str, health: ServiceHealth) -> None:
+    if health.service != name:
+        raise DeployError(f"{url} is given as {name} and is {health.service or 'something else'}")
+    if health.protocol != wire.PROTOCOL:
+        raise DeployError(
+            f"{name} at {url} is Tiffin {health.version} and speaks protocol {health.protocol}; "
+            f"this is Tiffin {__version__} with protocol {wire.PROTOCOL}"
+        )
+
+
+def _checked_url(name: str, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.path not in ("", "/") or parts.query:
+        allowed = "http://HOST:PORT or https://HOST"
+        raise DeployError(f"the address of {name} must be {allowed}, not {url!r}")
+    return url.rstrip("/")

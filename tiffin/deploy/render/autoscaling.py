@@ -1,0 +1,141 @@
+"""The scaling specification as KEDA ScaledObjects, or as HPAs over prometheus-adapter.
+
+Both watch the same queries. Rate and depth are shared by the replicas (AverageValue); a latency is
+that of the service (Value), and scales by the ratio of what it is to what it should be.
+"""
+
+from typing import Any
+
+from tiffin.deploy.render.plan import Plan, slug
+from tiffin.deploy.scaling import Scaling, Signal
+
+PROMETHEUS = "http://prometheus-operated.monitoring:9090"
+SHARED: frozenset[Signal] = frozenset({"request_rate_per_s", "queue_depth"})
+Manifest = dict[str, Any]
+
+
+def query(plan: Plan, service: str, signal: Signal) -> str:
+    """PromQL for a signal of a service; 0 while there is nothing to measure."""
+    only = f'{{service="{service}"}}'
+    p95 = f"histogram_quantile(0.95, sum by (le) (rate(tiffin_service_seconds_bucket{only}[2m])))"
+    # Where no replica may run, only the callers can tell that one is wanted.
+    asked = "calls" if plan.services[service].min == 0 else "service_requests"
+    text = {
+        "request_rate_per_s": f"sum(rate(tiffin_{asked}_total{only}[1m]))",
+        "queue_depth": f"sum(tiffin_in_work{only})",
+        "latency_p95_ms": f"1000 * {p95}",
+        "first_token_p95_ms": f"1000 * {p95}",
+        "gpu_percent": f'avg(DCGM_FI_DEV_GPU_UTIL{{pod=~"{plan.name}-{slug(service)}-.*"}})',
+    }[signal]
+    return f"({text} > 0) or vector(0)"
+
+
+def scaled_object(plan: Plan, service: str) -> Manifest:
+    """KEDA's object; it makes the HPA itself."""
+    scaling = plan.services[service]
+    triggers = [
+        {
+            "type": "prometheus",
+            "name": signal.replace("_", "-"),
+            "metricType": "AverageValue" if signal in SHARED else "Value",
+            "metadata": {
+                "serverAddress": PROMETHEUS,
+                "query": query(plan, service, signal),
+                "threshold": f"{target:g}",
+                "activationThreshold": "0",
+            },
+        }
+        for signal, target in scaling.signals.items()
+    ]
+    name = f"{plan.name}-{slug(service)}"
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "pollingInterval": 10,
+        "cooldownPeriod": scaling.scale_down_window_s,
+        "minReplicaCount": scaling.min,
+        "maxReplicaCount": scaling.max,
+        # Prometheus gone is no reason to stop what runs.
+        "fallback": {"failureThreshold": 3, "replicas": max(1, scaling.min)},
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
+        "triggers": triggers,
+    }
+    if any(signal not in SHARED for signal in scaling.signals):
+        del spec["fallback"]  # KEDA has none for metrics of type Value
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def hpa(plan: Plan, service: str) -> Manifest:
+    """An HPA over external metrics; at least one replica, since it cannot start from none."""
+    scaling = plan.services[service]
+    metrics = [
+        {
+            "type": "External",
+            "external": {
+                "metric": {"name": _metric(plan, service, signal)},
+                "target": {"type": "AverageValue", "averageValue": _quantity(target)}
+                if signal in SHARED
+                else {"type": "Value", "value": _quantity(target)},
+            },
+        }
+        for signal, target in scaling.signals.items()
+    ]
+    name = f"{plan.name}-{slug(service)}"
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": max(1, scaling.min),
+            "maxReplicas": scaling.max,
+            "metrics": metrics,
+            "behavior": _behavior(scaling),
+        },
+    }
+
+
+def adapter_values(plan: Plan) -> Manifest:
+    """The metrics that the HPAs name, for prometheus-adapter."""
+    rules = [
+        {
+            "seriesQuery": "tiffin_service_requests_total",
+            "resources": {"namespaced": False},
+            "name": {"as": _metric(plan, service, signal)},
+            "metricsQuery": query(plan, service, signal),
+        }
+        for service, scaling in plan.services.items()
+        for signal in scaling.signals
+    ]
+    return {"prometheus": {"url": PROMETHEUS.rsplit(":", 1)[0]}, "rules": {"external": rules}}
+
+
+def _metric(plan: Plan, service: str, signal: Signal) -> str:
+    return f"{plan.name}_{slug(service).replace('-', '_')}_{signal}"
+
+
+def _quantity(value: float) -> str:
+    """A number as Kubernetes writes it: whole, or in thousandths."""
+    return f"{value:.0f}" if value == int(value) else f"{round(value * 1000)}m"
+
+
+def _behavior(scaling: Scaling) -> Manifest:
+    """Up: double, or two at once. Down: one a minute, once it was quiet for long enough."""
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": scaling.scale_up_window_s,
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 100, "periodSeconds": 30},
+                {"type": "Pods", "value": 2, "periodSeconds": 30},
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": scaling.scale_down_window_s,
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+        },
+    }

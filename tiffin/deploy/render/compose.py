@@ -1,0 +1,83 @@
+"""Docker Compose: every service in containers of its own on one machine.
+
+Compose starts a number of containers and scales on nothing: it gets the `min` of each service, and
+`docker compose up --scale embedding=3` changes one. Its DNS answers with all of them, and our
+transport opens one connection a request, which spreads the requests.
+"""
+
+from typing import Any
+
+from tiffin.deploy.render.plan import (
+    PORT,
+    SOURCE_IN_IMAGE,
+    START,
+    TOKEN,
+    USER_IN_IMAGE,
+    Plan,
+    slug,
+    to_yaml,
+)
+from tiffin.deploy.topology import ENTRY
+
+COMMENT = """\
+Made by `tiffin deploy render --target compose`: change the profile, render again.
+TIFFIN_INTERNAL__TOKEN must be set, here or in a file .env: `openssl rand -hex 32`."""
+
+PROBE = (
+    "import urllib.request as r; "
+    f"r.urlopen('http://127.0.0.1:{PORT}/readyz', timeout=3)"  # 200, or an exception
+)
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """The files, by their paths."""
+    services = {slug(name): _service(plan, name) for name in plan.services}
+    document = {"name": plan.name, "services": services, "networks": {"internal": {}}}
+    return {"compose.yaml": to_yaml(document, comment=COMMENT)}
+
+
+def _service(plan: Plan, name: str) -> dict[str, Any]:
+    scaling = plan.services[name]
+    depends = " ".join(f"{callee}=http://{slug(callee)}:{PORT}" for callee in plan.calls(name))
+    environment = {
+        "BENTOML_SERVE_SERVICE_NAME": name,
+        **({"BENTOML_SERVE_DEPENDS": depends} if depends else {}),
+        "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the container
+        "BENTOML_PORT": str(PORT),
+        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
+        "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
+        "TIFFIN_PROFILE": plan.settings.profile,
+        TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
+    }
+    cores = scaling.cpu
+    limits = {
+        "cpus": f"{int(cores[:-1]) / 1000:g}" if cores.endswith("m") else cores,
+        "memory": scaling.memory.replace("i", "B").replace("GB", "G").replace("MB", "M"),
+    }
+    resources: dict[str, Any] = {"limits": limits}
+    if gpus := plan.whole_gpus(name):
+        device = {"driver": "nvidia", "count": gpus, "capabilities": ["gpu"]}
+        resources["reservations"] = {"devices": [device]}
+    return {
+        "image": plan.image,
+        "entrypoint": list(START),
+        "working_dir": SOURCE_IN_IMAGE,
+        "environment": environment,
+        "user": f"{USER_IN_IMAGE}:{USER_IN_IMAGE}",
+        "read_only": True,
+        "tmpfs": ["/tmp:mode=1777"],  # noqa: S108
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "networks": ["internal"],
+        **({"ports": [f"127.0.0.1:{PORT}:{PORT}"]} if name == ENTRY else {}),
+        "healthcheck": {
+            "test": ["CMD", "python", "-c", PROBE],
+            "interval": "10s",
+            "timeout": "5s",
+            "retries": 3,
+            "start_period": f"{max(60, int(5 * scaling.start_s))}s",
+        },
+        "deploy": {"replicas": scaling.min, "resources": resources},
+        "restart": "unless-stopped",
+        "stop_grace_period": "60s",
+    }

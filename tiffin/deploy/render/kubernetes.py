@@ -1,0 +1,216 @@
+"""Kubernetes: a kustomize base with one Deployment a service, and two ways to scale it.
+
+`base` runs by itself; `keda` and `hpa` each add one autoscaler a service (never apply both). Our
+transport opens one connection a request, so the cluster's own Service balances requests evenly and
+needs no mesh (docs/decisions/0071).
+"""
+
+from typing import Any
+
+from tiffin.deploy.render.autoscaling import adapter_values, hpa, scaled_object
+from tiffin.deploy.render.plan import (
+    PORT,
+    SOURCE_IN_IMAGE,
+    START,
+    TOKEN,
+    USER_IN_IMAGE,
+    Plan,
+    slug,
+    to_yaml,
+)
+from tiffin.deploy.topology import ENTRY
+
+COMMENT = "Made by `tiffin deploy render --target kubernetes`: change the profile, render again."
+SECRET = "tiffin-internal"  # noqa: S105  the name of a Secret
+Manifest = dict[str, Any]
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """The files, by their paths."""
+    base = {
+        "deployments.yaml": [_deployment(plan, name) for name in plan.services],
+        "services.yaml": [_service(plan, name) for name in plan.services],
+        "disruption-budgets.yaml": [_budget(plan, name) for name in plan.services],
+        "network-policies.yaml": [_policy(plan, name) for name in plan.services],
+        "service-monitor.yaml": [_monitor(plan)],
+    }
+    files = {f"base/{name}": to_yaml(*docs, comment=COMMENT) for name, docs in base.items()}
+    files["base/kustomization.yaml"] = _kustomization(list(base))
+    objects = [scaled_object(plan, name) for name in plan.services]
+    files["keda/scaled-objects.yaml"] = to_yaml(*objects, comment=COMMENT)
+    files["keda/kustomization.yaml"] = _kustomization(["../base", "scaled-objects.yaml"])
+    hpas = [hpa(plan, name) for name in plan.services]
+    files["hpa/autoscalers.yaml"] = to_yaml(*hpas, comment=COMMENT)
+    files["hpa/kustomization.yaml"] = _kustomization(["../base", "autoscalers.yaml"])
+    comment = f"{COMMENT}\nValues for the Helm chart of prometheus-adapter; no manifest."
+    files["hpa/prometheus-adapter-values.yaml"] = to_yaml(adapter_values(plan), comment=comment)
+    return files
+
+
+def _kustomization(resources: list[str]) -> str:
+    kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return to_yaml({**kind, "resources": resources}, comment=COMMENT)
+
+
+def _metadata(plan: Plan, name: str) -> Manifest:
+    return {"name": f"{plan.name}-{slug(name)}", "labels": _labels(plan, name)}
+
+
+def _labels(plan: Plan, name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": plan.name, "app.kubernetes.io/component": slug(name)}
+
+
+def _deployment(plan: Plan, name: str) -> Manifest:
+    scaling = plan.services[name]
+    spec = {
+        # Without `replicas`: the autoscaler's number must survive the next apply.
+        "selector": {"matchLabels": _labels(plan, name)},
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+        },
+        "minReadySeconds": 5,
+        "progressDeadlineSeconds": max(600, int(10 * scaling.start_s)),
+        "template": {"metadata": {"labels": _labels(plan, name)}, "spec": _pod(plan, name)},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(plan, name),
+        "spec": spec,
+    }
+
+
+def _pod(plan: Plan, name: str) -> Manifest:
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 90,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_IN_IMAGE,
+            "runAsGroup": USER_IN_IMAGE,
+            "fsGroup": USER_IN_IMAGE,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": _labels(plan, name)},
+            }
+        ],
+        "containers": [_container(plan, name)],
+        "volumes": [{"name": "scratch", "emptyDir": {}}],
+    }
+
+
+def _container(plan: Plan, name: str) -> Manifest:
+    scaling = plan.services[name]
+    gpus = plan.whole_gpus(name)
+    limits = {"memory": scaling.memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+    return {
+        "name": slug(name),
+        "image": plan.image,
+        "command": list(START),
+        "workingDir": SOURCE_IN_IMAGE,
+        "env": _environment(plan, name),
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": scaling.cpu, "memory": scaling.memory}, "limits": limits},
+        "startupProbe": {
+            **_probe("/livez"),
+            "periodSeconds": 5,
+            "failureThreshold": max(60, int(scaling.start_s)),
+        },
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 6},
+        # Until every node has heard that this pod goes, requests still come.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "10"]}}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108  in the container
+    }
+
+
+def _probe(path: str) -> Manifest:
+    return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 3}
+
+
+def _environment(plan: Plan, name: str) -> list[Manifest]:
+    depends = " ".join(f"{c}=http://{plan.name}-{slug(c)}:{PORT}" for c in plan.calls(name))
+    values = {
+        "BENTOML_SERVE_SERVICE_NAME": name,
+        **({"BENTOML_SERVE_DEPENDS": depends} if depends else {}),
+        "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the pod
+        "BENTOML_PORT": str(PORT),
+        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
+        "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
+        "TIFFIN_PROFILE": plan.settings.profile,
+    }
+    secret = {"secretKeyRef": {"name": SECRET, "key": "token"}}
+    plain = [{"name": variable, "value": value} for variable, value in values.items()]
+    return [*plain, {"name": TOKEN, "valueFrom": secret}]
+
+
+def _service(plan: Plan, name: str) -> Manifest:
+    spec = {
+        "type": "ClusterIP",
+        "selector": _labels(plan, name),
+        "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+    }
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(plan, name), "spec": spec}
+
+
+def _budget(plan: Plan, name: str) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(plan, name),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(plan, name)}},
+    }
+
+
+def _policy(plan: Plan, name: str) -> Manifest:
+    """Only callers and Prometheus get in; only to those that it calls, and DNS, goes anything."""
+    callers = [other for other in plan.services if name in plan.calls(other)]
+    allowed: list[Manifest] = [_pods(plan, caller) for caller in callers]
+    monitoring = {"kubernetes.io/metadata.name": "monitoring"}
+    allowed.append({"namespaceSelector": {"matchLabels": monitoring}})
+    http = [{"protocol": "TCP", "port": PORT}]
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    ingress = [{"ports": http}] if name == ENTRY else [{"from": allowed, "ports": http}]
+    egress: list[Manifest] = [{"ports": dns}]
+    if plan.calls(name):
+        egress.append({"to": [_pods(plan, callee) for callee in plan.calls(name)], "ports": http})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(plan, name),
+        "spec": {
+            "podSelector": {"matchLabels": _labels(plan, name)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    }
+
+
+def _pods(plan: Plan, name: str) -> Manifest:
+    return {"podSelector": {"matchLabels": _labels(plan, name)}}
+
+
+def _monitor(plan: Plan) -> Manifest:
+    labels = {"app.kubernetes.io/name": plan.name}
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "ServiceMonitor",
+        "metadata": {"name": plan.name, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+        },
+    }

@@ -1,0 +1,91 @@
+"""What every platform's renderer starts from."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import yaml
+
+from tiffin.deploy.errors import DeployError
+from tiffin.deploy.scaling import Scaling, Signal
+from tiffin.deploy.topology import ENTRY, dependencies
+from tiffin.ops.settings import Settings, place_in_profile
+
+PORT = 3000
+SOURCE_IN_IMAGE = "/home/bentoml/bento/src"
+USER_IN_IMAGE = 1034
+"""The user that `bentoml containerize` makes."""
+
+START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
+"""Run in SOURCE_IN_IMAGE, this starts the service that the environment names."""
+
+TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The services of a profile, how each scales, and the image or Bento they come from."""
+
+    settings: Settings
+    image: str
+    bento: str = "tiffin:latest"
+    name: str = "tiffin"
+
+    @property
+    def services(self) -> dict[str, Scaling]:
+        """How each service of the profile scales; one replica of what it does not mention."""
+        scaling = cast("Mapping[str, Scaling]", self.settings.scaling)
+        return {name: scaling.get(name, Scaling()) for name in dependencies(self.settings)}
+
+    @property
+    def entry(self) -> Scaling:
+        """How the entry service scales."""
+        return self.services[ENTRY]
+
+    def calls(self, service: str) -> tuple[str, ...]:
+        """The services that one calls."""
+        return dependencies(self.settings)[service]
+
+    def gpus(self, service: str) -> float:
+        """GPUs of one replica, by the settings of its model."""
+        return gpus_of(self.settings, service)
+
+    def whole_gpus(self, service: str) -> int:
+        """GPUs of one replica where a platform gives whole ones only."""
+        return math.ceil(self.gpus(service))
+
+    def target_of(self, service: str, platform: str, *signals: Signal) -> tuple[Signal, float]:
+        """The first of a platform's signals that the service scales on, with its target.
+
+        Raises DeployError, with the profile's line, when there is none.
+        """
+        scaling = self.services[service]
+        for signal in signals:
+            if signal in scaling.signals:
+                return signal, scaling.signals[signal]
+        place = place_in_profile(["scaling", service, "signals"], self.settings.profile)
+        chosen = ", ".join(scaling.signals)
+        message = f"{platform} scales on {' or '.join(signals)} only, {service} has {chosen}"
+        raise DeployError(f"{message} ({place})")
+
+
+def gpus_of(settings: Settings, service: str) -> float:
+    """GPUs of one replica of a service."""
+    parts = {"Embedding": settings.embedding.gpus, "Reranker": settings.reranker.gpus}
+    tiers = {"SmallLLM": "small", "LargeLLM": "large"}
+    tier = next((t for name, t in settings.tiers.items() if tiers.get(service) == name), None)
+    return tier.gpus if tier else parts.get(service, 0)
+
+
+def slug(service: str) -> str:
+    """A service's name as a host name: `small-llm` for SmallLLM."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", service).lower()
+
+
+def to_yaml(*documents: object, comment: str) -> str:
+    """YAML that says where it comes from."""
+    head = "".join(f"# {line}\n" for line in comment.splitlines())
+    body = yaml.safe_dump_all(documents, sort_keys=False, width=100, default_flow_style=False)
+    return head + body

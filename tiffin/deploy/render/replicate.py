@@ -1,0 +1,89 @@
+"""Replicate: a Cog project whose predictor runs the composed Bento beside itself.
+
+Replicate scales a deployment on its own queue between two numbers, which are the entry service's:
+what it cannot be told (targets, windows) is not in the files.
+"""
+
+import json
+
+from tiffin.deploy.render.plan import Plan, to_yaml
+
+COMMENT = """\
+Made by `tiffin deploy render --target replicate`: change the profile, render again.
+Put the Bento beside this file with `bentoml export {bento} bento.bento`, then `cog push`."""
+
+PREDICT = '''\
+"""Made by `tiffin deploy render --target replicate`: one question of the RAG API a prediction."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from cog import BasePredictor, Input
+
+URL = "http://127.0.0.1:3000"
+START_LIMIT_S = {start_limit_s}
+
+
+class Predictor(BasePredictor):
+    """Starts Tiffin once, then asks it."""
+
+    def setup(self) -> None:
+        """Serve the Bento on loopback and wait until it is ready."""
+        subprocess.run(["bentoml", "import", "bento.bento"], check=True)
+        command = ["bentoml", "serve", "{bento}", "--host", "127.0.0.1", "--port", "3000"]
+        environment = {{**os.environ, "TIFFIN_PROFILE": "{profile}"}}
+        self.server = subprocess.Popen(command, env=environment)
+        deadline = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                urllib.request.urlopen(URL + "/readyz", timeout=5).close()
+                return
+            except (urllib.error.URLError, TimeoutError):
+                if self.server.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def predict(
+        self,
+        query: str = Input(description="The question."),
+        documents: str = Input(description="A JSON list of texts to answer from."),
+    ) -> str:
+        """The answer of /rag_query, as JSON."""
+        body = json.dumps({{"query": query, "documents": json.loads(documents)}}).encode()
+        headers = {{"content-type": "application/json"}}
+        request = urllib.request.Request(URL + "/rag_query", body, headers)
+        with urllib.request.urlopen(request, timeout=600) as response:
+            return response.read().decode()
+'''
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """The files, by their paths."""
+    gpu = any(plan.gpus(name) for name in plan.services)
+    cog = {
+        "build": {
+            "gpu": gpu,
+            "python_version": "3.11",
+            "python_requirements": "requirements.txt",
+        },
+        "predict": "predict.py:Predictor",
+    }
+    deployment = {
+        "name": plan.name,
+        "hardware": "gpu-l40s" if gpu else "cpu",
+        "min_instances": plan.entry.min,
+        "max_instances": plan.entry.max,
+    }
+    start_limit_s = int(10 * max(scaling.start_s for scaling in plan.services.values()))
+    return {
+        "cog.yaml": to_yaml(cog, comment=COMMENT.format(bento=plan.bento)),
+        "predict.py": PREDICT.format(
+            bento=plan.bento, profile=plan.settings.profile, start_limit_s=start_limit_s
+        ),
+        # For POST https://api.replicate.com/v1/deployments, beside `model` and `version`.
+        "deployment.json": json.dumps(deployment, indent=2) + "\n",
+    }
