@@ -14,6 +14,8 @@ SLICE_BYTES = 7
 DRIP_S = 0.3
 FLIP_SHARE = 0.02
 HALF_OPEN_AFTER_BYTES = 400
+CLOSING_S = 0.05
+"""For the event loop to close what was broken."""
 
 
 class Proxy:
@@ -42,12 +44,16 @@ class Proxy:
         for served in self._served:
             served.cancel()
         await asyncio.gather(*self._served, return_exceptions=True)
+        await asyncio.sleep(CLOSING_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served = asyncio.create_task(self._forward(reader, writer))
         self._served.add(served)
-        await asyncio.wait([served])
-        self._served.discard(served)
+        try:
+            await asyncio.wait([served])
+        finally:
+            writer.transport.abort()
+            self._served.discard(served)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
