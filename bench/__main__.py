@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("hop", "start")
+NAMES = ("hop", "start", "gateway")
 
 
 def main(names: list[str]) -> None:

@@ -4,11 +4,11 @@ Both go over the unix socket that BentoML gives the callee, from one process to 
 a time, with 2 kB echoed. The rounds of the ways take turns, so that a busy moment hits all.
 """
 
-import socket
 from statistics import median
 
 import bentoml
 
+from bench.ports import free_port
 from bench.table import Table
 
 ROUNDS, CALLS, SIZE_BYTES = 15, 300, 2000
@@ -18,7 +18,7 @@ REACH_MS = 0.75
 def run() -> Table:
     """Start the two services, measure, stop them."""
     with (
-        bentoml.serve("bench.hop_services:Caller", working_dir=".", port=_free_port()) as server,
+        bentoml.serve("bench.hop_services:Caller", working_dir=".", port=free_port()) as server,
         bentoml.SyncHTTPClient(server.url, server_ready_timeout=60, timeout=600) as client,
     ):
         medians = client.measure(rounds=ROUNDS, calls=CALLS, size=SIZE_BYTES)
@@ -33,10 +33,3 @@ def run() -> Table:
         rows,
         f"{ROUNDS} rounds of {CALLS} calls each. To reach: {REACH_MS} ms on quiet cores.",
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -25,6 +25,14 @@ class InputInvalid(ModelError):
     """The input is nothing that this model can read."""
 
 
+class NotSupported(ModelError):
+    """The engine cannot do what one field of a `GenerateRequest` asks; nothing was started."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
 class EngineOverloaded(ModelError):
     """The engine's queue is full; nothing was started."""
 

@@ -3,34 +3,70 @@
 They are msgspec structs, so `tiffin.transport` sends them between services as they are.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the model asks for; `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One turn of a conversation; the engine renders turns with the model's own chat template."""
+    """One turn of a conversation; the engine renders turns with the model's own chat template.
+
+    An assistant's turn may hold `tool_calls`; a tool's turn answers the call `tool_call_id`.
+    """
 
     role: Role
     content: str
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call; `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What an LLM engine is asked to write.
 
+    That is the next turn of `messages` or, where `prompt` is given, the text (or tokens) that
+    follow it, without any chat template.
+
     `temperature` 0 is greedy decoding. `seed` None lets the engine choose. Generation ends at the
-    model's end token, before a `stop` string, or after `max_tokens` tokens.
+    model's end token, before a `stop` string, or after `max_tokens` tokens (None: as many as the
+    context holds). `logprobs` asks for that many likeliest alternatives of each token, 0 for the
+    chosen one alone. `json_schema` constrains the answer; `{}` allows any JSON object.
+    `tool_choice` is auto, none, required, or the name of the tool to call; without
+    `parallel_tool_calls` an answer holds one call at most.
     """
 
-    messages: list[ChatMessage]
-    max_tokens: int
+    messages: list[ChatMessage] = []
+    prompt: str | list[int] | None = None
+    max_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     stop: list[str] = []
     seed: int | None = None
+    logprobs: int | None = None
+    tools: list[Tool] = []
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool = True
+    json_schema: dict[str, Any] | None = None
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
 
@@ -43,10 +79,29 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
 
 
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """A token and the natural logarithm of its probability, with its likeliest alternatives."""
+
+    token: str
+    logprob: float
+    bytes: list[int] = []
+    top: list["TokenLogprob"] = []
+
+
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
     """The next piece of the answer: whole characters only, never empty."""
 
     text: str
+    logprobs: list[TokenLogprob] = []
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call"):
+    """The next piece of the tool call number `index`: its first piece has `id` and `name`."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -56,7 +111,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     usage: TokenUsage
 
 
-TokenEvent = TextDelta | Finished
+TokenEvent = TextDelta | ToolCallDelta | Finished
 
 
 class EngineHealth(msgspec.Struct, frozen=True, kw_only=True):

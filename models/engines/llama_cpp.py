@@ -17,13 +17,14 @@ import tempfile
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import xllamacpp
 
-from models.errors import EngineFailed, InputTooLong
+from models.engines.tools import plain, read_calls, turns
+from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.values import (
     ChatMessage,
     EngineHealth,
@@ -32,6 +33,7 @@ from models.values import (
     GenerateRequest,
     TextDelta,
     TokenEvent,
+    TokenLogprob,
     TokenUsage,
 )
 
@@ -76,16 +78,19 @@ class LlamaCppEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        prompt_tokens = await self.count_tokens(request.messages)
-        if prompt_tokens + request.max_tokens > self.context_tokens:
-            raise InputTooLong(prompt_tokens + request.max_tokens, self.context_tokens)
-        generation = _Generation(_chat_body(request))
+        async with aclosing(read_calls(self._generate(plain(request)), request)) as events:
+            async for event in events:
+                yield event
+
+    async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """The answer to a request without tools."""
+        generation = _Generation(await self._body(request), request.logprobs or 0)
         self._generations.add(generation)
         try:
             self._workers.submit(generation.run, self._running_server())
             while True:
                 event = await generation.events.get()
-                if isinstance(event, EngineFailed):
+                if isinstance(event, ModelError):
                     raise event
                 yield event
                 if isinstance(event, Finished):
@@ -116,6 +121,29 @@ class LlamaCppEngine:
         await asyncio.to_thread(self._workers.shutdown)
         self._door.close()
 
+    async def _body(self, request: GenerateRequest) -> dict[str, Any]:
+        """llama.cpp's request. A raw prompt goes as tokens, so that what we count is what it reads.
+
+        Raises InputTooLong when prompt and answer do not fit the context.
+        """
+        prompt = request.prompt
+        if prompt is None:
+            body: dict[str, Any] = {"messages": turns(request.messages)}
+            length = await self.count_tokens(request.messages)
+        else:
+            self._running_server()
+            if request.json_schema is not None:
+                raise NotSupported("json_schema", "llama.cpp checks it for messages only")
+            if isinstance(prompt, str):
+                prompt = await asyncio.to_thread(self._door.tokenize, prompt)
+            body, length = {"prompt": prompt}, len(prompt)
+        answer = self.context_tokens - length if request.max_tokens is None else request.max_tokens
+        if length + max(answer, 1) > self.context_tokens:
+            raise InputTooLong(length + max(answer, 1), self.context_tokens)
+        # The penalties look at all tokens, not at the last 64.
+        look_back = self.context_tokens
+        return {**body, "max_tokens": answer, "repeat_last_n": look_back, **_sampling(request)}
+
     def _running_server(self) -> "_Server":
         if self._server is None:
             message = "llama.cpp is not running"
@@ -129,6 +157,8 @@ class LlamaCppEngine:
         params.n_parallel = self._parallel
         params.n_ctx = self._parallel * _round_up(self.context_tokens, KV_BLOCK_TOKENS)
         params.n_batch = params.n_ubatch = STEP_TOKENS
+        # An answer after an assistant's turn is a new turn, as everywhere else.
+        params.prefill_assistant = False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
         # Each slot keeps its last prompt in the KV cache; no further copies in RAM (8 GiB).
         params.cache_ram_mib = 0
@@ -149,13 +179,21 @@ class _Server(Protocol):
     ) -> None:
         """Block until the generation ends or the callback, called per chunk, returns True."""
 
+    def handle_completions(
+        self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        """Likewise, for a raw prompt."""
+
 
 class _Generation:
     """One generation: written by a worker thread, read from `events` on the event loop."""
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.events: asyncio.Queue[TokenEvent | EngineFailed] = asyncio.Queue()
+    def __init__(self, body: dict[str, Any], top_logprobs: int) -> None:
+        self.events: asyncio.Queue[TokenEvent | ModelError] = asyncio.Queue()
         self._body = body
+        self._raw = "prompt" in body
+        self._top_logprobs = top_logprobs
+        self._logprobs: list[TokenLogprob] = []
         self._loop = asyncio.get_running_loop()
         self._aborted = threading.Event()
         self._finish_reason = ""
@@ -166,36 +204,63 @@ class _Generation:
         self._aborted.set()
 
     def run(self, server: _Server) -> None:
-        """Generate; whatever happens, the last event is `Finished` or `EngineFailed`."""
+        """Generate; whatever happens, the last event is `Finished` or a `ModelError`."""
         try:
             if not self._aborted.is_set():
-                server.handle_chat_completions(self._body, self._on_chunk)
+                handle = server.handle_completions if self._raw else server.handle_chat_completions
+                handle(self._body, self._on_chunk)
         except (RuntimeError, ValueError) as error:
-            self._end(EngineFailed(f"llama.cpp failed: {error}"))
+            self._end(self._refused(str(error)))
         if not self._ended:
             self._end(EngineFailed("llama.cpp was stopped before it finished"))
 
     def _on_chunk(self, chunk: dict[str, Any]) -> bool:
         if error := chunk.get("error"):
-            self._end(EngineFailed(f"llama.cpp failed: {error['message']}"))
+            bad_input = error.get("code") == http.client.BAD_REQUEST
+            message = str(error["message"])
+            self._end(self._refused(message) if bad_input else _failed(message))
         for choice in chunk.get("choices", ()):
-            if text := choice["delta"].get("content"):
-                self._emit(TextDelta(text))
+            self._keep_logprobs(choice)
+            if text := choice["text"] if self._raw else choice["delta"].get("content"):
+                self._emit(TextDelta(text, self._logprobs))
+                self._logprobs = []
             self._finish_reason = choice["finish_reason"] or self._finish_reason
         if usage := chunk.get("usage"):
             reason: FinishReason = "length" if self._finish_reason == "length" else "stop"
             self._end(Finished(reason, _token_usage(usage)))
         return self._aborted.is_set()
 
-    def _end(self, event: TokenEvent | EngineFailed) -> None:
+    def _refused(self, message: str) -> ModelError:
+        """The field that llama.cpp does not take, where it can only be one."""
+        if "json_schema" in self._body:
+            return NotSupported("json_schema", message)
+        if "Prompt contains invalid tokens" in message:
+            return NotSupported("prompt", "it holds tokens that are not in the vocabulary")
+        return _failed(message)
+
+    def _keep_logprobs(self, choice: dict[str, Any]) -> None:
+        """For the next text. llama.cpp gives a character of several tokens the last one's only."""
+        found = (choice.get("logprobs") or {}).get("content") or ()
+        self._logprobs += [_token_logprob(token, self._top_logprobs) for token in found]
+
+    def _end(self, event: TokenEvent | ModelError) -> None:
         self._ended = True
         self._emit(event)
 
-    def _emit(self, event: TokenEvent | EngineFailed) -> None:
+    def _emit(self, event: TokenEvent | ModelError) -> None:
         if self._loop.is_closed():
             self._aborted.set()
         else:
             self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+
+def _failed(message: str) -> EngineFailed:
+    return EngineFailed(f"llama.cpp failed: {message}")
+
+
+def _token_logprob(token: dict[str, Any], top: int) -> TokenLogprob:
+    others = [_token_logprob(other, 0) for other in token.get("top_logprobs", ())[:top]]
+    return TokenLogprob(token["token"], token["logprob"], token["bytes"], others)
 
 
 class _PrivateDoor:
@@ -219,21 +284,30 @@ class _PrivateDoor:
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Ask llama.cpp for the length of the prompt under the chat template."""
+        body = {"messages": turns(messages)}
+        return int(self._ask("/v1/chat/completions/input_tokens", body)["input_tokens"])
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ask llama.cpp for the tokens of a raw prompt."""
+        body = {"content": text, "add_special": True, "parse_special": True}
+        tokens: list[int] = self._ask("/tokenize", body)["tokens"]
+        return tokens
+
+    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         connection = _UnixConnection(self._socket)
         headers = {"Authorization": f"Bearer {self._key}", "Connection": "close"}
-        body = json.dumps({"messages": msgspec.to_builtins(messages)})
         try:
-            connection.request("POST", "/v1/chat/completions/input_tokens", body, headers)
-            answer = json.load(connection.getresponse())
+            connection.request("POST", path, json.dumps(body), headers)
+            answer: dict[str, Any] = json.load(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             message = "llama.cpp does not answer"
             raise EngineFailed(message) from error
         finally:
             connection.close()
         if "error" in answer:
-            message = f"llama.cpp cannot read the messages: {answer['error']['message']}"
+            message = f"llama.cpp cannot read the prompt: {answer['error']['message']}"
             raise EngineFailed(message)
-        return int(answer["input_tokens"])
+        return answer
 
     def close(self) -> None:
         """Remove the folder. Idempotent."""
@@ -257,15 +331,15 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _chat_body(request: GenerateRequest) -> dict[str, Any]:
-    return {
-        "messages": msgspec.to_builtins(request.messages),
-        "max_tokens": request.max_tokens,
+def _sampling(request: GenerateRequest) -> dict[str, Any]:
+    body = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         # llama.cpp's own defaults would cut the distribution further than the caller asked for.
         "top_k": 0,
         "min_p": 0.0,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
         "stop": request.stop,
         "seed": -1 if request.seed is None else request.seed,
         "stream": True,
@@ -273,6 +347,11 @@ def _chat_body(request: GenerateRequest) -> dict[str, Any]:
         # A chunk after every step of the prefill: that is where it can be stopped.
         "return_progress": True,
     }
+    if request.json_schema is not None:
+        body["json_schema"] = request.json_schema or {"type": "object"}
+    if request.logprobs is not None:
+        body["n_probs"] = max(request.logprobs, 1)  # 0 turns them off
+    return body
 
 
 def _token_usage(usage: dict[str, Any]) -> TokenUsage:

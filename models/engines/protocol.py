@@ -19,11 +19,12 @@ class LLMEngine(Protocol):
         """Load the weights and answer one token, so that the first request finds a warm engine."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
-        """Yield `TextDelta`s, then one `Finished`.
+        """Yield `TextDelta`s and `ToolCallDelta`s, then one `Finished`.
 
         Closing the generator (or cancelling the task that reads it) aborts the generation.
-        Raises InputTooLong before the first event when prompt + max_tokens exceed
-        `context_tokens`, and EngineFailed when the engine dies.
+        Raises, before the first event, InputTooLong when prompt + max_tokens exceed
+        `context_tokens` and NotSupported for a field that it cannot honour; EngineFailed when the
+        engine dies. No field is ever ignored.
         """
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:

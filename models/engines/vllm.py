@@ -14,10 +14,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from models.engines.tools import plain, read_calls, turns
 from models.engines.vllm_options import VLLMOptions
-from models.errors import EngineFailed, InputTooLong
+from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.quantization import is_quantized
 from models.values import (
     ChatMessage,
@@ -26,6 +25,7 @@ from models.values import (
     GenerateRequest,
     TextDelta,
     TokenEvent,
+    TokenLogprob,
     TokenUsage,
 )
 
@@ -80,15 +80,23 @@ class VLLMEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        prompt = self._tokenize(request.messages)
-        if len(prompt) + request.max_tokens > self.context_tokens:
-            raise InputTooLong(len(prompt) + request.max_tokens, self.context_tokens)
+        async with aclosing(read_calls(self._generate(plain(request)), request)) as events:
+            async for event in events:
+                yield event
+
+    async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """The answer to a request without tools."""
+        prompt = self._prompt(request)
+        room = self.context_tokens - len(prompt)
+        answer = max(room, 1) if request.max_tokens is None else request.max_tokens
+        if answer > room:
+            raise InputTooLong(len(prompt) + answer, self.context_tokens)
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1
         try:
             outputs = llm.generate(
                 {"prompt_token_ids": prompt},
-                _sampling(request),
+                _sampling(request, answer),
                 request_id,
                 lora_request=self._options.lora_request(request.adapter),
             )
@@ -98,9 +106,8 @@ class VLLMEngine:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            # vLLM's errors have no public base; whichever it is, this generation has failed.
-            message = f"vLLM failed: {_one_line(error)}"
-            raise EngineFailed(message) from error
+            # Not all of vLLM's errors have its base; whichever it is, this generation has failed.
+            raise _failure(request, error) from error
         finally:
             self._running -= 1
 
@@ -160,10 +167,19 @@ class VLLMEngine:
             raise EngineFailed(message)
         return self._llm
 
+    def _prompt(self, request: GenerateRequest) -> list[int]:
+        """The tokens to continue: a raw prompt's, or those of the messages under the template."""
+        if request.prompt is None:
+            return self._tokenize(request.messages)
+        if isinstance(request.prompt, str):
+            ids: list[int] = self._loaded().get_tokenizer().encode(request.prompt)
+            return ids
+        return request.prompt
+
     def _tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
         tokenizer = self._loaded().get_tokenizer()
         ids: list[int] = tokenizer.apply_chat_template(
-            msgspec.to_builtins(messages), add_generation_prompt=True, return_dict=False
+            turns(messages), add_generation_prompt=True, return_dict=False
         )
         return ids
 
@@ -189,18 +205,42 @@ def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     return int(blocks * BLOCK_TOKENS * numbers * head_size * bytes_per_number)
 
 
-def _sampling(request: GenerateRequest) -> Any:  # noqa: ANN401  vLLM carries no types
+def _sampling(request: GenerateRequest, max_tokens: int) -> Any:  # noqa: ANN401  vLLM has no types
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+    schema = request.json_schema
+    constraint = None
+    if schema is not None:
+        # vLLM takes an empty schema for none.
+        constraint = StructuredOutputsParams(json=schema or {"type": "object"})
     return SamplingParams(
-        max_tokens=request.max_tokens,
+        max_tokens=max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
         stop=list(request.stop),
         seed=request.seed,
+        logprobs=request.logprobs,
+        structured_outputs=constraint,
         output_kind=RequestOutputKind.DELTA,
     )
+
+
+def _failure(request: GenerateRequest, error: Exception) -> ModelError:
+    """The engine's failure or, where vLLM blames the request, the field that it does not take."""
+    from vllm.exceptions import VLLMClientError
+
+    message = _one_line(error)
+    if isinstance(error, VLLMClientError):
+        if "logprobs" in message:
+            return NotSupported("logprobs", message)
+        if request.json_schema is not None:
+            return NotSupported("json_schema", message)
+        if request.prompt is not None:
+            return NotSupported("prompt", message)
+    return EngineFailed(f"vLLM failed: {message}")
 
 
 async def _events(
@@ -209,12 +249,15 @@ async def _events(
     """The outputs as our events. vLLM holds a character back until all its bytes are there."""
     completion_tokens = 0
     cached_tokens = 0
+    logprobs: list[TokenLogprob] = []
     async for output in outputs:
         (completion,) = output.outputs
         completion_tokens += len(completion.token_ids)
         cached_tokens = output.num_cached_tokens or cached_tokens
+        logprobs += _logprobs(completion)
         if completion.text:
-            yield TextDelta(completion.text)
+            yield TextDelta(completion.text, logprobs)
+            logprobs = []
         if completion.finish_reason is not None:
             usage = TokenUsage(
                 prompt_tokens=prompt_tokens,
@@ -222,6 +265,25 @@ async def _events(
                 cached_tokens=cached_tokens,
             )
             yield Finished("length" if completion.finish_reason == "length" else "stop", usage)
+
+
+def _logprobs(completion: Any) -> list[TokenLogprob]:  # noqa: ANN401  vLLM carries no types
+    """Each token of this output with its alternatives, likeliest first."""
+    found = []
+    token_ids = completion.token_ids
+    if completion.finish_reason == "stop" and completion.stop_reason is None:
+        token_ids = token_ids[:-1]  # the model's end token is no part of the text
+    for token_id, position in zip(token_ids, completion.logprobs or (), strict=False):
+        ranked = sorted(position.items(), key=lambda item: item[1].rank)
+        chosen = position[token_id]
+        top = [_token_logprob(token) for _, token in ranked]
+        found.append(_token_logprob(chosen, top))
+    return found
+
+
+def _token_logprob(token: Any, top: list[TokenLogprob] | None = None) -> TokenLogprob:  # noqa: ANN401
+    text = token.decoded_token or ""
+    return TokenLogprob(text, token.logprob, list(text.encode()), top or [])
 
 
 def _one_line(error: BaseException) -> str:

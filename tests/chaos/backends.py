@@ -42,9 +42,10 @@ class Counting(Services):
     async def generate(
         self, request: GenerateRequest, context: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
+        endless = (request.max_tokens or 0) >= ENDLESS
         self.prompts.clear()
         self.calls.clear()
-        self.answer = ("word ",) * (100_000 if request.max_tokens >= ENDLESS else WORDS)
+        self.answer = ("word ",) * (100_000 if endless else WORDS)
         self.running += 1
         self.begun += 1
         try:
@@ -52,7 +53,7 @@ class Counting(Services):
                 yield event
         finally:
             self.running -= 1
-            if request.max_tokens >= ENDLESS:
+            if endless:
                 self.stopped_at.append(time.time())
 
 

@@ -1,14 +1,25 @@
 """What every LLM engine must do, as stories that take an engine. Run by the engines' own tests."""
 
 import asyncio
+import json
+import math
 import time
 from contextlib import aclosing
 
 import pytest
+from msgspec import structs
 
 from models.engines.protocol import LLMEngine
-from models.errors import InputTooLong
-from models.values import ChatMessage, Finished, GenerateRequest, TextDelta
+from models.errors import InputTooLong, NotSupported
+from models.values import (
+    ChatMessage,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenLogprob,
+    Tool,
+    ToolCallDelta,
+)
 
 ENDLESS = "Tell me a very long story about a king and his seven daughters."
 
@@ -113,6 +124,145 @@ async def an_answer_may_fill_the_context_and_no_more(engine: LLMEngine) -> None:
         await anext(engine.generate(ask(ENDLESS, max_tokens=room + 1)))
 
 
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "days": {"enum": [1, 2, 3]}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+WEATHER = Tool("get_weather", "The weather in a city.", CITY)
+CLOCK = Tool("get_time", "The time in a zone.", {"type": "object", "additionalProperties": False})
+
+
+async def no_limit_means_the_rest_of_the_context(engine: LLMEngine) -> None:
+    _, finished, _ = await answer(engine, ask("What is the capital of Japan?", max_tokens=None))
+    assert finished.reason == "stop"
+
+
+async def a_json_schema_holds_the_answer(engine: LLMEngine) -> None:
+    request = ask("Weather in Paris for two days, as JSON.", json_schema=CITY, max_tokens=80)
+    text, finished, _ = await answer(engine, request)
+    value = json.loads(text)
+    assert (set(value), finished.reason) == ({"city", "days"}, "stop")
+    assert value["days"] in {1, 2, 3}
+    assert isinstance(value["city"], str)
+
+
+async def the_empty_schema_means_any_json_object(engine: LLMEngine) -> None:
+    text, finished, _ = await answer(engine, ask("Write {} and stop.", json_schema={}))
+    assert text.lstrip().startswith("{")
+    if finished.reason == "stop":
+        assert isinstance(json.loads(text), dict)
+
+
+async def a_schema_that_is_none_is_refused_by_name(engine: LLMEngine) -> None:
+    with pytest.raises(NotSupported) as refused:
+        await anext(engine.generate(ask("Hello", json_schema={"type": "strange"})))
+    assert refused.value.field == "json_schema"
+
+
+async def _logprobs(engine: LLMEngine, count: int) -> tuple[str, list[TokenLogprob]]:
+    request = ask("What is the capital of Japan?", logprobs=count)
+    events = [event async for event in engine.generate(request)]
+    pieces = [event for event in events if isinstance(event, TextDelta)]
+    text = "".join(piece.text for piece in pieces)
+    return text, [token for piece in pieces for token in piece.logprobs]
+
+
+async def logprobs_cover_the_text_and_are_probabilities(engine: LLMEngine) -> None:
+    text, tokens = await _logprobs(engine, 5)
+    assert bytes(byte for token in tokens for byte in token.bytes).decode() == text
+    for token in tokens:
+        top = [other.logprob for other in token.top]
+        assert len(top) >= 5
+        assert top == sorted(top, reverse=True)
+        assert token.logprob == pytest.approx(top[0], abs=1e-3), "greedy takes the likeliest"
+        assert 0 < sum(math.exp(logprob) for logprob in top) <= 1.001
+
+
+async def logprobs_without_alternatives(engine: LLMEngine) -> None:
+    text, tokens = await _logprobs(engine, 0)
+    assert "".join(token.token for token in tokens) == text
+    assert all(token.logprob <= 0 for token in tokens)
+
+
+async def a_raw_prompt_is_continued_without_a_template(engine: LLMEngine) -> None:
+    text, finished, _ = await answer(
+        engine, GenerateRequest(prompt="The capital of Japan is", max_tokens=4)
+    )
+    assert "Tokyo" in text
+    assert finished.usage.prompt_tokens < 8, "a template would add its own tokens"
+
+
+async def a_prompt_may_be_tokens(engine: LLMEngine) -> None:
+    request = GenerateRequest(prompt=[504, 3575, 282, 3085, 314], max_tokens=4)
+    text, finished, _ = await answer(engine, request)
+    assert (finished.usage.prompt_tokens, "Tokyo" in text) == (5, True)
+
+
+async def tokens_that_are_none_are_refused_by_name(engine: LLMEngine) -> None:
+    with pytest.raises(NotSupported) as refused:
+        await anext(engine.generate(GenerateRequest(prompt=[504, 10**7], max_tokens=4)))
+    assert refused.value.field == "prompt"
+
+
+async def a_penalty_changes_an_answer_that_repeats(engine: LLMEngine) -> None:
+    prompt = ask(ENDLESS, max_tokens=40)
+    plain, _, _ = await answer(engine, prompt)
+    present, _, _ = await answer(engine, structs.replace(prompt, presence_penalty=2.0))
+    frequent, _, _ = await answer(engine, structs.replace(prompt, frequency_penalty=2.0))
+    assert plain not in (present, frequent)
+
+
+async def _calls(
+    engine: LLMEngine, request: GenerateRequest
+) -> tuple[list[tuple[str, str]], Finished]:
+    """The calls of an answer: name and arguments."""
+    events = [event async for event in engine.generate(request)]
+    finished = events.pop()
+    assert isinstance(finished, Finished)
+    calls: list[tuple[str, str]] = []
+    for event in events:
+        assert isinstance(event, ToolCallDelta), event
+        if event.id is not None:
+            assert event.index == len(calls)
+            calls.append((event.name or "", ""))
+        name, arguments = calls[event.index]
+        calls[event.index] = (name, arguments + event.arguments)
+    return calls, finished
+
+
+async def a_named_tool_is_called_with_valid_arguments(engine: LLMEngine) -> None:
+    request = ask(
+        "Weather in Paris?", tools=[CLOCK, WEATHER], tool_choice="get_weather", max_tokens=80
+    )
+    ((name, arguments),), finished = await _calls(engine, request)
+    assert (name, finished.reason) == ("get_weather", "tool_calls")
+    assert set(json.loads(arguments)) == {"city", "days"}
+
+
+async def a_required_call_names_one_of_the_tools(engine: LLMEngine) -> None:
+    request = ask(
+        "Weather in Paris?", tools=[CLOCK, WEATHER], tool_choice="required", max_tokens=120
+    )
+    ((name, arguments),), finished = await _calls(engine, request)
+    assert finished.reason == "tool_calls"
+    assert set(json.loads(arguments)) == ({"city", "days"} if name == "get_weather" else set())
+
+
+async def tools_that_must_not_be_called_change_nothing(engine: LLMEngine) -> None:
+    question = "What is the capital of Japan?"
+    without, _, _ = await answer(engine, ask(question))
+    text, _, _ = await answer(engine, ask(question, tools=[WEATHER], tool_choice="none"))
+    assert text == without
+
+
+async def a_choice_of_no_tool_is_refused_by_name(engine: LLMEngine) -> None:
+    with pytest.raises(NotSupported) as refused:
+        await anext(engine.generate(ask("Hello", tools=[WEATHER], tool_choice="get_money")))
+    assert refused.value.field == "tool_choice"
+
+
 STORIES = (
     a_greedy_answer_is_right_and_the_same_twice,
     usage_counts_what_was_read_and_written,
@@ -124,4 +274,18 @@ STORIES = (
     many_at_once_each_get_their_own_answer,
     a_prompt_that_does_not_fit_is_refused_with_numbers,
     an_answer_may_fill_the_context_and_no_more,
+    no_limit_means_the_rest_of_the_context,
+    a_json_schema_holds_the_answer,
+    the_empty_schema_means_any_json_object,
+    a_schema_that_is_none_is_refused_by_name,
+    logprobs_cover_the_text_and_are_probabilities,
+    logprobs_without_alternatives,
+    a_raw_prompt_is_continued_without_a_template,
+    a_prompt_may_be_tokens,
+    tokens_that_are_none_are_refused_by_name,
+    a_penalty_changes_an_answer_that_repeats,
+    a_named_tool_is_called_with_valid_arguments,
+    a_required_call_names_one_of_the_tools,
+    tools_that_must_not_be_called_change_nothing,
+    a_choice_of_no_tool_is_refused_by_name,
 )

@@ -54,7 +54,7 @@ def test_a_mistake_in_the_environment_names_the_variable_and_what_it_allows(
     ("profile", "says"),
     [
         ("reranker: {model: x}", "TIFFIN_EMBEDDING .* is needed and not set"),
-        ("embedding: {model: x, colour: red}", r"\(embedding.colour in a profile\)"),
+        ("embedding: {model: x, colour: red}", r"\(embedding.colour, line 1 of odd.yaml\)"),
         ("- a list", "odd.yaml: not a mapping in YAML"),
         ("{", "odd.yaml: not a mapping in YAML"),
     ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
+from models.values import Finished, FinishReason, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
 from tiffin.api.app import create_app, guard, wrap
 from tiffin.api.state import Gateway
@@ -21,6 +21,7 @@ from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
 from tiffin.ops.turnstile import Turnstile
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
@@ -51,6 +52,9 @@ class Services:
     prompts: list[GenerateRequest] = field(default_factory=list)
     breaks_after: int = 10**9
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    events: list[TokenEvent] = field(default_factory=list)
+    reason: FinishReason = "stop"
+    ended: int = 0
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
@@ -94,14 +98,15 @@ class Tier:
         services.prompts.append(request)
         await services._called(self.name)  # noqa: SLF001
         try:
-            for number, text in enumerate(services.answer):
+            for number, event in enumerate(services.events or map(TextDelta, services.answer)):
                 if number == services.breaks_after:
                     raise services.fails["mid-stream"]
-                yield TextDelta(text)
+                yield event
                 await asyncio.sleep(services.delays_s.get("token", 0))
             usage = TokenUsage(prompt_tokens=7, completion_tokens=len(services.answer))
-            yield Finished("stop", usage)
+            yield Finished(services.reason, usage)
         finally:
+            services.ended += 1
             services.stopped.set()
 
 
@@ -153,16 +158,19 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         readiness = Readiness({"Embedding": clients[0], **tiers})
         readiness.start()
         stack.push_async_callback(readiness.stop)
+        generator = Generator(tiers)
+        models = {name: f"model-{name}" for name in tiers}
         app.state.gateway = Gateway(
             settings,
             RagPipeline(
                 Retriever(clients[0], clients[1]),
                 clients[2],
-                Generator(tiers),
-                models={name: f"model-{name}" for name in tiers},
+                generator,
+                models=models,
                 defaults=settings.rag,
                 resilience=settings.resilience,
             ),
+            ChatPipeline(clients[2], generator, models),
             readiness,
             Turnstile(settings.limits.concurrency, settings.resilience.admission),
             drain,

@@ -62,7 +62,7 @@ class Writer:
         self, request: GenerateRequest, _: RequestContext
     ) -> AsyncGenerator[TextDelta | Finished, None]:
         try:
-            for _index in range(request.max_tokens):
+            for _index in range(request.max_tokens or 0):
                 if self.written == self.breaks_after:
                     message = "the engine died"
                     raise EngineFailed(message)

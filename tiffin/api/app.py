@@ -5,7 +5,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from tiffin import __version__
-from tiffin.api import embeddings, errors, health, models, openapi, rag, rerank, score, tei
+from tiffin.api import (
+    chat,
+    completions,
+    embeddings,
+    errors,
+    health,
+    models,
+    openapi,
+    rag,
+    rerank,
+    responses,
+    score,
+    tei,
+)
 from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit, HeaderLimit, NestingLimit
@@ -18,6 +31,10 @@ BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
 """What BentoML answers on the entry service: its page, its clients' schema, all metrics."""
 
 
+GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+"""Their answers may be as long as a model's context: they have a deadline of their own."""
+
+
 def create_app() -> FastAPI:
     """The routes. They answer 503 until `app.state.gateway` is set (`tiffin.api.state`)."""
     app = FastAPI(
@@ -27,8 +44,7 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(rag.router)
-    for module in (embeddings, rerank, score, tei, models):
+    for module in (rag, chat, completions, responses, embeddings, rerank, score, tei, models):
         app.include_router(module.router)
     app.include_router(health.router)
     errors.install(app)
@@ -41,7 +57,9 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     shallow = NestingLimit(app, max_depth=settings.limits.nesting)
     limited = BodyLimit(shallow, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
-        Shed(limited, owner=app), default_timeout_ms=settings.rag.deadline_ms
+        Shed(limited, owner=app),
+        default_timeout_ms=settings.rag.deadline_ms,
+        timeouts_ms=dict.fromkeys(GENERATING_PATHS, settings.chat.deadline_ms),
     )
     door = DrainDoor(context, drain=drain, refuse=errors.closing_response)
     return CancelOnDisconnect(door)

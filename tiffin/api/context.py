@@ -1,6 +1,7 @@
 """Gives every request its context (id, deadline, trace) from its headers."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,11 +22,17 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ContextMiddleware:
-    """ASGI middleware: puts a RequestContext into the scope and its id into the response."""
+    """ASGI middleware: puts a RequestContext into the scope and its id into the response.
 
-    def __init__(self, app: ASGIApp, *, default_timeout_ms: int) -> None:
+    A request that sets no deadline gets its path's, from `timeouts_ms`, or the default.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, default_timeout_ms: int, timeouts_ms: Mapping[str, int]
+    ) -> None:
         self._app = app
         self._default_timeout_ms = default_timeout_ms
+        self._timeouts_ms = timeouts_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -33,7 +40,7 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            context = self._context(Headers(scope=scope))
+            context = self._context(scope["path"], Headers(scope=scope))
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
@@ -47,9 +54,10 @@ class ContextMiddleware:
 
         await self._app(scope, receive, send_with_id)
 
-    def _context(self, headers: Headers) -> RequestContext:
+    def _context(self, path: str, headers: Headers) -> RequestContext:
         timeout_ms = _timeout_ms(headers)
-        deadline = Deadline.after((timeout_ms or self._default_timeout_ms) / 1000)
+        default_ms = self._timeouts_ms.get(path, self._default_timeout_ms)
+        deadline = Deadline.after((timeout_ms or default_ms) / 1000)
         context = RequestContext(
             deadline,
             traceparent=headers.get("traceparent"),
@@ -88,7 +96,7 @@ def request_id_of(headers: Headers) -> str | None:
     return request_id if _REQUEST_ID.fullmatch(request_id) else None
 
 
-def context_of(request: Request) -> RequestContext:
-    """The context that the middleware gave this request."""
+async def context_of(request: Request) -> RequestContext:
+    """The context that the middleware gave this request. Async: see `gateway_of`."""
     context: RequestContext = request.state.context
     return context

@@ -91,8 +91,11 @@ def _from_http(error: HTTPException) -> errors.TiffinError:
 
 
 def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
-    """The most exact problem that pydantic found, named as the client wrote it."""
-    problem = max(problems, key=lambda problem: len(problem["loc"]))
+    """The most exact problem that pydantic found, named as the client wrote it.
+
+    A part of an unknown type lacks fields too: its type is what is wrong with it.
+    """
+    problem = max(problems, key=lambda one: (len(one["loc"]), one["type"] == "literal_error"))
     kind = problem["type"]
     if kind == "json_invalid":
         reason = problem.get("ctx", {}).get("error", "invalid")

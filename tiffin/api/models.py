@@ -10,10 +10,9 @@ from tiffin.api.rag import GatewayOf
 from tiffin.api.state import Gateway
 from tiffin.errors import NotFound
 from tiffin.pipeline.values import Value
+from tiffin.routing.names import VIRTUAL
 
 router = APIRouter(tags=["models"])
-
-VIRTUAL = ("auto", "auto-fast", "auto-quality")
 
 _STARTED = int(time.time())
 

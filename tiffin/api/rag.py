@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 
 from tiffin.api.context import context_of
 from tiffin.api.limits import check_rag_request
-from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, gateway_of
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import NotFound, Unavailable, UpstreamFailed
@@ -37,14 +37,16 @@ async def rag_query(
     `rag.delta`, then `rag.answer` (the whole answer with citations), then `[DONE]`.
     """
     events = answer_events(body, gateway, context)
-    return await event_stream(events) if body.stream else await whole_answer(events)
+    if body.stream:
+        return event_stream(frames(await first_awaited(events)))
+    return await whole_answer(events)
 
 
 @router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})
 async def rag_stream(body: RagRequest, gateway: GatewayOf, context: ContextOf) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
     streamed = body.model_copy(update={"stream": True})
-    return await event_stream(answer_events(streamed, gateway, context))
+    return event_stream(frames(await first_awaited(answer_events(streamed, gateway, context))))
 
 
 async def answer_events(

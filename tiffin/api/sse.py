@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import TypeVar
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -13,22 +14,29 @@ from tiffin.api.errors import error_body, translate
 
 logger = logging.getLogger(__name__)
 
+Event = TypeVar("Event", bound=BaseModel)
+
 MEDIA_TYPE = "text/event-stream"
 
 
-async def event_stream(events: AsyncGenerator[BaseModel, None]) -> StreamingResponse:
-    """Stream the events, then `[DONE]`.
+def event_stream(
+    frames: AsyncGenerator[str, None], headers: Mapping[str, str] | None = None
+) -> StreamingResponse:
+    """Stream the frames. A failure in them comes after the status, as a frame."""
+    all_headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
+    return StreamingResponse(frames, media_type=MEDIA_TYPE, headers=all_headers)
 
-    The first event is awaited here, so that a failure before it is an ordinary error response.
-    """
+
+async def first_awaited(
+    events: AsyncGenerator[Event, None],
+) -> AsyncGenerator[Event, None]:
+    """The same events once the first has come: a failure before it is raised here."""
     try:
         first = await anext(events)
     except StopAsyncIteration:
         message = "there was nothing to stream"
         raise errors.UpstreamFailed(message) from None
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    body = _after(_frame(first.model_dump()), frames(events))
-    return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)
+    return _after(first, events)
 
 
 async def frames(events: AsyncGenerator[BaseModel, None]) -> AsyncGenerator[str, None]:
@@ -39,19 +47,20 @@ async def frames(events: AsyncGenerator[BaseModel, None]) -> AsyncGenerator[str,
     async with aclosing(events):
         try:
             async for event in events:
-                yield _frame(event.model_dump())
+                yield frame(event)
         except Exception as error:  # noqa: BLE001  the status is sent: the frame must say it
-            yield _frame(error_body(translate(error)))
+            yield f"data: {json.dumps(error_body(translate(error)))}\n\n"
             return
         yield "data: [DONE]\n\n"
 
 
-async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+def frame(event: BaseModel) -> str:
+    """One event, without a name."""
+    return f"data: {event.model_dump_json(ensure_ascii=True)}\n\n"
+
+
+async def _after(first: Event, rest: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
     async with aclosing(rest):
         yield first
-        async for frame in rest:
-            yield frame
-
-
-def _frame(payload: object) -> str:
-    return f"data: {json.dumps(payload, separators=(',', ':'))}\n\n"
+        async for event in rest:
+            yield event

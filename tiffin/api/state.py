@@ -9,6 +9,7 @@ from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import Settings
 from tiffin.ops.turnstile import Turnstile
+from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.rag import RagPipeline
 
 
@@ -18,13 +19,17 @@ class Gateway:
 
     settings: Settings
     pipeline: RagPipeline
+    chat: ChatPipeline
     readiness: Readiness
     admission: Turnstile
     drain: Drain
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway of this app. Raises Unavailable until the service has started."""
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway of this app. Raises Unavailable until the service has started.
+
+    Async, because FastAPI would run it in a thread of its own.
+    """
     gateway: Gateway | None = getattr(request.app.state, "gateway", None)
     if gateway is None:
         message = "the service is starting"

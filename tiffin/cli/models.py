@@ -1,14 +1,18 @@
 """`tiffin models`: which models there are, which of them are here, and bringing them here."""
 
 import json
+import shutil
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from models.catalog import Catalog, Model, load_catalog
+from models.catalog import Catalog, Model
 from models.errors import WeightsError
+from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
+from models.user_catalog import add, catalog_of
 from tiffin.cli.progress import MB, pull_shown
 from tiffin.ops.settings import load_settings
 
@@ -23,7 +27,7 @@ def models() -> None:
 def list_models(*, as_json: bool) -> None:
     """List the catalogue, and what of it is in the store."""
     store = _store()
-    catalog = load_catalog()
+    catalog = catalog_of(load_settings().home)
     if as_json:
         rows = [_row(model, present=store.is_present(model)) for model in catalog.models]
         click.echo(json.dumps(rows, indent=2))
@@ -56,7 +60,7 @@ def pull(names: tuple[str, ...], profile: str | None) -> None:
         message = "give either names or --profile"
         raise click.UsageError(message)
     store = _store()
-    for model in _chosen(load_catalog(), names or _profile_models(profile)):
+    for model in _chosen(catalog_of(load_settings().home), names or _profile_models(profile)):
         pull_shown(store, model)
 
 
@@ -64,7 +68,7 @@ def pull(names: tuple[str, ...], profile: str | None) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def verify(names: tuple[str, ...]) -> None:
     """Check every digest of the models named, or of all that are in the store."""
-    store, catalog = _store(), load_catalog()
+    store, catalog = _store(), catalog_of(load_settings().home)
     wrong = 0
     for model in _chosen(catalog, names) or [m for m in catalog.models if store.holds(m)]:
         try:
@@ -76,6 +80,41 @@ def verify(names: tuple[str, ...]) -> None:
             click.echo(f"{model.name}: verified", err=True)
     if wrong:
         raise SystemExit(1)
+
+
+@models.command("quantize")
+@click.argument("name")
+@click.option("--method", type=click.Choice(["w4a16", "gptq", "fp8"]), default="gptq")
+@click.option("--as", "new_name", help="Name of the result; NAME-METHOD if not given.")
+@click.option(
+    "--text",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=SAMPLE,
+    help="Calibrates with its first half, measures on its second.",
+)
+def quantize_model(name: str, method: Method, new_name: str | None, text: Path) -> None:
+    """Make a vLLM model of fewer bits from one of plain weights; add it to your catalogue."""
+    home = load_settings().home
+    model = catalog_of(home).get(name)
+    if model.engine != "vllm" or model.scheme.engine_name:
+        message = f"{name} is {model.quantization} for {model.engine}: quantize plain vllm weights"
+        raise WeightsError(message)
+    result = new_name or f"{name}-{method}"
+    target = home / "quantized" / result
+    if target.exists():
+        message = f"{target} is there already: remove it, or choose another name with --as"
+        raise WeightsError(message)
+    source = Store(home).path(model)
+    click.echo(f"{TOOL} runs in an environment of its own; installing it takes minutes", err=True)
+    try:
+        loss = quantize(tool_python(home), source, target, method, text)
+        made = entry(model, result, target, method, loss)
+        add(home, made)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    pull_shown(Store(home), made)
+    click.echo(f"{result}: {made.size_bytes / MB:.0f} MB; {made.note}")
 
 
 def _store() -> Store:

@@ -16,6 +16,7 @@ from models.placement.arithmetic import Workload
 from models.placement.described import parse_model
 from models.placement.hardware import GB, Gpu, detect_gpus, parse_gpus
 from models.placement.planner import RESERVE, Placement, Plan
+from models.user_catalog import catalog_of
 from tiffin.ops.placement import workloads
 from tiffin.ops.settings import Settings, check_models, load_settings
 
@@ -46,8 +47,8 @@ def plan(
 ) -> None:
     """Plan the models of a profile, or described ones, on GPUs that are there or described."""
     cards = parse_gpus(gpus) if gpus is not None else detect_gpus()
-    catalog = load_catalog(catalog_file)
     settings = load_settings(profile=profile) if profile else load_settings()
+    catalog = load_catalog(catalog_file) if catalog_file else catalog_of(settings.home)
     works = _described(described, context, concurrency)
     if not works:
         check_models(settings, catalog)

@@ -5,6 +5,7 @@ Names are `tiffin_*`, in base units, with labels of few values.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -71,14 +72,31 @@ def outcome() -> Generator[None, None, None]:
         answers_total.labels(ended).inc()
 
 
+class _Tokens(Protocol):
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+def observe_first_token(tier: str, seconds: float) -> None:
+    """Record how long the first text took."""
+    first_token_seconds.labels(tier).observe(seconds)
+
+
+def observe_usage(tier: str, usage: _Tokens) -> None:
+    """Record what an answer read and wrote."""
+    tokens_total.labels(tier, "prompt").inc(usage.prompt_tokens)
+    tokens_total.labels(tier, "completion").inc(usage.completion_tokens)
+
+
 def observe(answer: RagAnswer) -> None:
     """Record a finished answer."""
     tier = answer.route.tier
     timings = answer.timings
     for stage in ("embed", "search", "rerank", "route", "generate"):
         stage_seconds.labels(stage).observe(getattr(timings, f"{stage}_ms") / 1000)
-    first_token_seconds.labels(tier).observe(timings.first_token_ms / 1000)
-    tokens_total.labels(tier, "prompt").inc(answer.usage.prompt_tokens)
-    tokens_total.labels(tier, "completion").inc(answer.usage.completion_tokens)
+    observe_first_token(tier, timings.first_token_ms / 1000)
+    observe_usage(tier, answer.usage)
     for what in answer.degraded:
         degraded_total.labels(what).inc()

@@ -98,6 +98,14 @@ class RagSettings(Section):
     )
 
 
+class ChatSettings(Section):
+    """The OpenAI routes that generate: /v1/chat/completions, /v1/completions, /v1/responses."""
+
+    deadline_ms: Annotated[
+        int, Field(ge=100, le=600_000, description="For a whole answer; a request may set its own.")
+    ] = 300_000
+
+
 class LimitSettings(Section):
     """What a request may not exceed."""
 
@@ -132,6 +140,7 @@ class Settings(BaseSettings):
     reranker: EncoderSettings
     tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
     rag: RagSettings = RagSettings()
+    chat: ChatSettings = ChatSettings()
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
     scaling: Annotated[

@@ -5,7 +5,7 @@ Made by `rag` once the sources are found; becomes the RagAnswer at the end.
 
 from dataclasses import dataclass, field
 
-from models.values import FinishReason, TextDelta, TokenEvent, TokenUsage
+from models.values import Finished, FinishReason, TextDelta, TokenEvent, TokenUsage
 from tiffin.errors import UpstreamFailed
 from tiffin.pipeline.cite import cite
 from tiffin.pipeline.lexical import extract
@@ -37,7 +37,7 @@ class Draft:
         """Take in the tier's next event."""
         if isinstance(event, TextDelta):
             self.text += event.text
-        else:
+        elif isinstance(event, Finished):
             self.finish_reason = event.reason
             self.usage = event.usage
 

@@ -1,0 +1,192 @@
+"""What the entry service adds to a chat: latency at concurrency 16, and requests a core can carry.
+
+The LLM has no weights and answers after a fixed time, so that 16 callers at once load the machine
+without filling it; calling it directly over the hop is the baseline. Beside it LiteLLM's proxy
+before an OpenAI endpoint of the same kind, with that endpoint called directly as its baseline. The
+rounds of all ways take turns. Requests per core are counted by the CPU time of the gateway's
+process, with an LLM that answers at once.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+import aiohttp
+import bentoml
+import psutil
+
+from bench.litellm_proxy import PeerUnavailable, litellm_proxy
+from bench.ports import free_port, wait_for
+from bench.table import Table
+from models.values import ChatMessage, GenerateRequest
+from tiffin.context import Deadline, RequestContext
+from tiffin.transport.clients import LLMClient
+
+CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 640, 50
+REACH = "p50 1.5 ms, p99 5 ms, 800 requests per second and core"
+QUESTION = "How tall is the tower?"
+
+Call = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to ask, the way that it is compared with, and the process whose cost counts."""
+
+    name: str
+    call: Call
+    baseline: str = ""
+    pid: int = 0
+
+
+def run() -> Table:
+    """Start all, measure in turns, stop all."""
+    with ExitStack() as stack:
+        gate = stack.enter_context(
+            bentoml.serve("bench.gateway_services:Gate", working_dir=".", port=free_port())
+        )
+        wait_for(f"{gate.url}/readyz")
+        upstream_port, proxy_port = free_port(), free_port()
+        stack.enter_context(_upstream(upstream_port))
+        note = ""
+        proxy_pid = 0
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-")))
+            proxy_pid = stack.enter_context(litellm_proxy(folder, proxy_port, upstream_port))
+            wait_for(f"http://127.0.0.1:{proxy_port}/health/liveliness")
+        except (PeerUnavailable, TimeoutError) as error:
+            note = f" LiteLLM could not be measured: {error}."
+            proxy_pid = 0
+        urls = {"gate": gate.url, "upstream": f"http://127.0.0.1:{upstream_port}"}
+        if proxy_pid:
+            urls["litellm"] = f"http://127.0.0.1:{proxy_port}"
+        return asyncio.run(_measure(urls, proxy_pid, note))
+
+
+async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
+    worker = _worker("Gate")
+    llm = LLMClient("Weightless", json.loads(worker.environ()["BENTOML_RUNNER_MAP"])["Weightless"])
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        def chat(url: str, model: str) -> Call:
+            return lambda engine_ms: _chat(session, url, model, engine_ms)
+
+        direct, endpoint = "LLM service, direct", "OpenAI endpoint, direct"
+        ways = [
+            Way(direct, lambda engine_ms: _direct(llm, engine_ms)),
+            Way("Tiffin, tier named", chat(urls["gate"], "small"), direct, worker.pid),
+            Way("Tiffin, `auto`", chat(urls["gate"], "auto"), direct, worker.pid),
+        ]
+        if "litellm" in urls:
+            ways += [
+                Way(endpoint, chat(urls["upstream"], "small")),
+                Way("LiteLLM", chat(urls["litellm"], "small"), endpoint, proxy_pid),
+            ]
+        latencies: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
+        carried: dict[str, list[float]] = {way.name: [] for way in ways}
+        for way in ways:
+            await _load(way.call, 64, 0)  # connections, caches
+        for _ in range(ROUNDS):
+            for way in ways:
+                latencies[way.name].append(_p50_p99(await _load(way.call, CALLS, ENGINE_MS)))
+            for way in ways:
+                if way.pid:
+                    carried[way.name].append(await _per_core(way))
+        await llm.close()
+    rows = [_row(way, latencies, carried) for way in ways]
+    return Table(
+        f"Gateway, added to a chat at concurrency {CONCURRENCY}",
+        ("way", "p50 ms", "p99 ms", "added p50 ms", "added p99 ms", "requests/s per core"),
+        rows,
+        f"{ROUNDS} rounds of {CALLS} calls each, medians of the rounds; the LLM answers after"
+        f" {ENGINE_MS} ms, for the last column at once. To reach on quiet cores: {REACH}.{note}",
+    )
+
+
+def _row(
+    way: Way, latencies: dict[str, list[tuple[float, float]]], carried: dict[str, list[float]]
+) -> tuple[str, ...]:
+    def middle(name: str, which: int) -> float:
+        return median(round_[which] for round_ in latencies[name])
+
+    cells = [way.name, f"{middle(way.name, 0):.2f}", f"{middle(way.name, 1):.2f}"]
+    if not way.baseline:
+        return (*cells, "", "", "")
+    added = [median(
+        own[which] - base[which]
+        for own, base in zip(latencies[way.name], latencies[way.baseline], strict=True)
+    ) for which in (0, 1)]  # fmt: skip
+    return (*cells, f"{added[0]:.2f}", f"{added[1]:.2f}", f"{median(carried[way.name]):.0f}")
+
+
+async def _per_core(way: Way) -> float:
+    """Requests per second of CPU time of the gateway's process and its children."""
+    process = psutil.Process(way.pid)
+    family = [process, *process.children(recursive=True)]
+    before_s = sum(sum(one.cpu_times()[:2]) for one in family)
+    await _load(way.call, CALLS, 0)
+    return CALLS / (sum(sum(one.cpu_times()[:2]) for one in family) - before_s)
+
+
+async def _load(call: Call, calls: int, engine_ms: int) -> list[float]:
+    """The latencies in ms of so many calls by `CONCURRENCY` callers, each one at a time."""
+    latencies: list[float] = []
+
+    async def caller() -> None:
+        for _ in range(calls // CONCURRENCY):
+            began = time.perf_counter()
+            await call(engine_ms)
+            latencies.append((time.perf_counter() - began) * 1000)
+
+    await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))
+    return latencies
+
+
+def _p50_p99(latencies: list[float]) -> tuple[float, float]:
+    cuts = quantiles(latencies, n=100)
+    return cuts[49], cuts[98]
+
+
+async def _direct(llm: LLMClient, engine_ms: int) -> None:
+    request = GenerateRequest(messages=[ChatMessage("user", QUESTION)], seed=engine_ms)
+    async for _ in llm.generate(request, RequestContext(Deadline.after(30))):
+        pass
+
+
+async def _chat(session: aiohttp.ClientSession, url: str, model: str, engine_ms: int) -> None:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "seed": engine_ms,
+    }
+    async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+        text = await response.text()
+        if response.status != 200:  # noqa: PLR2004
+            raise AssertionError(text)
+
+
+def _worker(service: str) -> psutil.Process:
+    for process in psutil.Process().children(recursive=True):
+        arguments = process.cmdline()
+        if "--service-name" in arguments and service in arguments:
+            return process
+    raise AssertionError(f"no worker serves {service}")
+
+
+@contextmanager
+def _upstream(port: int) -> Generator[None, None, None]:
+    process = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(port)])  # noqa: S603
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)

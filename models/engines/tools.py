@@ -1,0 +1,262 @@
+"""Tool calls for every engine: tools become text in the prompt, calls are read from the answer.
+
+The text is the Hermes convention, which Qwen and many others are trained on and any chat model can
+follow from the prompt, whatever its chat template knows. A call that must come (`tool_choice`
+required, or a tool's name) is not left to the model's good will: a JSON schema constrains it.
+Called by the engines: `plain` before the template, `read_calls` on the events.
+"""
+
+import json
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from models.errors import NotSupported
+from models.values import (
+    ChatMessage,
+    Finished,
+    GenerateRequest,
+    TextDelta,
+    TokenEvent,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+)
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+LEFT_TO_THE_MODEL = frozenset({"auto", "none", "required"})
+
+_TASK = """# Tools
+
+You may call one or more functions to assist with the user query.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>
+{tools}
+</tools>
+
+For each function call, return a json object with function name and arguments within \
+<tool_call></tool_call> XML tags:
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>"""
+
+
+def plain(request: GenerateRequest) -> GenerateRequest:
+    """The same request without tools: their text in the messages, a forced call as a schema.
+
+    Raises NotSupported for a choice that names no tool, or beside a `json_schema`.
+    """
+    messages = [_as_text(message) for message in request.messages]
+    choice = request.tool_choice
+    if not request.tools or choice == "none":
+        return msgspec.structs.replace(request, messages=messages, tools=[])
+    schema = request.json_schema
+    if choice != "auto":
+        if schema is not None:
+            raise NotSupported("tool_choice", f"{choice!r} leaves no room for a JSON schema")
+        schema = _forced_schema(request.tools, choice)
+    return msgspec.structs.replace(
+        request, messages=_with_tools(messages, request.tools), tools=[], json_schema=schema
+    )
+
+
+def turns(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Messages without tools as chat templates take them."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def read_calls(
+    events: AsyncGenerator[TokenEvent, None], request: GenerateRequest
+) -> AsyncGenerator[TokenEvent, None]:
+    """The events of an answer to `plain(request)`, with the calls that its text holds."""
+    if not request.tools or request.tool_choice == "none":
+        return events
+    if request.tool_choice == "auto":
+        return _read_free(events, one=not request.parallel_tool_calls)
+    if (name := _only_tool(request.tools, request.tool_choice)) is not None:
+        return _read_arguments(events, name)
+    return _read_required(events)
+
+
+def _as_text(message: ChatMessage) -> ChatMessage:
+    """A turn that calls or answers tools, as any template can render it."""
+    if message.role == "tool":
+        return ChatMessage("user", f"<tool_response>\n{message.content}\n</tool_response>")
+    if not message.tool_calls:
+        return message
+    calls = [
+        f'{OPEN}\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n{CLOSE}'
+        for call in message.tool_calls
+    ]
+    return ChatMessage(message.role, "\n".join([message.content, *calls]).strip())
+
+
+def _with_tools(messages: list[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
+    lines = [
+        json.dumps({"type": "function", "function": msgspec.to_builtins(tool)}, ensure_ascii=False)
+        for tool in tools
+    ]
+    task = _TASK.format(tools="\n".join(lines))
+    if messages and messages[0].role == "system":
+        return [ChatMessage("system", f"{messages[0].content}\n\n{task}"), *messages[1:]]
+    return [ChatMessage("system", task), *messages]
+
+
+def _only_tool(tools: Sequence[Tool], choice: str) -> str | None:
+    """The one tool that can be called, if the choice leaves only one."""
+    if choice not in LEFT_TO_THE_MODEL:
+        return choice
+    return tools[0].name if len(tools) == 1 else None
+
+
+def _forced_schema(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
+    """The arguments of the only tool, or an object with a tool's name and its arguments."""
+    if (name := _only_tool(tools, choice)) is not None:
+        for tool in tools:
+            if tool.name == name:
+                return tool.parameters or {"type": "object"}
+        raise NotSupported("tool_choice", f"there is no tool {name!r}")
+    definitions: dict[str, Any] = {}
+    calls = [_call_schema(tool, definitions) for tool in tools]
+    return {"anyOf": calls} | ({"$defs": definitions} if definitions else {})
+
+
+def _call_schema(tool: Tool, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A call of this tool; its own definitions move to the root, under the tool's name."""
+    parameters: dict[str, Any] = tool.parameters or {"type": "object"}
+    for key in ("$defs", "definitions"):
+        for name, definition in parameters.get(key, {}).items():
+            definitions[f"{tool.name}.{name}"] = _renamed(definition, key, tool.name)
+        parameters = {k: v for k, v in parameters.items() if k != key}
+    for key in ("$defs", "definitions"):
+        parameters = _renamed(parameters, key, tool.name)
+    return {
+        "type": "object",
+        "properties": {"name": {"const": tool.name}, "arguments": parameters},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _renamed(schema: Any, key: str, tool: str) -> Any:  # noqa: ANN401  JSON
+    """The schema with references that follow its definitions to the root."""
+    if isinstance(schema, list):
+        return [_renamed(item, key, tool) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    renamed = {name: _renamed(value, key, tool) for name, value in schema.items()}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith(f"#/{key}/"):
+        renamed["$ref"] = f"#/$defs/{tool}.{reference.removeprefix(f'#/{key}/')}"
+    return renamed
+
+
+async def _read_arguments(
+    events: AsyncGenerator[TokenEvent, None], name: str
+) -> AsyncGenerator[TokenEvent, None]:
+    """All text is the arguments of one call."""
+    async with aclosing(events):
+        yield ToolCallDelta(0, "", _new_id(), name)
+        async for event in events:
+            match event:
+                case TextDelta():
+                    yield ToolCallDelta(0, event.text)
+                case Finished():
+                    yield _called(event)
+
+
+async def _read_required(
+    events: AsyncGenerator[TokenEvent, None],
+) -> AsyncGenerator[TokenEvent, None]:
+    """All text is one object with a name and arguments."""
+    text = ""
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case TextDelta():
+                    text += event.text
+                case Finished():
+                    call = _parse(text)
+                    if call is None:  # it was cut
+                        yield TextDelta(text)
+                        yield event
+                    else:
+                        yield _delta(0, call)
+                        yield _called(event)
+
+
+async def _read_free(
+    events: AsyncGenerator[TokenEvent, None], *, one: bool
+) -> AsyncGenerator[TokenEvent, None]:
+    """Text with calls between their tags. A call that is not valid JSON stays text."""
+    held = ""
+    logprobs: list[TokenLogprob] = []
+    calls = 0
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDelta):
+                held += event.text
+                logprobs += event.logprobs
+            pieces, held = _split(held, last=isinstance(event, Finished))
+            for piece in pieces:
+                if isinstance(piece, str):
+                    if not calls or piece.strip():  # no white space between and after calls
+                        yield TextDelta(piece, logprobs)
+                        logprobs = []
+                elif not (one and calls):
+                    yield _delta(calls, piece)
+                    calls += 1
+            if isinstance(event, Finished):
+                yield _called(event) if calls else event
+
+
+def _split(held: str, *, last: bool) -> tuple[list["str | ToolCall"], str]:
+    """What can be passed on of the text so far, and what must wait for the text to come."""
+    pieces: list[str | ToolCall] = []
+    while OPEN in held:
+        before, _, inside = held.partition(OPEN)
+        body, closed, after = inside.partition(CLOSE)
+        if not closed and not last:
+            return pieces + [before] * bool(before), held[len(before) :]
+        call = _parse(body)
+        pieces += [before] if before else []
+        pieces.append(call or f"{OPEN}{body}{closed}")
+        held = after
+    wait = 0 if last else _begun(held)
+    ready = held[: len(held) - wait]
+    return pieces + [ready] * bool(ready), held[len(held) - wait :]
+
+
+def _begun(text: str) -> int:
+    """How many of the last characters may be the beginning of a call's tag."""
+    return next((n for n in range(len(OPEN) - 1, 0, -1) if text.endswith(OPEN[:n])), 0)
+
+
+def _parse(text: str) -> ToolCall | None:
+    """The call that a JSON object describes, or None."""
+    try:
+        call = json.loads(text)
+        name, arguments = call["name"], call.get("arguments", {})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if not isinstance(name, str):
+        return None
+    return ToolCall(_new_id(), name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+def _delta(index: int, call: ToolCall) -> ToolCallDelta:
+    return ToolCallDelta(index, call.arguments, call.id, call.name)
+
+
+def _called(finished: Finished) -> Finished:
+    """The end of an answer that calls; one that was cut stays cut."""
+    return finished if finished.reason == "length" else Finished("tool_calls", finished.usage)

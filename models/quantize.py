@@ -1,0 +1,106 @@
+"""From a model of plain weights to one of few bits, by llm-compressor in an environment of its own.
+
+Its versions of transformers and of compressed-tensors are not ours, so it is installed beside us,
+once, and runs `models/quantize_job.py` there. Called by `tiffin models quantize`.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from models.catalog import LocalSource, Model, WeightFile
+from models.errors import WeightsError
+
+TOOL = "llmcompressor==0.14.0.1"
+SAMPLE = Path(__file__).with_name("quantize_sample.txt")
+JOB = Path(__file__).with_name("quantize_job.py")
+
+Method = Literal["w4a16", "gptq", "fp8"]
+"""4-bit weights rounded to nearest; 4-bit weights calibrated by GPTQ on a text; 8-bit floats."""
+
+
+def tool_python(home: Path) -> Path:
+    """The Python that has llm-compressor; installs it at the first call (minutes, 2 GB).
+
+    Raises WeightsError with the installer's last line.
+    """
+    folder = home / "tools" / TOOL.replace("==", "-")
+    python, done = folder / "bin" / "python", folder / "installed"
+    if done.is_file():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, with_pip=True)
+    torch = f"torch=={version('torch').partition('+')[0]}"
+    _run([str(python), "-m", "pip", "install", "--quiet", TOOL, torch], f"installing {TOOL}")
+    done.touch()
+    return python
+
+
+def quantize(
+    python: Path, source: Path, target: Path, method: Method, text: Path
+) -> dict[str, float]:
+    """Write the quantized folder; return the perplexity `before` and `after` on the text's end.
+
+    The first half of the text calibrates GPTQ, the second half measures.
+    """
+    target.mkdir(parents=True)
+    report = target / "report.json"
+    _run(
+        [str(python), str(JOB), str(source), str(target), method, str(text), str(report)],
+        f"quantizing {source.name}",
+    )
+    measured: dict[str, float] = json.loads(report.read_text(encoding="utf-8"))
+    report.unlink()
+    return measured
+
+
+def entry(model: Model, name: str, folder: Path, method: Method, loss: dict[str, float]) -> Model:
+    """The catalogue entry of a quantized folder, which says what it cost."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = tuple(
+        WeightFile(
+            path=path.relative_to(folder).as_posix(),
+            size_bytes=path.stat().st_size,
+            sha256=_sha256(path),
+        )
+        for path in paths
+    )
+    weights = sum(path.stat().st_size for path in paths if path.suffix == ".safetensors")
+    changes = {
+        "name": name,
+        "quantization": f"compressed-tensors {method}",
+        "note": (
+            f"{model.name} by {TOOL}; perplexity {loss['after']:.2f} for {loss['before']:.2f} "
+            f"on {loss['tokens']:.0f} tokens"
+        ),
+        "memory_bytes": weights,
+        "files": files,
+        "sources": (LocalSource(kind="local", path=str(folder)),),
+    }
+    return Model.model_validate({**dict(model), **changes})
+
+
+def _run(command: list[str], what: str) -> None:
+    result = subprocess.run(  # noqa: S603  our own script, or pip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no output"]
+        message = f"{what} failed: {lines[-1]}"
+        raise WeightsError(message)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,40 @@
+"""The user's own catalogue beside ours: `catalog.yaml` in Tiffin's home, of the same shape.
+
+Written by `tiffin models quantize`, and by hand; read wherever the catalogue is.
+"""
+
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+
+from models.catalog import Catalog, Model, load_catalog
+from models.errors import CatalogError
+
+FILE = "catalog.yaml"
+
+
+def catalog_of(home: Path) -> Catalog:
+    """Our catalogue and the user's. Raises CatalogError for a mistake, or a name of ours."""
+    ours, path = load_catalog(), home.expanduser() / FILE
+    if not path.is_file():
+        return ours
+    known = {model.name for model in ours.models}
+    added = load_catalog(path).models
+    if twice := next((model.name for model in added if model.name in known), None):
+        message = f"{path.name}: model {twice}: Tiffin's own catalogue has that name"
+        raise CatalogError(message)
+    return Catalog(models=(*ours.models, *added))
+
+
+def add(home: Path, model: Model) -> None:
+    """Put a model into the user's catalogue, in place of one of the same name."""
+    (home / "locks").mkdir(parents=True, exist_ok=True)
+    path = home / FILE
+    with FileLock(home / "locks" / "catalog.lock"):
+        kept = load_catalog(path).models if path.is_file() else ()
+        models = [*(entry for entry in kept if entry.name != model.name), model]
+        rows = [entry.model_dump(mode="json", exclude_none=True) for entry in models]
+        fresh = path.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump({"models": rows}, sort_keys=False), encoding="utf-8")
+        fresh.rename(path)

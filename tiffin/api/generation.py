@@ -1,0 +1,97 @@
+"""What the OpenAI routes do alike around `tiffin.pipeline.chat`: a place, the head, the headers."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Response
+from pydantic import BaseModel
+
+from models.values import Finished, GenerateRequest
+from tiffin.api.context import context_of
+from tiffin.api.state import Gateway, gateway_of
+from tiffin.context import RequestContext
+from tiffin.errors import InvalidRequest, Unavailable
+from tiffin.ops import metrics
+from tiffin.ops.quota import charge
+from tiffin.pipeline.chat import Head, Piece
+
+GatewayOf = Annotated[Gateway, Depends(gateway_of)]
+ContextOf = Annotated[RequestContext, Depends(context_of)]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Answers that have begun. `pieces` must be read to its end, or closed."""
+
+    head: Head
+    pieces: AsyncGenerator[Piece, None]
+    created: int
+    headers: dict[str, str]
+
+
+async def begin(
+    model: str,
+    requests: Sequence[GenerateRequest],
+    gateway: Gateway,
+    context: RequestContext,
+    *,
+    schema_field: str = "json_schema",
+) -> Generation:
+    """Start one answer for each request; a failure before the first event is raised here.
+
+    A schema that the engine refuses is blamed on `schema_field`, or on the tools that it is from.
+    """
+    began = time.perf_counter()
+    events = _placed(model, requests, gateway, context)
+    try:
+        head = await anext(events)
+    except InvalidRequest as error:
+        if error.param != "json_schema":
+            raise
+        field = "tools" if requests[0].json_schema is None else schema_field
+        message = error.message.replace("json_schema", field, 1)
+        raise InvalidRequest(message, param=field, code=error.code) from error
+    assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
+    headers = {
+        "x-tiffin-tier": head.tier,
+        "openai-processing-ms": str(round((time.perf_counter() - began) * 1000)),
+    }
+    if head.degraded:
+        headers["x-tiffin-degraded"] = ",".join(head.degraded)
+    return Generation(head, _pieces(events), int(time.time()), headers)
+
+
+def json_response(body: BaseModel, headers: dict[str, str]) -> Response:
+    """The body as it is: FastAPI would validate and copy it once more."""
+    return Response(
+        body.model_dump_json(by_alias=True), headers=headers, media_type="application/json"
+    )
+
+
+async def _placed(
+    model: str, requests: Sequence[GenerateRequest], gateway: Gateway, context: RequestContext
+) -> AsyncGenerator[Head | Piece, None]:
+    """The pipeline's events while the request holds its place."""
+    if missing := gateway.readiness.missing():
+        message = f"not ready: waiting for {', '.join(missing)}"
+        raise Unavailable(message)
+    with metrics.outcome():
+        async with (
+            gateway.admission.place(context),
+            aclosing(gateway.chat.stream(model, requests, context)) as events,
+        ):
+            async for event in events:
+                if isinstance(event, Piece) and isinstance(event.event, Finished):
+                    usage = event.event.usage
+                    charge(usage.prompt_tokens + usage.completion_tokens)
+                yield event
+
+
+async def _pieces(events: AsyncGenerator[Head | Piece, None]) -> AsyncGenerator[Piece, None]:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Piece):
+                yield event

@@ -1,0 +1,167 @@
+"""Generation without retrieval: choose the tier, begin on it, follow one or several answers.
+
+Built by `services/rag.py`, called by the OpenAI routes of `tiffin.api`. A request that names its
+tier makes one call; `auto` makes two, the router's first.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+
+import msgspec
+
+from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
+from tiffin.context import RequestContext
+from tiffin.errors import Overloaded, UpstreamFailed
+from tiffin.ops import metrics
+from tiffin.pipeline.generate import Begun, Generator
+from tiffin.routing import rules
+from tiffin.routing.names import decide_by_name
+from tiffin.transport.clients import RouterClient
+from tiffin.transport.messages import RouteDecision, RouteRequest
+
+
+@dataclass(frozen=True)
+class Head:
+    """Who answers. Comes first, once every answer has begun."""
+
+    tier: str
+    model: str
+    degraded: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next event of answer number `index`."""
+
+    index: int
+    event: TokenEvent
+
+
+@dataclass(frozen=True)
+class ChatPipeline:
+    """Holds no state of a request; safe for any number at once.
+
+    `models` maps each tier to its model's name, cheapest tier first.
+    """
+
+    router: RouterClient
+    generator: Generator
+    models: Mapping[str, str]
+
+    async def stream(
+        self, model: str, requests: Sequence[GenerateRequest], context: RequestContext
+    ) -> AsyncGenerator[Head | Piece, None]:
+        """Yield the Head, then the Pieces of all answers as they come; closing it stops the work.
+
+        `requests` holds one for each answer, and is never empty. An answer that fails ends all.
+        """
+        began = time.perf_counter()
+        decision, degraded = await self._decide(model, requests[0], context)
+        async with AsyncExitStack() as stack:
+            answers = await self._begin_all(decision, requests, context)
+            for answer in answers:
+                await stack.enter_async_context(aclosing(answer.rest))
+            tier = answers[0].tier
+            if tier != decision.tier:
+                degraded.append("tier")
+            yield Head(tier, self.models[tier], degraded)
+            pieces = _follow(0, answers[0]) if len(answers) == 1 else _merge(answers)
+            waiting = True
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if waiting and isinstance(piece.event, TextDelta):
+                        waiting = False
+                        metrics.observe_first_token(tier, time.perf_counter() - began)
+                    elif isinstance(piece.event, Finished):
+                        metrics.observe_usage(answers[piece.index].tier, piece.event.usage)
+                    yield piece
+
+    async def _decide(
+        self, model: str, request: GenerateRequest, context: RequestContext
+    ) -> tuple[RouteDecision, list[str]]:
+        """The tier to ask; the router's rules applied here when it does not answer."""
+        if (named := decide_by_name(model, self.models)) is not None:
+            return named, []
+        query = _query(request)
+        try:
+            decision = await self.router.route(RouteRequest(query, rules.AUTO), context)
+            degraded = []
+        except (Overloaded, UpstreamFailed):
+            decision = rules.decide(query, rules.AUTO, list(self.models))
+            degraded = ["router"]
+        if isinstance(request.prompt, list):  # tokens mean something to one model only
+            decision = msgspec.structs.replace(decision, fallbacks=[])
+        return decision, degraded
+
+    async def _begin_all(
+        self,
+        decision: RouteDecision,
+        requests: Sequence[GenerateRequest],
+        context: RequestContext,
+    ) -> list[Begun]:
+        """All answers, begun side by side; when one cannot begin, none goes on."""
+        if len(requests) == 1:
+            return [await self.generator.begin(decision, requests[0], context)]
+        begin = self.generator.begin
+        tasks = [asyncio.ensure_future(begin(decision, one, context)) for one in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            for begun in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(begun, Begun):
+                    await begun.rest.aclose()
+            raise
+
+
+def _query(request: GenerateRequest) -> str:
+    """What the router judges: the last words of the user, or the prompt."""
+    if isinstance(request.prompt, str):
+        return request.prompt
+    turns = [message.content for message in request.messages if message.role == "user"]
+    return turns[-1] if turns else ""
+
+
+async def _follow(index: int, answer: Begun) -> AsyncGenerator[Piece, None]:
+    """One answer from its first event to its end. An end that does not say so is a failure."""
+    event: TokenEvent | None = answer.first
+    while event is not None:
+        yield Piece(index, event)
+        if isinstance(event, Finished):
+            return
+        event = await anext(answer.rest, None)
+    raise UpstreamFailed("the model ended without saying so")
+
+
+async def _merge(answers: Sequence[Begun]) -> AsyncGenerator[Piece, None]:
+    """Several answers, each in its own order. No answer runs ahead of the reader."""
+    queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue(maxsize=len(answers))
+
+    async def read(index: int, answer: Begun) -> None:
+        end: BaseException | None = None
+        try:
+            async for piece in _follow(index, answer):
+                await queue.put(piece)
+        except Exception as error:  # noqa: BLE001  raised again where the reader is
+            end = error
+        await queue.put(end)
+
+    tasks = [asyncio.create_task(read(index, answer)) for index, answer in enumerate(answers)]
+    try:
+        running = len(tasks)
+        while running:
+            item = await queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
