@@ -287,7 +287,7 @@ async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:
         async def generate(
             self, request: GenerateRequest, _: RequestContext
         ) -> AsyncGenerator[TextDelta | Finished, None]:
-            yield TextDelta("one" * request.max_tokens)
+            yield TextDelta("one" * (request.max_tokens or 1))
             await asyncio.sleep(60)
 
     app = rpc()
