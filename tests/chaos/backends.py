@@ -5,6 +5,7 @@ port answers `GET /state` with what they did.
 """
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -22,6 +23,7 @@ from tiffin.context import RequestContext
 from tiffin.transport.messages import EmbedRequest, RerankRequest, RouteRequest, ServiceHealth
 from tiffin.transport.server import RpcApp
 
+TOKEN_VARIABLE = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  its name
 DELAYS_S = {"embed": 0.005, "rerank": 0.01, "small": 0.02, "token": 0.01}
 WORDS = 30
 ENDLESS = 4096
@@ -58,9 +60,10 @@ class Counting(Services):
 async def main(ports: list[int]) -> None:
     """Serve until killed."""
     services = Counting()
+    token = os.environ[TOKEN_VARIABLE]
     apps: list[Any] = []
     for name in ("Embedding", "Reranker", "Router", "SmallLLM"):
-        app = RpcApp(name, max_body_bytes=1 << 25, max_in_flight=100_000)
+        app = RpcApp(name, max_body_bytes=1 << 25, max_in_flight=100_000, token=token)
         app.health(_ready)
         apps.append(app)
     apps[0].unary("embed", EmbedRequest, services.embed)

@@ -21,7 +21,10 @@ CLIENT_LIMIT_S = 60
 
 @dataclass
 class Outcome:
-    """What one request saw. `end` is `ok`, `refused`, `error` (typed) or `broken`."""
+    """What one request saw. `end` is `ok`, `refused`, `error` (typed) or `broken`.
+
+    `took_s` counts from when it should have left; `lag_s` of it is this generator's own delay.
+    """
 
     at_s: float
     took_s: float
@@ -30,6 +33,7 @@ class Outcome:
     detail: str = ""
     retry_after: str | None = None
     degraded: tuple[str, ...] = ()
+    lag_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def question(number: int, *, stream: bool = False, **fields: Any) -> Shot:
 async def send(session: aiohttp.ClientSession, url: str, shot: Shot, due: float) -> Outcome:
     """Send one request now and read its answer to the end."""
     status, retry_after, end, detail = 0, None, "broken", ""
+    lag_s = time.monotonic() - due
     degraded: list[str] = []
     try:
         async with session.request(
@@ -67,7 +72,7 @@ async def send(session: aiohttp.ClientSession, url: str, shot: Shot, due: float)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         detail = f"{type(error).__name__}: {error}"
     took_s = time.monotonic() - due
-    return Outcome(due, took_s, status, end, detail, retry_after, tuple(degraded))
+    return Outcome(due, took_s, status, end, detail, retry_after, tuple(degraded), lag_s)
 
 
 def judge(status: int, text: str, *, stream: bool) -> tuple[str, str, list[str]]:
@@ -123,6 +128,12 @@ async def capacity(url: str, seconds: float, make: Callable[[int], Shot], client
 def tally(outcomes: list[Outcome]) -> str:
     """`180 ok, 20 refused`."""
     return ", ".join(f"{count} {end}" for end, count in Counter(o.end for o in outcomes).items())
+
+
+def reasons(outcomes: list[Outcome]) -> str:
+    """Why those that were not answered were not, the most frequent reasons."""
+    whys = Counter(f"{o.status} {o.detail[:110]}" for o in outcomes if o.end != "ok")
+    return "; ".join(f"{count}x {why}" for why, count in whys.most_common(3)).replace("|", "/")
 
 
 def kinds(outcomes: list[Outcome], *ends: str) -> list[Outcome]:

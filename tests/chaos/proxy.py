@@ -14,6 +14,8 @@ SLICE_BYTES = 7
 DRIP_S = 0.3
 FLIP_SHARE = 0.02
 HALF_OPEN_AFTER_BYTES = 400
+CLOSING_S = 0.05
+"""For the event loop to close what was broken."""
 
 
 class Proxy:
@@ -28,7 +30,7 @@ class Proxy:
         self.fault: Fault = "none"
         self._server: asyncio.Server | None = None
         self._random = random.Random(7)  # noqa: S311
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._served: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen on a free port of loopback."""
@@ -39,11 +41,21 @@ class Proxy:
         """Refuse connections from now on, and break the open ones."""
         if self._server is not None:
             self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for served in self._served:
+            served.cancel()
+        await asyncio.gather(*self._served, return_exceptions=True)
+        await asyncio.sleep(CLOSING_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served = asyncio.create_task(self._forward(reader, writer))
+        self._served.add(served)
+        try:
+            await asyncio.wait([served])
+        finally:
+            writer.transport.abort()
+            self._served.discard(served)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -53,14 +65,14 @@ class Proxy:
             asyncio.create_task(self._pump(reader, far_writer, answers=False)),
             asyncio.create_task(self._pump(far_reader, writer, answers=True)),
         ]
-        self._pumps.update(pumps)
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        self._pumps.difference_update(pumps)
-        for end in (writer, far_writer):
-            end.close()
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for end in (writer, far_writer):
+                end.transport.abort()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from typing import Any
 import aiohttp
 import psutil
 
+from tests.chaos.backends import TOKEN_VARIABLE
 from tests.chaos.proxy import Fault, Proxy
 from tests.support.stack import ROOT, free_port, stop
 
 SERVICES = ("Embedding", "Reranker", "Router", "SmallLLM")
 START_LIMIT_S = 120
 CONCURRENCY = 32
+TOKEN = secrets.token_hex(16)
 
 
 @dataclass
@@ -90,6 +93,7 @@ def start_entry(url: str, proxies: dict[str, Proxy], directory: Path) -> "subpro
                 **os.environ,
                 "BENTOML_HOME": str(directory / "bentoml"),
                 "BENTOML_CONTAINERIZED": "true",
+                TOKEN_VARIABLE: TOKEN,
                 "TIFFIN_RAG__DEADLINE_MS": "5000",
                 "TIFFIN_LIMITS__CONCURRENCY": str(CONCURRENCY),
                 "TIFFIN_RESILIENCE__SUPERVISION__DRAIN_MS": "10000",
@@ -108,7 +112,9 @@ async def running_stand(directory: Path) -> AsyncGenerator[Stand, None]:
     ports = [free_port() for _ in (*SERVICES, "state")]
     async with AsyncExitStack() as stack:
         backends = subprocess.Popen(  # noqa: ASYNC220
-            [sys.executable, "-m", "tests.chaos.backends", *map(str, ports)], cwd=ROOT
+            [sys.executable, "-m", "tests.chaos.backends", *map(str, ports)],
+            cwd=ROOT,
+            env={**os.environ, TOKEN_VARIABLE: TOKEN},
         )
         stack.callback(backends.wait)
         stack.callback(backends.send_signal, signal.SIGKILL)

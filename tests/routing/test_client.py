@@ -39,7 +39,7 @@ class FakeEmbedding(EmbeddingClient):
         super().__init__("Embedding", "http://nowhere")
         self.fails = fails
 
-    async def embed(
+    async def embed(  # type: ignore[override]
         self, texts: list[str], _: RequestContext
     ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], int]:
         if self.fails:

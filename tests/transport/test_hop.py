@@ -260,3 +260,57 @@ async def test_a_bad_message_is_refused_and_named(
             error = wire.decode_error(await response.read())
     assert response.status == status
     assert says in error.message
+
+
+async def test_a_service_that_is_lost_ends_the_calls_that_wait_for_it_at_once() -> None:
+    texts = Texts()
+    app = rpc()
+    app.unary("embed", EmbedRequest, texts.hang)
+    async with served(app) as url:
+        client = EmbeddingClient("Test", url)
+        call = asyncio.create_task(client.embed(["x"], soon(60)))
+        await asyncio.sleep(0.1)
+        client.lost = "Test does not answer"
+        with pytest.raises(errors.Unavailable, match="does not answer"):
+            await asyncio.wait_for(call, 0.5)
+        await asyncio.wait_for(texts.cancelled.wait(), 0.5)
+        with pytest.raises(errors.Unavailable):
+            await client.embed(["y"], soon(60))
+        client.lost = None
+        with pytest.raises(errors.DeadlineExceeded):
+            await client.embed(["z"], soon(0.1))
+        await client.close()
+
+
+async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:
+    class Silent(Writer):
+        async def generate(
+            self, request: GenerateRequest, _: RequestContext
+        ) -> AsyncGenerator[TextDelta | Finished, None]:
+            yield TextDelta("one" * (request.max_tokens or 1))
+            await asyncio.sleep(60)
+
+    app = rpc()
+    app.stream("generate", GenerateRequest, Silent().generate)
+    async with served(app) as url:
+        client = LLMClient("Test", url)
+        events = client.generate(GenerateRequest(messages=[], max_tokens=1), soon(60))
+        assert await anext(events) == TextDelta("one")
+        asyncio.get_running_loop().call_later(0.1, setattr, client, "lost", "gone")
+        with pytest.raises(errors.Unavailable, match="gone"):
+            await asyncio.wait_for(anext(events), 0.5)
+        await client.close()
+
+
+async def test_an_answer_of_the_wrong_shape_is_the_service_s_failure() -> None:
+    class Broken(Texts):
+        async def embed(self, _: EmbedRequest, __: RequestContext) -> Embeddings:
+            return Embeddings(Array((7, 7), b"1234"), tokens=1)
+
+    app = rpc()
+    app.unary("embed", EmbedRequest, Broken().embed)
+    async with served(app) as url:
+        client = EmbeddingClient("Test", url)
+        with pytest.raises(errors.UpstreamFailed, match="broken array"):
+            await client.embed(["x"], soon())
+        await client.close()

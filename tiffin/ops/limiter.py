@@ -45,7 +45,7 @@ class Sample:
 class Limiter:
     """The limit of one service; `what` names its calls in a refusal, in the plural."""
 
-    def __init__(self, what: str, *, least: int = 8, most: int = 256, initial: int = 32) -> None:
+    def __init__(self, what: str, *, least: int = 16, most: int = 256, initial: int = 32) -> None:
         self._what = what
         self._least, self._most = float(least), float(most)
         self._limit = float(initial)

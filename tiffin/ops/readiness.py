@@ -7,6 +7,7 @@ end at once, and new ones are refused until the service is back.
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Literal
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.25
 TIMEOUT_S = 0.35
+OWN_LAG_S = 0.1
 MISSES = 2
 """Probes in a row, the second one at once, that a service must leave unanswered to count as away:
 seen within a second (0.25 + 2 * 0.35 s), and one late answer on a busy machine does not matter."""
@@ -82,16 +84,25 @@ class Readiness:
     async def _follow(self, name: str) -> None:
         misses = 0
         while True:
+            began = time.monotonic()
             try:
                 health = await self._clients[name].health(ServiceHealth, TIMEOUT_S)
                 misses = 0
                 self._note(name, READY if health.ready else health.detail or "not ready")
             except TiffinError as error:
-                misses += 1
+                misses = misses + 1 if self._is_silent(name, began) else 0
                 if misses >= MISSES:
                     self._note(name, error.message)
             if misses != 1:
                 await asyncio.sleep(PERIOD_S)
+
+    def _is_silent(self, name: str, since: float) -> bool:
+        """Whether an unanswered probe says anything.
+
+        It does not when a call was answered meanwhile, or when this process itself was held up.
+        """
+        held_up = time.monotonic() - since > TIMEOUT_S + OWN_LAG_S
+        return not held_up and not self._clients[name].heard_since(since)
 
     def _note(self, name: str, state: str) -> None:
         before = self._states[name]

@@ -52,7 +52,7 @@ class Turnstile:
         self._turns: dict[str, float] = {}
         self._now = 0.0
         self._waiting: list[_Waiter] = []
-        self._seconds = 1.0
+        self._seconds = 0.0
         self._decreased = 0.0
 
     @property
@@ -80,7 +80,8 @@ class Turnstile:
         finally:
             self._held[context.tenant] -= 1
             self._batch -= context.batch
-            self._seconds += MEMORY * (time.monotonic() - began - self._seconds)
+            took_s = time.monotonic() - began
+            self._seconds += MEMORY * (took_s - self._seconds) if self._seconds else took_s
             if not context.batch:
                 self._adapt(late=context.deadline.remaining() < LATE_SHARE * whole_s)
             self._admit()
@@ -92,12 +93,18 @@ class Turnstile:
 
     def check(self, context: RequestContext) -> None:
         """Raise Overloaded if the request would be refused at once; costs nothing else."""
-        if self.waiting >= self._settings.max_waiting:
+        if self._is_full():
             self._least_important(_Waiter(context.tenant, context.batch))
+
+    def _is_full(self) -> bool:
+        """Whether as many wait as may, or as will be through before their patience ends."""
+        wait_s = (self.waiting + 1) * self._seconds / max(1, self.limit)
+        too_long = self.held >= self.limit and wait_s > self._settings.max_wait_ms / 1000
+        return too_long or self.waiting >= self._settings.max_waiting
 
     async def _enter(self, context: RequestContext) -> None:
         waiter = _Waiter(context.tenant, context.batch)
-        if self.waiting >= self._settings.max_waiting:
+        if self._is_full():
             self._make_room(waiter)
         self._waiting.append(waiter)
         self._admit()

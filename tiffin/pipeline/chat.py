@@ -19,7 +19,7 @@ from tiffin.ops import metrics
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.retrieve import AWAY
 from tiffin.routing import rules
-from tiffin.routing.client import Router, ask_of
+from tiffin.routing.client import Router, ask_of, checked
 from tiffin.transport.messages import RouteDecision
 
 
@@ -91,7 +91,8 @@ class ChatPipeline:
         """The router's decision; its rules applied here when it does not answer."""
         query = _query(request)
         try:
-            decision = await self.router.route(ask_of(query, model, request, whole=whole), context)
+            ask = ask_of(query, model, request, whole=whole)
+            decision = checked(await self.router.route(ask, context), self.models)
             degraded = ["router"] if decision.degraded else []
         except AWAY:
             decision = rules.decide(query, model, list(self.models))

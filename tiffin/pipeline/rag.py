@@ -45,7 +45,7 @@ from tiffin.pipeline.values import (
 )
 from tiffin.pipeline.writing import Limits, pieces
 from tiffin.routing import rules
-from tiffin.routing.client import Router
+from tiffin.routing.client import Router, checked
 from tiffin.routing.meter import estimate_tokens
 from tiffin.transport.messages import Array, RouteDecision, RouteRequest
 
@@ -225,7 +225,7 @@ class RagPipeline:
                 ask = msgspec.structs.replace(ask, vector=Array.of(vector))
         with timeline.stage("route"):
             try:
-                decision = await self.router.route(ask, context)
+                decision = checked(await self.router.route(ask, context), self.models)
             except AWAY:
                 return rules.decide(ask.query, ask.model, list(self.models)), ["router"]
             return decision, ["router"] if decision.degraded else []

@@ -4,6 +4,7 @@
 Router does not answer, the same policy decides here, without the complexity model.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,6 +114,15 @@ def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
     return Recorded(
         decision, request.model, request.needs, request.prompt_tokens, request.max_tokens
     )
+
+
+def checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
+    """The decision. Raises UpstreamFailed when it names a tier that is not served here."""
+    for tier in (decision.tier, *decision.fallbacks):
+        if tier not in tiers:
+            message = f"the router chose a tier that is not served: {tier}"
+            raise UpstreamFailed(message)
+    return decision
 
 
 def ask_of(query: str, model: str, request: GenerateRequest, *, whole: bool) -> RouteRequest:

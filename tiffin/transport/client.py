@@ -7,6 +7,7 @@ message, or with a `TiffinError`: the one that the service raised, or `Unavailab
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -51,6 +52,7 @@ class ServiceClient:
         self._session: aiohttp.ClientSession | None = None
         self._lost: str | None = None
         self._waits: set[asyncio.Timeout] = set()
+        self._heard_at = 0.0
 
     @property
     def lost(self) -> str | None:
@@ -67,6 +69,10 @@ class ServiceClient:
                 if not wait.expired():
                     wait.reschedule(now)
 
+    def heard_since(self, moment: float) -> bool:
+        """Whether the service has answered anything since a moment of `time.monotonic`."""
+        return self._heard_at >= moment
+
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
     ) -> Reply:
@@ -77,7 +83,7 @@ class ServiceClient:
                 await self._post(method, request, context) as response,
             ):
                 body = await response.read()
-        return self._decode(body, reply)
+        return self._decode(body, msgspec.msgpack.Decoder(reply))
 
     async def stream(
         self,
@@ -106,7 +112,7 @@ class ServiceClient:
                         return
                     if kind == wire.FRAME_ERROR:
                         raise wire.decode_error(payload)
-                    yield decoder.decode(payload)
+                    yield self._decode(payload, decoder)
             finally:
                 # Closes the connection of a stream that did not end: the service's work stops.
                 response.close()
@@ -118,7 +124,7 @@ class ServiceClient:
             async with asyncio.timeout(timeout_s), self._open().get(url) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._error_of(response)
-                return self._decode(await response.read(), reply)
+                return self._decode(await response.read(), msgspec.msgpack.Decoder(reply))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(f"{self._service} does not answer") from error
 
@@ -153,6 +159,7 @@ class ServiceClient:
             self._waits.add(wait)
             try:
                 yield
+                self._heard_at = time.monotonic()
             finally:
                 self._waits.discard(wait)
 
@@ -189,10 +196,10 @@ class ServiceClient:
             await response.read()  # the end of the body, which frees the connection for reuse
         return kind, payload
 
-    def _decode(self, body: bytes, reply: type[Reply]) -> Reply:
+    def _decode(self, body: bytes, decoder: "msgspec.msgpack.Decoder[Reply]") -> Reply:
         try:
-            return msgspec.msgpack.decode(body, type=reply)
-        except msgspec.MsgspecError as error:
+            return decoder.decode(body)
+        except wire.MALFORMED as error:
             message = f"{self._service} answered in an unknown shape: {error}"
             raise errors.UpstreamFailed(message) from error
 

@@ -139,7 +139,7 @@ class RpcApp:
         body = await self._read_body(receive)
         try:
             return method, method.decoder.decode(body), wire.context_of(headers)
-        except msgspec.MsgspecError as error:
+        except wire.MALFORMED as error:
             raise errors.InvalidRequest(f"{self._service}.{name}: {error}") from error
 
     async def _read_body(self, receive: Receive) -> bytes:

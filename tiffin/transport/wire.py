@@ -28,6 +28,9 @@ DEFAULT_TIMEOUT_S = 60.0
 FRAME_HEADER = struct.Struct("<IB")
 FRAME_EVENT, FRAME_ERROR, FRAME_END = 0, 1, 2
 
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What decoding raises for bytes that are not the message they should be."""
+
 
 class WireError(msgspec.Struct, frozen=True):
     """A TiffinError as it crosses a hop. `kind` is the class's name."""
@@ -78,7 +81,7 @@ def decode_error(data: bytes) -> errors.TiffinError:
     """The error that the other end raised; UpstreamFailed when it does not speak our wire."""
     try:
         wire = _error_decoder.decode(data)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return errors.UpstreamFailed("the service answered with an error of an unknown shape")
     kind = _KINDS.get(wire.kind, errors.UpstreamFailed)
     return kind(wire.message, param=wire.param, code=wire.code, retry_after_s=wire.retry_after_s)
