@@ -171,10 +171,10 @@ async def _direct(llm: LLMClient, engine_ms: int) -> None:
 
 def _in_process(url: str) -> Call:
     """Our app without the server before it: what our own code costs."""
-    from bench.gateway_services import app, gateway_before, settings
+    from bench.gateway_services import app, drain, gateway_before, settings
 
     app.state.gateway = gateway_before(url)
-    asgi = wrap(app, settings)
+    asgi = wrap(app, settings, drain)
 
     async def call(engine_ms: int) -> None:
         body = json.dumps(_body("small", engine_ms)).encode()

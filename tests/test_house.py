@@ -58,7 +58,7 @@ def test_a_lock_has_a_hash_for_everything_and_names_no_index(path: Path) -> None
 
 
 def test_nothing_names_a_folder_of_somebody_s_machine() -> None:
-    trace = re.compile(r"/(?:home/(?!bentoml)|Users/|root/|work/)\w")
+    trace = re.compile(r"(?<!\w)(?<!\w\")/(?:home/(?!bentoml)|Users/|root/|work/)\w")
     named = {
         f"{path.relative_to(ROOT)}: {found[0]}"
         for path in tracked_files()

@@ -89,7 +89,7 @@ async def test_what_is_written_by_the_deadline_is_the_answer(
 async def test_when_no_tier_writes_in_time_the_passages_are_quoted(
     services: Services, settings: Settings
 ) -> None:
-    services.delays_s = {"small": 30}
+    services.delays_s = {"small": 30, "large": 30}
     status, answer, seconds = await ask(services, settings)
     assert status == 200, answer
     assert answer["degraded"] == ["generation"]

@@ -92,10 +92,10 @@ async def test_the_router_is_told_what_was_seen_of_the_tiers() -> None:
     assert not asked.tiers["big"].available
 
 
-async def test_a_named_tier_needs_no_embedding() -> None:
+async def test_a_named_tier_needs_neither_embedding_nor_router() -> None:
     entry, router = routing(embedding_fails=AssertionError("embedded"))  # type: ignore[arg-type]
-    await entry.route(RouteRequest("Who built it?", "mid"), context())
-    assert router.asked[0].vector is None
+    decision = await entry.route(RouteRequest("Who built it?", "mid"), context())
+    assert (decision.tier, router.asked) == ("mid", [])
 
 
 def test_a_chats_needs_are_read_off_its_request() -> None:

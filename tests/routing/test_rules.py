@@ -2,7 +2,6 @@
 
 import pytest
 
-from tiffin.errors import NotFound
 from tiffin.routing.rules import decide
 
 BOTH = ("small", "large")
@@ -35,8 +34,3 @@ def test_a_named_tier_is_asked_and_no_other() -> None:
 
 def test_with_one_tier_there_is_no_choice() -> None:
     assert decide("Compare everything.", "auto", ("small",)).reason == "the only tier"
-
-
-def test_an_unknown_tier_names_those_there_are() -> None:
-    with pytest.raises(NotFound, match=r"'huge'.*auto, small, large"):
-        decide("Hello?", "huge", BOTH)
