@@ -77,7 +77,8 @@ def build(source: Path, store: Path) -> Bento:
 
 def moved(bento: Bento, folder: Path) -> Bento:
     """The same Bento, exported to an archive and imported into an empty store."""
-    archive, store = folder / "archive.bento", folder / "bentoml"
+    # Its own format compresses hard, which takes minutes for weights.
+    archive, store = folder / "archive.tar", folder / "bentoml"
     bentoml(bento.store, "export", bento.tag, str(archive), cwd=folder)
     bentoml(store, "import", str(archive), cwd=folder)
     return Bento(store, bento.tag)

@@ -70,7 +70,7 @@ class Containers:
 def written_since(root: Path, began: float) -> list[str]:
     """Files that were written outside of /tmp, from a time on, and that a start cannot do without.
 
-    What Tiffin notes down about verified weights it may leave out.
+    What Tiffin notes down about verified weights it may leave out, and Python its bytecode.
     """
     found = []
     for folder, _, files in os.walk(root):
@@ -79,7 +79,7 @@ def written_since(root: Path, began: float) -> list[str]:
             continue
         for name in files:
             path = Path(folder) / name
-            if name != ".tiffin.json" and path.lstat().st_mtime > began:
+            if name != ".tiffin.json" and path.suffix != ".pyc" and path.lstat().st_mtime > began:
                 found.append(str(place / name))
     return found
 
