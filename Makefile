@@ -27,7 +27,7 @@ setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
 .PHONY: test
 test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minutes
 	$(BIN)/tiffin models pull
-	$(BIN)/pytest -m "not slow and not vllm"
+	$(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadgroup
 
 .PHONY: test-all
 test-all: test test-slow test-vllm  ## every test

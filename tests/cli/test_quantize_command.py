@@ -12,6 +12,8 @@ from models.catalog import load_catalog
 from models.errors import CatalogError
 from models.user_catalog import add, catalog_of
 
+pytestmark = pytest.mark.slow
+
 MODEL = "smollm2-135m-instruct-bf16"
 
 

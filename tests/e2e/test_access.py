@@ -13,7 +13,7 @@ import pytest
 from tests.support.stack import ROOT, Stack, running_stack
 from tiffin.ops.keys import KeyFile
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("how", ["flag", "environment"])
@@ -43,7 +43,6 @@ def test_nothing_said_binds_to_loopback(stack: Stack) -> None:
     assert listening == {"127.0.0.1"}
 
 
-@pytest.mark.slow
 def test_an_open_address_with_keys_serves_who_brings_one(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "keys.json")
     key = file.create("app")

@@ -17,7 +17,7 @@ from models.store import Store
 from tests.support.stack import Stack
 from tiffin.ops.settings import load_settings
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EMBEDDER, RERANKER = "all-minilm-l6-v2", "ms-marco-minilm-l-12-v2"
 QUESTION = "How deep is Lake Baikal?"

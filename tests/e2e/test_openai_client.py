@@ -17,7 +17,7 @@ from openai.types.responses import Response
 
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 MODEL = "auto"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of Japan?"}]

@@ -53,6 +53,7 @@ def test_the_answer_says_what_it_cost_how_long_it_took_and_who_gave_it(
     assert answer["degraded"] == []
 
 
+@pytest.mark.slow
 def test_every_question_finds_its_passage(client: httpx.Client, corpus: dict[str, Any]) -> None:
     found = []
     for question in corpus["questions"]:

@@ -44,6 +44,7 @@ def _folder(model: str) -> Path:
     return Store(load_settings().home).path(load_catalog().get(model))
 
 
+@pytest.mark.slow
 async def test_vectors_and_their_order_are_those_of_the_bare_library(
     embedder: Any, corpus: dict[str, Any]
 ) -> None:
@@ -61,6 +62,7 @@ async def test_vectors_and_their_order_are_those_of_the_bare_library(
         assert np.argsort(-rows @ ours).tolist() == np.argsort(-expected @ query).tolist()
 
 
+@pytest.mark.slow
 async def test_scores_and_their_order_are_those_of_the_bare_library(
     scorer: Any, corpus: dict[str, Any]
 ) -> None:

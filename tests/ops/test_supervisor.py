@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.stack import ROOT
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 30.0
 
 

@@ -8,7 +8,7 @@ from tests.routing.fleets import settings_with
 from tiffin.errors import InvalidRequest, NotFound, SpendingCapReached
 from tiffin.ops.routing import CapSettings, PolicySettings
 from tiffin.routing.decide import decider_of
-from tiffin.routing.fleet import fleet_of
+from tiffin.routing.fleet import Fleet, fleet_of
 from tiffin.routing.policy import choose
 from tiffin.transport.messages import (
     Complexity,
@@ -69,8 +69,10 @@ def test_a_spent_day_leaves_what_is_free_and_then_nothing() -> None:
     caps = {"key_day_usd": 0.5}
     spent = Spent(key_usd=0.5, day_usd=2.0)
     assert decide({"target_quality": 0.9}, caps=caps, spent=spent).tier == "small"
+    ask = RouteRequest("x", "auto", spent=spent)
+    paid = Fleet({name: FLEET.tiers[name] for name in ("mid", "big")})
     with pytest.raises(SpendingCapReached, match="the key's cap for today") as raised:
-        decide({}, caps=caps, spent=spent, needs=["json_schema"], prompt_tokens=10_000)
+        choose("auto", PolicySettings(), HARD, ask, paid, CapSettings(**caps))
     assert raised.value.status == 429
 
 

@@ -114,8 +114,9 @@ def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
         _Refusal("cannot", f"lacks {need}") for need in request.needs if need not in tier.abilities
     ]
     if request.prompt_tokens >= tier.context_tokens:
-        reason = f"reads {tier.context_tokens} tokens, the prompt has {request.prompt_tokens}"
-        refusals.append(_Refusal("cannot", reason))
+        # Our count is an estimate: where no other tier is left, the tier itself counts exactly.
+        reason = f"reads {tier.context_tokens} tokens, the prompt has about {request.prompt_tokens}"
+        refusals.append(_Refusal("policy", reason))
     return refusals
 
 
