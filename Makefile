@@ -24,10 +24,11 @@ serve: setup  ## set up, fetch the weights, serve on port 3000
 .PHONY: setup
 setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
 
+# Two processes on what may be two cores: a thread of torch that waits must not spin on one of them.
 .PHONY: test
 test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minutes
 	$(BIN)/tiffin models pull
-	$(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadgroup
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadgroup
 
 .PHONY: test-all
 test-all: test test-slow test-vllm  ## every test
