@@ -98,6 +98,20 @@ def test_secrets_are_named_never_written(folder: Path) -> None:
         assert token["valueFrom"]["secretKeyRef"] == {"name": "tiffin-internal", "key": "token"}
 
 
+def test_the_entry_service_alone_is_given_the_keys_of_clients(folder: Path) -> None:
+    given = {}
+    for deployment in manifests(folder, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        variables = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
+        secrets = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
+        given[deployment["metadata"]["name"]] = (
+            variables.get("TIFFIN_ACCESS__KEYS_FILE"),
+            secrets,
+        )
+    assert given.pop("tiffin-rag") == ("/etc/tiffin/keys.json", ["tiffin-keys"])
+    assert set(map(str, given.values())) == {"(None, [])"}
+
+
 def test_only_callers_and_prometheus_reach_an_inner_service(folder: Path) -> None:
     for policy in manifests(folder, "NetworkPolicy"):
         (rule,) = policy["spec"]["ingress"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tiffin.deploy.render.plan import Plan, to_yaml
+from tiffin.deploy.render.plan import WITHOUT_KEYS, Plan, to_yaml
 
 COMMENT = """\
 Made by `tiffin deploy render --target bentocloud`: change the profile, render again.
@@ -17,7 +17,14 @@ def render(plan: Plan) -> dict[str, str]:
         "bento": plan.bento,
         "access_authorization": True,
         "secrets": ["tiffin-internal"],
-        "envs": [{"name": "TIFFIN_PROFILE", "value": plan.settings.profile}],
+        # `access_authorization` asks for BentoCloud's own token before a request comes to us.
+        "envs": [
+            {"name": variable, "value": value}
+            for variable, value in {
+                "TIFFIN_PROFILE": plan.settings.profile,
+                **WITHOUT_KEYS,
+            }.items()
+        ],
         "services": {name: _service(plan, name) for name in plan.services},
     }
     return {"bentocloud.yaml": to_yaml(document, comment=COMMENT)}

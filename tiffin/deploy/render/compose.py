@@ -13,6 +13,7 @@ from tiffin.deploy.render.plan import (
     START,
     TOKEN,
     USER_IN_IMAGE,
+    WITHOUT_KEYS,
     Plan,
     slug,
     to_yaml,
@@ -47,6 +48,8 @@ def _service(plan: Plan, name: str) -> dict[str, Any]:
         "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
         "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
         "TIFFIN_PROFILE": plan.settings.profile,
+        # Only this machine reaches the port that is published.
+        **(WITHOUT_KEYS if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
     }
     cores = scaling.cpu

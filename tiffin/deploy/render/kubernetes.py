@@ -9,6 +9,7 @@ from typing import Any
 
 from tiffin.deploy.render.autoscaling import adapter_values, hpa, scaled_object
 from tiffin.deploy.render.plan import (
+    KEYS_FILE,
     PORT,
     SOURCE_IN_IMAGE,
     START,
@@ -22,6 +23,8 @@ from tiffin.deploy.topology import ENTRY
 
 COMMENT = "Made by `tiffin deploy render --target kubernetes`: change the profile, render again."
 SECRET = "tiffin-internal"  # noqa: S105  the name of a Secret
+KEYS_SECRET = "tiffin-keys"  # noqa: S105  the name of a Secret
+KEYS_FOLDER = "/etc/tiffin"
 Manifest = dict[str, Any]
 
 
@@ -102,7 +105,7 @@ def _pod(plan: Plan, name: str) -> Manifest:
             }
         ],
         "containers": [_container(plan, name)],
-        "volumes": [{"name": "scratch", "emptyDir": {}}],
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *_keys_volume(name)],
     }
 
 
@@ -132,8 +135,23 @@ def _container(plan: Plan, name: str) -> Manifest:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108  in the container
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  in the container
+            *(
+                [{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}]
+                if name == ENTRY
+                else []
+            ),
+        ],
     }
+
+
+def _keys_volume(name: str) -> list[Manifest]:
+    """The API keys, for the entry service alone; a changed Secret is read without a restart."""
+    if name != ENTRY:
+        return []
+    item = {"key": "keys.json", "path": "keys.json"}
+    return [{"name": "keys", "secret": {"secretName": KEYS_SECRET, "items": [item]}}]
 
 
 def _probe(path: str) -> Manifest:
@@ -150,6 +168,7 @@ def _environment(plan: Plan, name: str) -> list[Manifest]:
         "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
         "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
         "TIFFIN_PROFILE": plan.settings.profile,
+        **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
     }
     secret = {"secretKeyRef": {"name": SECRET, "key": "token"}}
     plain = [{"name": variable, "value": value} for variable, value in values.items()]
@@ -211,6 +230,14 @@ def _monitor(plan: Plan) -> Manifest:
         "metadata": {"name": plan.name, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
-            "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+            # The entry service asks for a key there too; the others take no notice of it.
+            "endpoints": [
+                {
+                    "port": "http",
+                    "path": "/metrics",
+                    "interval": "15s",
+                    "authorization": {"credentials": {"name": KEYS_SECRET, "key": "metrics"}},
+                }
+            ],
         },
     }

@@ -12,11 +12,14 @@ HEAD = '''\
 """Made by `tiffin deploy render --target modal`: change the profile, render again.
 
     modal secret create tiffin-internal TIFFIN_INTERNAL__TOKEN=$(openssl rand -hex 32)
+    TIFFIN_ACCESS__KEYS_FILE=keys.json tiffin keys create web
+    modal secret create tiffin-keys KEYS_JSON="$(cat keys.json)"
     MODAL_WORKSPACE=yours modal deploy {file}
 """
 
 import os
 import subprocess
+from pathlib import Path
 
 import modal
 
@@ -27,7 +30,10 @@ image = (
     .entrypoint([])
     .env({{"MODAL_WORKSPACE": WORKSPACE, "TIFFIN_PROFILE": "{profile}"}})
 )
-secret = modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"])
+secrets = [
+    modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"]),
+    modal.Secret.from_name("tiffin-keys", required_keys=["KEYS_JSON"]),
+]
 
 
 def start(service: str, *calls: str) -> None:
@@ -38,14 +44,17 @@ def start(service: str, *calls: str) -> None:
     ]
     command = [*{command}, service, "--port", "{port}"]
     command += [word for address in addresses for word in ("--depends", address)]
-    subprocess.Popen(command, cwd="{source}")
+    keys = Path("/tmp/keys.json")
+    keys.write_text(os.environ["KEYS_JSON"])
+    environment = {{**os.environ, "TIFFIN_ACCESS__KEYS_FILE": str(keys)}}
+    subprocess.Popen(command, cwd="{source}", env=environment)
 '''
 
 SERVICE = '''
 
 @app.function(
     image=image,
-    secrets=[secret],
+    secrets=secrets,
     cpu={cpu},
     memory={memory},{gpu}
     min_containers={min},

@@ -22,6 +22,9 @@ START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
 """Run in SOURCE_IN_IMAGE, this starts the service that the environment names."""
 
 TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
+KEYS_FILE = "TIFFIN_ACCESS__KEYS_FILE"
+WITHOUT_KEYS = {"TIFFIN_ACCESS__WITHOUT_KEYS": "true"}
+"""For the entry service where nobody reaches it who has not shown something else before."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the whole Bento runs in each worker, composed, and the entry service's scaling i
 import json
 import math
 
-from tiffin.deploy.render.plan import PORT, Plan
+from tiffin.deploy.render.plan import PORT, WITHOUT_KEYS, Plan
 
 SECONDS_AT_LEAST = 1
 README = """\
@@ -40,6 +40,8 @@ def render(plan: Plan) -> dict[str, str]:
             "PORT": str(PORT),
             "PORT_HEALTH": str(PORT),
             "TIFFIN_PROFILE": plan.settings.profile,
+            "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
+            **WITHOUT_KEYS,  # the endpoint asks for the account's key
         },
     }
     kind = (
