@@ -10,7 +10,7 @@ import pytest
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
 from tiffin.errors import Overloaded, UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.ops.settings import Settings, load_settings
 
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "how tall?"}]}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -319,3 +319,14 @@ async def test_harmless_fields_are_accepted(services: Services, settings: Settin
     async with entry(services, settings) as client:
         response = await client.post(URL, json={**HELLO, **fields})
     assert response.status_code == 200, response.text
+
+
+async def test_a_lora_adapter_is_a_model_of_its_tier(services: Services) -> None:
+    small = {"model": "smollm2-135m-instruct", "adapters": {"legal": "adapters/legal"}}
+    settings = load_settings(profile="laptop", tiers={"small": small})
+    async with entry(services, settings) as client:
+        listed = (await client.get("/v1/models")).json()["data"]
+        answer = await client.post(URL, json={**HELLO, "model": "legal"})
+    assert "legal" in [model["id"] for model in listed]
+    assert answer.headers["x-tiffin-tier"] == "small"
+    assert services.prompts[0].adapter == "legal"

@@ -41,4 +41,4 @@ def test_the_router_sends_a_demanding_question_there_and_a_plain_one_not(
     demanding = ask(two_tiers, corpus, query="Explain why Lake Baikal is so deep, step by step.")
     assert plain["route"]["tier"] == "small"
     assert (demanding["route"]["tier"], demanding["degraded"]) == ("large", [])
-    assert demanding["route"]["reason"] == "the question asks for reasoning"
+    assert "suffices" in demanding["route"]["reason"]

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 from fastapi import Depends, Response
 from pydantic import BaseModel
 
@@ -48,7 +49,11 @@ async def begin(
     blamed on `schema_field`, or on the tools that it is from.
     """
     began = time.perf_counter()
-    named = routed_name(model, gateway.pipeline.models, gateway.settings.routing.policies)
+    settings = gateway.settings
+    tier = settings.adapters().get(model)
+    if tier is not None:
+        requests = [msgspec.structs.replace(request, adapter=model) for request in requests]
+    named = tier or routed_name(model, gateway.pipeline.models, settings.routing.policies)
     events = _placed(named, requests, gateway, context, whole=whole)
     try:
         head = await anext(events)

@@ -52,7 +52,9 @@ async def show_model(model: str, gateway: GatewayOf) -> ModelCard:
 def _cards(gateway: Gateway) -> list[ModelCard]:
     tiers = gateway.pipeline.models
     settings = gateway.settings
-    chat = dict.fromkeys([*settings.routing.policies, *tiers, *tiers.values()])
+    chat = dict.fromkeys(
+        [*settings.routing.policies, *tiers, *tiers.values(), *settings.adapters()]
+    )
     return [
         *(ModelCard(id=name, created=_STARTED, task="chat") for name in chat),
         ModelCard(id=settings.embedding.model, created=_STARTED, task="embedding"),

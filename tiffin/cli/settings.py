@@ -2,7 +2,7 @@
 
 import json
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import click
 import yaml
@@ -38,6 +38,8 @@ def variables_table() -> str:
 def _allowed(info: FieldInfo) -> str:
     """The values a field takes, read off its JSON schema."""
     kind: Any = info.annotation
+    if get_origin(kind) in (dict, tuple):
+        return "JSON"
     kind = next((part for part in get_args(kind) if part is not NoneType), kind)
     if isinstance(kind, str):  # a literal's first value
         kind = info.annotation
@@ -62,6 +64,8 @@ def _bounds(info: FieldInfo) -> dict[str, Any]:
 
 
 def _default(info: FieldInfo) -> str:
+    if info.default_factory is dict:
+        return "`{}`"
     if info.default is PydanticUndefined:
         return "the profile's"
     if info.default is None:

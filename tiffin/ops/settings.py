@@ -160,6 +160,10 @@ class Settings(BaseSettings):
         """The SQLite file of costs."""
         return (self.routing.ledger or self.home / "ledger.sqlite3").expanduser()
 
+    def adapters(self) -> dict[str, str]:
+        """The tier of every LoRA adapter, by the adapter's name."""
+        return {name: tier for tier, its in self.tiers.items() for name in its.adapters}
+
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
         tiers = [tier.model for tier in self.tiers.values()]
