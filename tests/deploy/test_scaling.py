@@ -18,7 +18,7 @@ def line_of(text: str, words: str) -> int:
     ("before", "after", "lines_down", "says"),
     [
         ("  Router:", "  Ruoter:", 0, "input should be 'RAG', 'Embedding'"),
-        ("start_s: 5", "strat_s: 5", 0, "scaling.Router.strat_s"),
+        ("start_s: 4", "strat_s: 4", 0, "scaling.Router.strat_s"),
         ("min: 1\n    max: 8", "min: 4\n    max: 2", 1, "below min, which is 4"),
         ("{queue_depth: 4,", "{first_token_p95_ms: 4,", 0, "Reranker cannot scale on first_token"),
         ("  RAG:\n    min: 1", "  RAG:\n    min: 0", 1, "RAG cannot have 0 replicas"),
