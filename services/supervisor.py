@@ -114,13 +114,17 @@ class Supervisor(circus.Arbiter):
         """A process is gone: start it again, or end the start if it never served."""
         watcher, watch = self._watches.pop(pid)
         _kill_group(pid)  # what it started itself
+        # It may have become ready and died between two looks.
+        served = watch.ready or last_beat(self._signs, pid) is not None
         (self._signs / str(pid)).unlink(missing_ok=True)
         how = _describe(self._statuses.pop(pid, None))
-        if watcher.name not in self._served:
+        if served:
+            self._served.add(watcher.name)
+        elif watcher.name not in self._served:
             message = f"{_service(watcher)} could not start: its process {how}; its log is above"
             self._fail(message)
             return
-        failures = 0 if watch.ready else self._failures.get(watcher.name, 0) + 1
+        failures = 0 if served else self._failures.get(watcher.name, 0) + 1
         self._failures[watcher.name] = failures
         delay_s = restart_delay_s(failures)
         self._start_at[watcher.name] = time.monotonic() + delay_s

@@ -56,7 +56,6 @@ def test_the_metrics_of_vllm_pass_through_unchanged(both_tiers: Stack) -> None:
 VLLM_ROUTES = (
     "/v1/completions/render",
     "/invocations",
-    "/score",
     "/pause",
     "/sleep",
     "/wake_up",

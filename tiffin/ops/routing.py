@@ -117,7 +117,7 @@ class PolicySettings(Section):
     ] = "cheapest"
     target_quality: Annotated[
         float, Field(ge=0, le=1, description="Least probability that the answer suffices.")
-    ] = 0.8
+    ] = 0.7
     pin: Annotated[str | None, Field(description="Always this tier.")] = None
     max_request_usd: Annotated[float | None, Field(gt=0)] = None
     max_ttft_ms: Annotated[

@@ -185,7 +185,8 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
         chosen = max(willing, key=lambda option: (option.p_suffices, -option.usd))
         return chosen, f"the strongest: it suffices with probability {chosen.p_suffices:.2f}"
     orders: dict[str, Callable[[_Option], tuple[float, ...]]] = {
-        "cheapest": lambda option: (option.usd, -option.p_suffices),
+        # Of equals, as where no price is set, the first: the fleet stands cheapest first.
+        "cheapest": lambda option: (option.usd,),
         "fastest": lambda option: (option.ttft_ms or 0.0, option.usd),
         "best": lambda option: (-option.p_suffices, option.usd),
     }
