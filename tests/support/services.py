@@ -62,7 +62,8 @@ class Services:
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
         words = [_words(_as_text(text)) for text in request.texts]
-        rows = np.array([[len(words[0] & row) / max(1, len(row)), 0.1] for row in words], np.float32)
+        shares = [len(words[0] & row) / max(1, len(row)) for row in words]
+        rows = np.array([[share, 0.1] for share in shares], np.float32)
         return Embeddings(Array.of(rows), tokens=len(rows))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
