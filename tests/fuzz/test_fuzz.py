@@ -43,7 +43,9 @@ def test_broken_http_never_breaks_the_server(capsys: pytest.CaptureFixture[str])
 
 
 def test_what_the_document_allows_and_forbids(capsys: pytest.CaptureFixture[str]) -> None:
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", "--seed", str(SEED)]
+    config = Path(__file__).with_name("schemathesis.toml")
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)]
+    command += ["run", "--seed", str(SEED)]
     command += ["--checks", CHECKS, "--max-examples", str(max(5, CASES // 200))]
     command += ["--exclude-path-regex", "^/(metrics|schema.json|docs.json|rag_stream)$"]
     command += ["--request-timeout", "15", "--continue-on-failure"]
