@@ -4,6 +4,7 @@ Served by `bench.gateway` with `bentoml serve bench.gateway_services:Gate`.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -113,6 +114,8 @@ class Gate:
         """Open the routes."""
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
+        gc.collect()  # as every service does when it is ready
+        gc.freeze()
 
 
 gate: Any = Gate
