@@ -197,7 +197,7 @@ def log_ready(service: str) -> None:
     """
     if directory := os.environ.get(DIRECTORY_VARIABLE):
         _beating.add(asyncio.get_running_loop().create_task(beat(Path(directory))))
-    # What is loaded by now stays: looking through it again would hold up requests for 50 ms and more.
+    # What is loaded by now stays: looking through it again would hold up requests for 50 ms.
     gc.collect()
     gc.freeze()
     process = psutil.Process()
