@@ -51,8 +51,9 @@ class ContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        sent = Headers(scope=scope)
         try:
-            context = self._context(scope["path"], Headers(scope=scope))
+            context = self._context(scope["path"], sent)
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
@@ -60,8 +61,7 @@ class ContextMiddleware:
         state["context"] = context = replace(
             context, tenant=state.get("tenant", context.tenant), key=state.get("key", "")
         )
-
-        debug = Headers(scope=scope).get(DEBUG_HEADER) == "1"
+        debug = sent.get(DEBUG_HEADER) == "1"
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -82,10 +82,8 @@ class ContextMiddleware:
             batch=_is_batch(headers),
             deadline_named=timeout_ms is not None,
         )
-        request_id = headers.get(REQUEST_ID_HEADER, "")
-        if _REQUEST_ID.fullmatch(request_id):
-            return replace(context, request_id=request_id)
-        return context
+        request_id = request_id_of(headers)
+        return context if request_id is None else replace(context, request_id=request_id)
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:

@@ -39,15 +39,8 @@ def render(plan: Plan) -> dict[str, str]:
 
 def _service(plan: Plan, name: str) -> dict[str, Any]:
     scaling = plan.services[name]
-    depends = " ".join(f"{callee}=http://{slug(callee)}:{PORT}" for callee in plan.calls(name))
     environment = {
-        "BENTOML_SERVE_SERVICE_NAME": name,
-        **({"BENTOML_SERVE_DEPENDS": depends} if depends else {}),
-        "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the container
-        "BENTOML_PORT": str(PORT),
-        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
-        "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
-        "TIFFIN_PROFILE": plan.settings.profile,
+        **plan.environment(name, slug),
         # Only this machine reaches the port that is published.
         **(WITHOUT_KEYS if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",

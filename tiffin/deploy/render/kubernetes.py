@@ -159,15 +159,8 @@ def _probe(path: str) -> Manifest:
 
 
 def _environment(plan: Plan, name: str) -> list[Manifest]:
-    depends = " ".join(f"{c}=http://{plan.name}-{slug(c)}:{PORT}" for c in plan.calls(name))
     values = {
-        "BENTOML_SERVE_SERVICE_NAME": name,
-        **({"BENTOML_SERVE_DEPENDS": depends} if depends else {}),
-        "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the pod
-        "BENTOML_PORT": str(PORT),
-        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
-        "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
-        "TIFFIN_PROFILE": plan.settings.profile,
+        **plan.environment(name, lambda callee: f"{plan.name}-{slug(callee)}"),
         **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
     }
     secret = {"secretKeyRef": {"name": SECRET, "key": "token"}}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -50,6 +50,19 @@ class Plan:
     def calls(self, service: str) -> tuple[str, ...]:
         """The services that one calls."""
         return dependencies(self.settings)[service]
+
+    def environment(self, service: str, host: Callable[[str], str]) -> dict[str, str]:
+        """What a container needs to start a service alone; `host` names another service's."""
+        calls = " ".join(f"{callee}=http://{host(callee)}:{PORT}" for callee in self.calls(service))
+        return {
+            "BENTOML_SERVE_SERVICE_NAME": service,
+            **({"BENTOML_SERVE_DEPENDS": calls} if calls else {}),
+            "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the container
+            "BENTOML_PORT": str(PORT),
+            "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
+            "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
+            "TIFFIN_PROFILE": self.settings.profile,
+        }
 
     def gpus(self, service: str) -> float:
         """GPUs of one replica, by the settings of its model."""
