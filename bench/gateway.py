@@ -28,9 +28,10 @@ import uvloop
 from starlette.types import Message
 
 from bench.litellm_proxy import PeerUnavailable, litellm_proxy
-from bench.ports import free_port, wait_for
+from bench.waiting import wait_for
 from bench.table import Table
 from models.values import ChatMessage, GenerateRequest
+from tests.support.stack import free_port
 from tiffin.api.app import wrap
 from tiffin.context import Deadline, RequestContext
 from tiffin.transport.clients import LLMClient

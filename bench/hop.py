@@ -8,8 +8,8 @@ from statistics import median
 
 import bentoml
 
-from bench.ports import free_port
 from bench.table import Table
+from tests.support.stack import free_port
 
 ROUNDS, CALLS, SIZE_BYTES = 15, 300, 2000
 REACH_MS = 0.75

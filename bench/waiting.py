@@ -1,19 +1,10 @@
-"""Ports and waiting, for benchmarks that start servers."""
+"""Waiting for a server that a benchmark started."""
 
-import socket
 import time
 import urllib.error
 import urllib.request
 
 START_LIMIT_S = 120
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(url: str) -> None:
