@@ -28,8 +28,8 @@ import uvloop
 from starlette.types import Message
 
 from bench.litellm_proxy import PeerUnavailable, litellm_proxy
-from bench.waiting import wait_for
 from bench.table import Table
+from bench.waiting import wait_for
 from models.values import ChatMessage, GenerateRequest
 from tests.support.stack import free_port
 from tiffin.api.app import wrap
