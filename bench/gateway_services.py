@@ -11,7 +11,8 @@ from typing import Any
 import bentoml
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
-from tiffin.api.app import create_app, guard, is_ours, wrap
+from services import middlewares
+from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.ops.drain import Drain
@@ -35,7 +36,11 @@ from tiffin.transport.server import RpcApp
 
 ANSWER = "The tower is 324 metres tall."
 
-QUIET: dict[str, Any] = {"access": {"enabled": False}}
+middlewares.install()
+LIKE_OURS: dict[str, Any] = {
+    "logging": {"access": {"enabled": False}},
+    "tracing": middlewares.tracing(),
+}
 settings = load_settings(profile="laptop")
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
@@ -68,7 +73,7 @@ def gateway_before(url: str) -> Gateway:
     )
 
 
-@bentoml.service(name="Weightless", logging=QUIET)
+@bentoml.service(name="Weightless", **LIKE_OURS)
 class Weightless:
     """An LLM tier and a router in one. The request's seed says how many ms an answer takes."""
 
@@ -100,7 +105,7 @@ weightless: Any = Weightless
 weightless.add_asgi_middleware(Door, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
 
 
-@bentoml.service(name="Gate", logging=QUIET)
+@bentoml.service(name="Gate", **LIKE_OURS)
 class Gate:
     """The entry service, as `services/rag.py` makes it."""
 
@@ -118,6 +123,7 @@ class Gate:
         gc.freeze()
 
 
+middlewares.counted += [rpc.paths, paths_of(app)]
 gate: Any = Gate
 gate.add_asgi_middleware(guard, settings=settings)
 gate.add_asgi_middleware(Door, front=wrap(app, settings, drain), owns=is_ours)

@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services import supervisor
+from services import middlewares, supervisor
 from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.access import check_address
@@ -71,11 +71,14 @@ def _load() -> Settings:
 settings = _load()
 
 supervisor.install(settings.resilience.supervision)
+middlewares.install()
 
 _beating: set["asyncio.Task[None]"] = set()
 
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
+
+TRACING = middlewares.tracing()
 
 INTERNAL_LOGGING: dict[str, Any] = {"access": {"enabled": False}}
 """No access log of the hops inside; the entry service logs each request once."""
@@ -121,10 +124,17 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
 def open_door(
     service: "bentoml.Service[Any]",
     front: ASGIApp,
-    owns: Callable[[str, str], bool] = lambda _, path: path.startswith(wire.PREFIX),
+    owns: Callable[[str, str], bool],
+    paths: Container[str],
 ) -> None:
-    """Put our app in front of a service's BentoML routes, for the paths it owns."""
+    """Put our app in front of a service's BentoML routes, for what it owns; count these `paths`."""
     service.add_asgi_middleware(Door, front=front, owns=owns)
+    middlewares.counted.append(paths)
+
+
+def open_rpc_door(service: "bentoml.Service[Any]", rpc: RpcApp) -> None:
+    """Put the internal methods in front of a service's BentoML routes."""
+    open_door(service, rpc, lambda _, path: path.startswith(wire.PREFIX), rpc.paths)
 
 
 _store = Store(settings.home, shipped=shipped_folder)

@@ -153,6 +153,7 @@ def _fetch(tier: Tier) -> None:
     resources=hosting.resources(cpu="2", memory="1Gi", gpus=_gpus("small")),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
     logging=hosting.INTERNAL_LOGGING,
+    tracing=hosting.TRACING,
 )
 class SmallLLM(_LLM):
     """The cheap tier, asked first."""
@@ -173,6 +174,7 @@ class SmallLLM(_LLM):
     resources=hosting.resources(cpu="4", memory="4Gi", gpus=_gpus("large")),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
     logging=hosting.INTERNAL_LOGGING,
+    tracing=hosting.TRACING,
 )
 class LargeLLM(_LLM):
     """The capable tier. Started only when the profile has it."""
@@ -187,5 +189,5 @@ class LargeLLM(_LLM):
         _fetch("large")
 
 
-hosting.open_door(SmallLLM, small_rpc)
-hosting.open_door(LargeLLM, large_rpc)
+hosting.open_rpc_door(SmallLLM, small_rpc)
+hosting.open_rpc_door(LargeLLM, large_rpc)

@@ -11,7 +11,7 @@ from services.hosting import settings
 from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
-from tiffin.api.app import create_app, guard, is_ours, wrap
+from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
 from tiffin.api.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
@@ -60,6 +60,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
     labels={hosting.PROFILE_LABEL: settings.profile},
+    tracing=hosting.TRACING,
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
     image=hosting.image(),
 )
@@ -177,4 +178,4 @@ class RAG:
 
 # Outermost, so that BentoML's routes need a key too.
 hosting.put_in_front(RAG, guard, settings=settings)
-hosting.open_door(RAG, wrap(app, settings, drain), is_ours)
+hosting.open_door(RAG, wrap(app, settings, drain), is_ours, paths_of(app))

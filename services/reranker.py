@@ -17,6 +17,7 @@ rpc = hosting.rpc_app("Reranker", max_in_flight=256)
     resources=hosting.resources(cpu="2", memory="1Gi", gpus=settings.reranker.gpus),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 16},
     logging=hosting.INTERNAL_LOGGING,
+    tracing=hosting.TRACING,
 )
 class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""
@@ -74,4 +75,4 @@ class Reranker:
         return ServiceHealth(ready=True)
 
 
-hosting.open_door(Reranker, rpc)
+hosting.open_rpc_door(Reranker, rpc)

@@ -17,6 +17,7 @@ rpc = hosting.rpc_app("Router", max_in_flight=1024)
     resources=hosting.resources(cpu="500m", memory="256Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 128},
     logging=hosting.INTERNAL_LOGGING,
+    tracing=hosting.TRACING,
 )
 class Router:
     """Decides beside retrieval; the entry service then streams straight from the tier."""
@@ -36,4 +37,4 @@ class Router:
         return ServiceHealth(ready=True)
 
 
-hosting.open_door(Router, rpc)
+hosting.open_rpc_door(Router, rpc)

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tiffin import __version__
@@ -87,3 +88,8 @@ def is_ours(method: str, path: str) -> bool:
     if (method, path) == ("POST", "/"):
         return True  # what huggingface_hub posts to the base URL
     return path not in BENTOML_PATHS and not path.startswith("/static_content/")
+
+
+def paths_of(app: FastAPI) -> frozenset[str]:
+    """The paths that the entry service answers, but for those with a name in them."""
+    return BENTOML_PATHS.union(route.path for route in app.routes if isinstance(route, Route))

@@ -58,6 +58,7 @@ class RpcApp:
         self._max_body_bytes = max_body_bytes
         self._token = token
         self._methods: dict[str, _Method] = {}
+        self.paths = {wire.HEALTH_PATH}
         self._health: Callable[[], Awaitable[ServiceHealth]] | None = None
         self._app = CancelOnDisconnect(self._answer)
 
@@ -65,13 +66,17 @@ class RpcApp:
         self, name: str, request: type[Request], handler: "UnaryHandler[Request, Reply]"
     ) -> None:
         """Answer `name` with one message."""
-        self._methods[name] = _Method(msgspec.msgpack.Decoder(request), unary=handler)
+        self._add(name, _Method(msgspec.msgpack.Decoder(request), unary=handler))
 
     def stream(
         self, name: str, request: type[Request], handler: "StreamHandler[Request, Reply]"
     ) -> None:
         """Answer `name` with a stream of messages."""
-        self._methods[name] = _Method(msgspec.msgpack.Decoder(request), stream=handler)
+        self._add(name, _Method(msgspec.msgpack.Decoder(request), stream=handler))
+
+    def _add(self, name: str, method: _Method) -> None:
+        self._methods[name] = method
+        self.paths.add(wire.PREFIX + name)
 
     def health(self, check: Callable[[], Awaitable[ServiceHealth]]) -> None:
         """Answer health checks with this; until it is set the service is not ready."""
