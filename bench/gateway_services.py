@@ -4,7 +4,6 @@ Served by `bench.gateway` with `bentoml serve bench.gateway_services:Gate`.
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,6 +14,7 @@ from services import middlewares
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
+from tiffin.ops import memory
 from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.ops.settings import load_settings
@@ -119,8 +119,7 @@ class Gate:
         """Open the routes."""
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
-        gc.collect()  # as every service does when it is ready
-        gc.freeze()
+        memory.settle()
 
 
 middlewares.counted += [rpc.paths, paths_of(app)]

@@ -4,7 +4,6 @@ Imported first by every service, in the supervisor and in each worker process.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import time
@@ -25,6 +24,7 @@ from models.user_catalog import catalog_of
 from services import middlewares, supervisor
 from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
+from tiffin.ops import memory
 from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
@@ -207,9 +207,7 @@ def log_ready(service: str) -> None:
     """
     if directory := os.environ.get(DIRECTORY_VARIABLE):
         _beating.add(asyncio.get_running_loop().create_task(beat(Path(directory))))
-    # What is loaded by now stays: looking through it again would hold up requests for 50 ms.
-    gc.collect()
-    gc.freeze()
+    memory.settle()
     process = psutil.Process()
     took_s = time.time() - process.create_time()
     logger.info(

@@ -1,10 +1,14 @@
 """What is refused before anything is parsed, and the origins that may call."""
 
+import asyncio
+
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message
 
 from tests.support.services import Services, entry
 from tiffin.api.limits import is_nested_deeper
+from tiffin.ops.resilience import AdmissionSettings
 from tiffin.ops.settings import Settings, load_settings
 
 
@@ -43,6 +47,57 @@ async def test_deep_json_is_refused_before_it_is_parsed(
 )
 def test_brackets_in_strings_do_not_count(body: bytes, deeper: bool) -> None:
     assert is_nested_deeper(body, 3) is deeper
+
+
+async def test_a_full_door_refuses_every_kind_of_work_with_its_body_unread(
+    services: Services, settings: Settings
+) -> None:
+    full = settings.model_copy(
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": 1}),
+            "resilience": settings.resilience.model_copy(
+                update={"admission": AdmissionSettings(max_waiting=0)}
+            ),
+        }
+    )
+    services.delays_s = {"embed": 0.5}
+    async with entry(services, full) as client:
+        document = (await client.get("/openapi.json")).json()
+        paths = [path for path, item in document["paths"].items() if "post" in item]
+        question = {"query": "Where?", "documents": ["Here."]}
+        holds = asyncio.create_task(client.post("/rag_query", json=question))
+        await asyncio.sleep(0.2)
+        refusals = {path: await _without_body(services.front, path) for path in paths}
+        assert (await holds).status_code == 200
+    assert "/v1/chat/completions" in paths
+    assert refusals == dict.fromkeys(paths, (503, "1"))
+
+
+async def _without_body(app: ASGIApp | None, path: str) -> tuple[int, str]:
+    """The status and Retry-After that a POST gets whose body never comes."""
+    start = asyncio.get_running_loop().create_future()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"1000")],
+    }
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.set_result(message)
+
+    assert app is not None
+    async with asyncio.timeout(1):
+        await app(scope, receive, send)
+    message: Message = start.result()
+    return message["status"], dict(message["headers"]).get(b"retry-after", b"").decode()
 
 
 async def _preflight(client: httpx.AsyncClient, origin: str) -> httpx.Response:

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from prometheus_client import REGISTRY
 
 from tests.support.services import Services, entry
 from tiffin.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
@@ -186,6 +187,18 @@ async def test_one_question_too_many_is_refused_before_any_call(
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "1"
     assert services.calls.count("embed") == 1
+
+
+async def test_an_answer_is_counted_as_one_and_not_as_abandoned(
+    services: Services, settings: Settings
+) -> None:
+    def counted(outcome: str) -> float:
+        return REGISTRY.get_sample_value("tiffin_answers_total", {"outcome": outcome}) or 0.0
+
+    before = counted("ok"), counted("abandoned")
+    async with entry(services, settings) as client:
+        await client.post("/rag_query", json=QUESTION)
+    assert (counted("ok"), counted("abandoned")) == (before[0] + 1, before[1])
 
 
 async def test_the_request_id_comes_back_or_is_made(services: Services, settings: Settings) -> None:

@@ -88,10 +88,13 @@ def _tokens(answer: RagAnswer) -> int:
 
 
 async def whole_answer(events: AsyncGenerator[RagEvent, None]) -> RagAnswer:
-    """The last event, once it has come."""
+    """The last event. Read to the end: one that is closed before counts as abandoned."""
+    answer: RagAnswer | None = None
     async with aclosing(events):
         async for event in events:
             if isinstance(event, RagAnswer):
-                return event
-    message = "the pipeline ended without an answer"
-    raise UpstreamFailed(message)
+                answer = event
+    if answer is None:
+        message = "the pipeline ended without an answer"
+        raise UpstreamFailed(message)
+    return answer

@@ -1,4 +1,4 @@
-"""Refuses questions that would find the door full, before their bodies are read."""
+"""Refuses work that would find the door full, with its body unread. Used by `tiffin.api.app`."""
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,11 +9,9 @@ from tiffin.context import RequestContext
 from tiffin.errors import Overloaded
 from tiffin.ops import metrics
 
-QUESTION_PATHS = frozenset({"/rag_query", "/rag_stream"})
-
 
 class Shed:
-    """ASGI middleware behind the one that makes the context."""
+    """ASGI middleware behind the one that makes the context. Every POST is work for a model."""
 
     def __init__(self, app: ASGIApp, *, owner: FastAPI) -> None:
         self._app = app
@@ -22,7 +20,7 @@ class Shed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         gateway: Gateway | None = getattr(self._owner.state, "gateway", None)
-        if gateway is not None and scope["type"] == "http" and scope["path"] in QUESTION_PATHS:
+        if gateway is not None and scope["type"] == "http" and scope["method"] == "POST":
             context: RequestContext = scope["state"]["context"]
             try:
                 gateway.admission.check(context)
