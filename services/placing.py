@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from models.errors import CatalogError, PlacementError
 from models.placement import launch
 from models.placement.advice import plan_or_advise
-from models.placement.hardware import detect_gpus
+from models.placement.hardware import detect_gpus, mps_runs
 from models.placement.planner import Placement, Plan
 from models.user_catalog import catalog_of
 from services.hosting import logger, settings
@@ -32,9 +32,12 @@ def plan() -> Plan | None:
         works = workloads(settings, catalog_of(settings.home))
         if only := os.environ.get(ONLY_SERVICE):
             works = [work for work in works if work.service == only]
-        return plan_or_advise(works, gpus)
+        made = plan_or_advise(works, gpus)
     except (PlacementError, CatalogError) as error:
         raise SystemExit(f"tiffin: {error}") from None
+    if any(made.shares(gpu) for gpu in gpus) and not mps_runs():
+        logger.warning("no MPS daemon runs here: models that share a GPU take turns")
+    return made
 
 
 def take_place(service: str) -> Placement | None:

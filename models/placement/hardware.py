@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models.errors import PlacementError
@@ -67,6 +68,15 @@ def detect_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
     driver is there and does not answer.
     """
     return _visible(_from_nvml(), environment.get("CUDA_VISIBLE_DEVICES"))
+
+
+def mps_runs(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this host offers MPS: its daemon keeps a control pipe where CUDA looks for it.
+
+    Then processes that share a GPU compute side by side; without it they take turns.
+    """
+    folder = environment.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")  # noqa: S108  NVIDIA's
+    return (Path(folder) / "control").exists()
 
 
 def free_bytes(gpu: Gpu) -> int | None:

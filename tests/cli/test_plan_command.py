@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,22 @@ def test_what_cannot_be_is_one_line_and_exit_code_1(
     assert complaint in result.stderr
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def one_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A driver that shows one 24 GB card, and a folder for its MPS daemon."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\necho "0, NVIDIA L4, 23034"\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    return tmp_path
+
+
+def test_the_plan_of_a_shared_card_says_whether_mps_is_there(one_card: Path) -> None:
+    assert "no daemon runs here" in tiffin("--profile", "gpu").stdout
+    (one_card / "control").touch()
+    assert "its daemon runs" in tiffin("--profile", "gpu").stdout
+    assert "MPS:" not in tiffin("--profile", "gpu", "--gpus", "1x24").stdout

@@ -1,5 +1,6 @@
 """GPUs as NVML and nvidia-smi show them, with fakes of both."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import PlacementError
-from models.placement.hardware import detect_gpus, free_bytes
+from models.placement.hardware import detect_gpus, free_bytes, mps_runs
 from tests.support.nvml import FakeCard, FakeNVML, FakeSlice
 
 H100 = FakeCard("NVIDIA H100 80GB HBM3", total=85_520_809_984, free=85_000_000_000)
@@ -94,3 +95,10 @@ def test_a_machine_without_gpus_has_none(monkeypatch: pytest.MonkeyPatch) -> Non
     assert detect_gpus({}) == []
     install(monkeypatch, FakeNVML([], driver=False))
     assert detect_gpus({}) == []
+
+
+def test_mps_is_offered_where_its_daemon_keeps_a_pipe(tmp_path: Path) -> None:
+    host = {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)}
+    assert not mps_runs(host)
+    os.mkfifo(tmp_path / "control")
+    assert mps_runs(host)

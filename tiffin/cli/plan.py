@@ -14,7 +14,7 @@ from models.errors import PlacementError
 from models.placement.advice import plan_or_advise
 from models.placement.arithmetic import Workload
 from models.placement.described import parse_model
-from models.placement.hardware import GB, Gpu, detect_gpus, parse_gpus
+from models.placement.hardware import GB, Gpu, detect_gpus, mps_runs, parse_gpus
 from models.placement.planner import RESERVE, Placement, Plan
 from models.user_catalog import catalog_of
 from tiffin.ops.placement import workloads
@@ -23,6 +23,12 @@ from tiffin.ops.settings import Settings, check_models, load_settings
 CONTEXT_TOKENS = 8192
 PARALLEL = 8
 """What a described model is asked for where the command line does not say."""
+
+MPS_RUNS = "MPS: its daemon runs, so models that share a GPU compute side by side"
+NO_MPS = (
+    "MPS: no daemon runs here, so models that share a GPU take turns; "
+    "`nvidia-cuda-mps-control -d` starts one"
+)
 
 
 @click.command()
@@ -65,6 +71,8 @@ def plan(
         return
     for gpu in made.gpus:
         _show_gpu(made, gpu)
+    if gpus is None and any(made.shares(gpu) for gpu in cards):
+        click.echo(MPS_RUNS if mps_runs() else NO_MPS)
     if not described:
         _show_on_cpu(settings, catalog, made)
 
