@@ -5,7 +5,8 @@
 #
 # The plan's memory beside what nvidia-smi shows (to be within 10 %), two vLLM engines and two
 # encoders started together on one card, decode throughput through Tiffin beside bare vLLM (to be
-# 0.98 of it or more), encoder throughput beside bare sentence-transformers.
+# 0.98 of it or more), encoder throughput beside bare sentence-transformers, and an FP8 checkpoint,
+# which no CPU serves.
 # Exit codes: 0 all figures reached, 1 one was not or a step failed, 3 there is no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 import sys
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ import psutil
 from bench.table import Table
 from models.catalog import load_catalog
 from models.store import Store
-from models.values import ChatMessage, Finished, GenerateRequest, TokenEvent
+from models.values import ChatMessage, Finished, GenerateRequest, TextDelta, TokenEvent
+from tests.support.quantized import quantize
 from tiffin.context import Deadline, RequestContext
 from tiffin.ops.settings import TierSettings, load_settings
 from tiffin.transport.clients import EmbeddingClient, LLMClient
@@ -101,6 +103,23 @@ async def bare_decode() -> float:
     rates = [await rate(1000 * turn) for turn in range(4)]
     await engine.close()
     return max(rates[1:])
+
+
+async def fp8_answers() -> bool:
+    """Whether the small model, rounded to FP8, loads and still knows a capital."""
+    from models.engines.vllm import VLLMEngine
+
+    tier = load_settings().tiers["small"]
+    folder = Store(load_settings().home).path(load_catalog().get(tier.model))
+    with tempfile.TemporaryDirectory() as work:
+        rounded = quantize(folder, Path(work) / "fp8", "fp8")
+        engine = VLLMEngine(rounded, context_tokens=512, parallel=2)
+        await engine.start()
+        question = ChatMessage("user", "What is the capital of Japan?")
+        request = GenerateRequest(messages=[question], max_tokens=32, temperature=0.0)
+        events = [event async for event in engine.generate(request)]
+        await engine.close()
+    return "Tokyo" in "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def bare_embed() -> float:
@@ -186,7 +205,9 @@ def compare(arguments: argparse.Namespace) -> bool:
         ["embed, texts/s", f"{bare['embed']:.0f}", f"{embed:.0f}", f"{embed / bare['embed']:.2f}"],
     ]
     print(Table("Throughput", ["what", "bare", "through Tiffin", "ratio"], rows))  # noqa: T201
-    return good and decode >= DECODE_RATIO * bare["decode"]
+    fp8 = "answers" if bare["fp8"] else "**does not answer as it should**"
+    print(f"\nThe small tier's model in FP8 {fp8}.")  # noqa: T201
+    return good and bare["fp8"] and decode >= DECODE_RATIO * bare["decode"]
 
 
 def main() -> None:
@@ -200,7 +221,12 @@ def main() -> None:
     comparing.add_argument("--bare", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "bare":
-        print(json.dumps({"embed": bare_embed(), "decode": asyncio.run(bare_decode())}))  # noqa: T201
+        measured = {
+            "fp8": asyncio.run(fp8_answers()),
+            "embed": bare_embed(),
+            "decode": asyncio.run(bare_decode()),
+        }
+        print(json.dumps(measured))  # noqa: T201
     elif not compare(arguments):
         sys.exit(1)
 

@@ -1,7 +1,7 @@
-"""Small 4-bit checkpoints for tests: a real model's linear layers, rounded to the nearest step.
+"""Small checkpoints of few bits for tests: a real model's linear layers, rounded to the nearest.
 
-Written in the layouts of AutoAWQ and AutoGPTQ as vLLM reads them. No calibration: quality is not
-the point, the format is.
+Written in the layouts of AutoAWQ, AutoGPTQ and vLLM's own FP8 as vLLM reads them. No calibration:
+quality is not the point, the format is. `bench/gpu_checks.py` takes FP8 from here.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
-Method = Literal["awq", "gptq"]
+Method = Literal["awq", "gptq", "fp8"]
 
 GROUP = 64
 BITS = 4
@@ -22,7 +22,7 @@ SYMMETRIC_ZERO = 8
 
 
 def quantize(source: Path, target: Path, method: Method) -> Path:
-    """Write a copy of a Hugging Face folder whose linear layers have 4 bits."""
+    """Write a copy of a Hugging Face folder whose linear layers have 4 bits, or 8."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.safetensors", "*manifest*"))
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in load_file(source / "model.safetensors").items():
@@ -38,6 +38,8 @@ def quantize(source: Path, target: Path, method: Method) -> Path:
 
 
 def _section(method: Method) -> dict[str, object]:
+    if method == "fp8":
+        return {"quant_method": "fp8", "activation_scheme": "dynamic"}
     if method == "awq":
         return {
             "quant_method": "awq",
@@ -56,7 +58,11 @@ def _section(method: Method) -> dict[str, object]:
 
 
 def _packed(name: str, weight: torch.Tensor, method: Method) -> dict[str, torch.Tensor]:
-    """`weight` is [out, in]; both formats keep it transposed."""
+    """`weight` is [out, in]; the 4-bit formats keep it transposed."""
+    if method == "fp8":
+        scale = weight.abs().max() / torch.finfo(torch.float8_e4m3fn).max
+        values = (weight / scale).to(torch.float8_e4m3fn)
+        return {f"{name}.weight": values, f"{name}.weight_scale": scale.reshape(())}
     out_size, in_size = weight.shape
     groups = weight.T.reshape(in_size // GROUP, GROUP, out_size)
     scales = groups.abs().amax(1) / (SYMMETRIC_ZERO - 1)
