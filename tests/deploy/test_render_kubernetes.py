@@ -22,6 +22,11 @@ from tiffin.ops.settings import Settings, load_settings
 SCHEMAS = Path(__file__).parent / "schemas"
 KUBERNETES = "1.30"
 CUSTOM = ("ScaledObject", "ServiceMonitor")
+PROMETHEUS_SCALER = {
+    "serverAddress", "query", "threshold", "activationThreshold", "ignoreNullValues",
+    "namespace", "customHeaders", "queryParameters", "unsafeSsl", "timeout", "authModes",
+}  # fmt: skip
+"""What KEDA documents for this scaler; its CRD takes any text there."""
 Manifest = dict[str, Any]
 
 
@@ -49,12 +54,17 @@ def manifests(folder: Path, *kinds: str) -> list[Manifest]:
     return [document for document in found if not kinds or document["kind"] in kinds]
 
 
+def check_custom(manifest: Manifest) -> None:
+    """Against the CRD of the resource."""
+    schema = json.loads((SCHEMAS / f"{manifest['kind']}.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(manifest)
+
+
 def test_every_manifest_holds_to_its_schema(folder: Path) -> None:
     checked = 0
     for manifest in manifests(folder):
         if manifest["kind"] in CUSTOM:
-            schema = json.loads((SCHEMAS / f"{manifest['kind']}.json").read_text())
-            jsonschema.Draft202012Validator(schema).validate(manifest)
+            check_custom(manifest)
         elif manifest["kind"] != "Kustomization":
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
         checked += 1
@@ -66,6 +76,41 @@ def test_a_typo_would_be_noticed(folder: Path) -> None:
     deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
+    (monitor,) = manifests(folder, "ServiceMonitor")
+    monitor["spec"]["endpoints"][0]["authorisation"] = {}
+    with pytest.raises(jsonschema.ValidationError, match="'authorisation' was unexpected"):
+        check_custom(monitor)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("maxReplicaCount",), "4", "is not of type 'integer'"),
+        (("minReplicas",), 1, "'minReplicas' was unexpected"),
+        (("advanced", "horizontalPodAutoscalerConfig", "behaviour"), {}, "'behaviour' was unex"),
+    ],
+)
+def test_a_mistake_in_a_scaled_object_would_be_noticed(
+    folder: Path, path: tuple[str, ...], value: object, says: str
+) -> None:
+    scaled = manifests(folder, "ScaledObject")[0]
+    place = scaled["spec"]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError, match=says):
+        check_custom(scaled)
+
+
+def test_the_triggers_say_what_keda_s_prometheus_scaler_reads(folder: Path) -> None:
+    for scaled in manifests(folder, "ScaledObject"):
+        names = [trigger["name"] for trigger in scaled["spec"]["triggers"]]
+        assert len(names) == len(set(names))
+        for trigger in scaled["spec"]["triggers"]:
+            assert trigger["type"] == "prometheus"
+            assert {"serverAddress", "query", "threshold"} <= trigger["metadata"].keys()
+            assert trigger["metadata"].keys() <= PROMETHEUS_SCALER
+            assert float(trigger["metadata"]["threshold"]) > 0
 
 
 def test_each_service_has_each_of_its_objects(folder: Path, settings: Settings) -> None:
