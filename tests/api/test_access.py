@@ -36,7 +36,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/ping", "/version"])
 async def test_probes_need_no_key(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 200
 

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import py_compile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,9 +106,8 @@ def test_compose_runs_each_service_apart_and_publishes_one(tmp_path: Path) -> No
 
 
 def test_modal_s_file_is_python_with_one_web_server_a_service(tmp_path: Path) -> None:
-    files = rendered("modal", tmp_path)
-    py_compile.compile(str(tmp_path / "tiffin_modal.py"), doraise=True)
-    module = ast.parse(files["tiffin_modal.py"])
+    """tests/deploy/test_platforms.py has Modal's SDK read it, and the next two theirs."""
+    module = ast.parse(rendered("modal", tmp_path)["tiffin_modal.py"])
     servers = [
         node.name
         for node in module.body
@@ -120,16 +118,40 @@ def test_modal_s_file_is_python_with_one_web_server_a_service(tmp_path: Path) ->
     assert servers == ["embedding", "reranker", "router", "small_llm", "rag"]
 
 
-def test_runpod_s_bodies_name_what_its_api_documents(tmp_path: Path) -> None:
-    endpoint = json.loads(rendered("runpod", tmp_path)["endpoint.json"])
-    assert endpoint["scalerType"] in ("QUEUE_DELAY", "REQUEST_COUNT")
-    assert 0 <= endpoint["workersMin"] <= endpoint["workersMax"]
-    assert endpoint["computeType"] == "CPU"
+def test_runpod_s_worker_has_the_cores_of_all_services(tmp_path: Path) -> None:
+    body = json.loads(rendered("runpod", tmp_path)["endpoint.json"])
+    assert body["variables"]["input"]["instanceIds"] == ["cpu3g-8-32"]
 
 
-def test_replicate_s_predictor_is_python_that_cog_finds(tmp_path: Path) -> None:
+def test_more_cores_than_runpod_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIFFIN_TIERS__LARGE__MODEL", "qwen2.5-coder-1.5b-instruct")
+    with pytest.raises(DeployError, match=r"for 11\.5 cores together; .* has at most 8"):
+        rendered("runpod", tmp_path)
+
+
+def test_replicate_s_runner_is_where_cog_looks(tmp_path: Path) -> None:
     files = rendered("replicate", tmp_path)
-    py_compile.compile(str(tmp_path / "predict.py"), doraise=True)
-    file, _, name = yaml.safe_load(files["cog.yaml"])["predict"].partition(":")
+    file, _, name = yaml.safe_load(files["cog.yaml"])["run"].partition(":")
     names = [n.name for n in ast.parse(files[file]).body if isinstance(n, ast.ClassDef)]
     assert name in names
+
+
+@pytest.mark.parametrize(
+    ("profile", "large", "together"), [("laptop", None, 0), ("gpu", 1, 1), ("multi-gpu", 2, 2)]
+)
+def test_vllm_gets_gpus_though_the_profile_names_none(
+    profile: str, large: int | None, together: int, tmp_path: Path
+) -> None:
+    """Alone a tier needs a card of its own; in one container the planner lets them share."""
+    plan = Plan(load_settings(profile=profile), IMAGE)
+    write("kubernetes", plan, tmp_path)
+    found = {}
+    for deployment in yaml.safe_load_all((tmp_path / "base/deployments.yaml").read_text()):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        found[container["name"]] = container["resources"]["limits"].get("nvidia.com/gpu")
+    assert found["small-llm"] == (None if large is None else "1")
+    assert found.get("large-llm") == (None if large is None else str(large))
+    assert found["embedding"] is None
+    assert plan.gpus_together() == together

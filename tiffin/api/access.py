@@ -18,7 +18,7 @@ from tiffin.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.ops.keys import Key, KeyRing
 from tiffin.ops.quota import Bucket, Meter, current
 
-OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/version"})
+OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping", "/version"})
 
 BYTES_PER_TOKEN = 4
 """To estimate what a request will cost, until it is known."""

@@ -21,7 +21,7 @@ logger = logging.getLogger("bentoml.service.tiffin")
 ABORT_S = 2.0
 """For what is cut off at the drain limit to say so to its client."""
 
-HEALTH_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/metrics"})
+HEALTH_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping", "/metrics"})
 
 Refuse = Callable[[Unavailable], ASGIApp]
 

@@ -1,8 +1,10 @@
 """From settings and catalogue to workloads for the planner of `models.placement`.
 
-Called by `tiffin plan` and by the services at their start, which so come to the same plan.
+Called by `tiffin plan` and by the services at their start, which so come to the same plan; and by
+`tiffin deploy render`, which asks a platform for the GPUs.
 """
 
+import math
 from dataclasses import replace
 
 from models.catalog import Catalog, Model
@@ -33,6 +35,24 @@ def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
         if model.engine == "vllm":
             works.append(_tier(SERVICES[name], model, tier))
     return works
+
+
+def gpus_apart(settings: Settings, catalog: Catalog) -> dict[str, float]:
+    """GPUs of one replica of each service with a model, where each runs alone.
+
+    What its `gpus` says. Where that says nothing vLLM needs one; an encoder does without.
+    """
+    found = {"Embedding": settings.embedding.gpus, "Reranker": settings.reranker.gpus}
+    for name, tier in settings.tiers.items():
+        found[SERVICES[name]] = tier.gpus or float(catalog.get(tier.model).engine == "vllm")
+    return found
+
+
+def gpus_together(settings: Settings, catalog: Catalog) -> int:
+    """GPUs of one process group that runs everything: the planner lets models share them."""
+    tiers = (tier.gpus for tier in settings.tiers.values())
+    named = math.ceil(settings.embedding.gpus + settings.reranker.gpus + sum(tiers))
+    return named or int(any(gpus_apart(settings, catalog).values()))
 
 
 def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:

@@ -15,6 +15,7 @@ from tiffin.deploy.render.plan import (
     USER_IN_IMAGE,
     WITHOUT_KEYS,
     Plan,
+    cores,
     slug,
     to_yaml,
 )
@@ -45,9 +46,8 @@ def _service(plan: Plan, name: str) -> dict[str, Any]:
         **(WITHOUT_KEYS if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
     }
-    cores = scaling.cpu
     limits = {
-        "cpus": f"{int(cores[:-1]) / 1000:g}" if cores.endswith("m") else cores,
+        "cpus": f"{cores(scaling.cpu):g}",
         "memory": scaling.memory.replace("i", "B").replace("GB", "G").replace("MB", "M"),
     }
     resources: dict[str, Any] = {"limits": limits}
@@ -61,7 +61,8 @@ def _service(plan: Plan, name: str) -> dict[str, Any]:
         "environment": environment,
         "user": f"{USER_IN_IMAGE}:{USER_IN_IMAGE}",
         "read_only": True,
-        "tmpfs": ["/tmp:mode=1777"],  # noqa: S108
+        # What a GPU's kernels are compiled to is loaded from there.
+        "tmpfs": [f"/tmp:mode=1777{',exec' if gpus else ''}"],  # noqa: S108
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "networks": ["internal"],

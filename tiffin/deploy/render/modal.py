@@ -5,7 +5,7 @@ Modal starts a container where each of a service's containers has `target_inputs
 
 import json
 
-from tiffin.deploy.render.plan import PORT, SOURCE_IN_IMAGE, START, Plan, slug
+from tiffin.deploy.render.plan import PORT, SOURCE_IN_IMAGE, START, Plan, cores, slug
 from tiffin.deploy.scaling import Scaling
 
 HEAD = '''\
@@ -93,7 +93,7 @@ def _service(plan: Plan, name: str) -> str:
     calls = [f"{callee}:{slug(callee)}" for callee in plan.calls(name)]
     gpus = plan.whole_gpus(name)
     return SERVICE.format(
-        cpu=_cores(scaling),
+        cpu=cores(scaling.cpu),
         memory=_mebibytes(scaling),
         gpu=f'\n    gpu="any:{gpus}",' if gpus else "",
         min=scaling.min,
@@ -109,10 +109,6 @@ def _service(plan: Plan, name: str) -> str:
         service=name,
         arguments=", ".join(f'"{word}"' for word in [name, *calls]),
     )
-
-
-def _cores(scaling: Scaling) -> float:
-    return int(scaling.cpu[:-1]) / 1000 if scaling.cpu.endswith("m") else float(scaling.cpu)
 
 
 def _mebibytes(scaling: Scaling) -> int:

@@ -8,9 +8,11 @@ from typing import cast
 
 import yaml
 
+from models.user_catalog import catalog_of
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.scaling import Scaling, Signal
 from tiffin.deploy.topology import ENTRY, dependencies
+from tiffin.ops.placement import gpus_apart, gpus_together
 from tiffin.ops.settings import Settings, place_in_profile
 
 PORT = 3000
@@ -61,16 +63,23 @@ class Plan:
             "BENTOML_PORT": str(PORT),
             "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108
             "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
+            # The root is read-only, and libraries keep what they compile at home.
+            "HOME": "/tmp",  # noqa: S108
             "TIFFIN_PROFILE": self.settings.profile,
         }
 
-    def gpus(self, service: str) -> float:
-        """GPUs of one replica, by the settings of its model."""
-        return gpus_of(self.settings, service)
-
     def whole_gpus(self, service: str) -> int:
-        """GPUs of one replica where a platform gives whole ones only."""
-        return math.ceil(self.gpus(service))
+        """GPUs of one replica of a service alone; platforms give whole ones only."""
+        apart = gpus_apart(self.settings, catalog_of(self.settings.home))
+        return math.ceil(apart.get(service, 0))
+
+    def gpus_together(self) -> int:
+        """GPUs of a container that runs all services."""
+        return gpus_together(self.settings, catalog_of(self.settings.home))
+
+    def cores_together(self) -> float:
+        """Cores of a container that runs all services."""
+        return sum(cores(scaling.cpu) for scaling in self.services.values())
 
     def target_of(self, service: str, platform: str, *signals: Signal) -> tuple[Signal, float]:
         """The first of a platform's signals that the service scales on, with its target.
@@ -87,12 +96,9 @@ class Plan:
         raise DeployError(f"{message} ({place})")
 
 
-def gpus_of(settings: Settings, service: str) -> float:
-    """GPUs of one replica of a service."""
-    parts = {"Embedding": settings.embedding.gpus, "Reranker": settings.reranker.gpus}
-    tiers = {"SmallLLM": "small", "LargeLLM": "large"}
-    tier = next((t for name, t in settings.tiers.items() if tiers.get(service) == name), None)
-    return tier.gpus if tier else parts.get(service, 0)
+def cores(amount: str) -> float:
+    """Cores as Kubernetes writes them, as a number: 0.5 for `500m`."""
+    return int(amount[:-1]) / 1000 if amount.endswith("m") else float(amount)
 
 
 def slug(service: str) -> str:

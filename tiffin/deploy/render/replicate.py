@@ -1,4 +1,4 @@
-"""Replicate: a Cog project whose predictor runs the composed Bento beside itself.
+"""Replicate: a Cog project whose runner runs the composed Bento beside itself.
 
 Replicate scales a deployment on its own queue between two numbers, which are the entry service's:
 what it cannot be told (targets, windows) is not in the files.
@@ -10,9 +10,11 @@ from tiffin.deploy.render.plan import Plan, to_yaml
 
 COMMENT = """\
 Made by `tiffin deploy render --target replicate`: change the profile, render again.
-Put the Bento beside this file with `bentoml export {bento} bento.bento`, then `cog push`."""
+Put beside this file, then `cog push`:
+    bentoml export {bento} bento.tar
+    sed -n 's/^\\([a-z][^\\]*\\).*/\\1/p' requirements/{requirements} > requirements.txt"""
 
-PREDICT = '''\
+RUN = '''\
 """Made by `tiffin deploy render --target replicate`: one question of the RAG API a prediction."""
 
 import json
@@ -22,18 +24,18 @@ import time
 import urllib.error
 import urllib.request
 
-from cog import BasePredictor, Input
+from cog import BaseRunner, Input
 
 URL = "http://127.0.0.1:3000"
 START_LIMIT_S = {start_limit_s}
 
 
-class Predictor(BasePredictor):
+class Runner(BaseRunner):
     """Starts Tiffin once, then asks it."""
 
     def setup(self) -> None:
         """Serve the Bento on loopback and wait until it is ready."""
-        subprocess.run(["bentoml", "import", "bento.bento"], check=True)
+        subprocess.run(["bentoml", "import", "bento.tar"], check=True)
         command = ["bentoml", "serve", "{bento}", "--host", "127.0.0.1", "--port", "3000"]
         environment = {{**os.environ, "TIFFIN_PROFILE": "{profile}"}}
         self.server = subprocess.Popen(command, env=environment)
@@ -47,7 +49,7 @@ class Predictor(BasePredictor):
                     raise
                 time.sleep(1)
 
-    def predict(
+    def run(
         self,
         query: str = Input(description="The question."),
         documents: str = Input(description="A JSON list of texts to answer from."),
@@ -63,14 +65,15 @@ class Predictor(BasePredictor):
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
-    gpu = any(plan.gpus(name) for name in plan.services)
+    gpu = plan.gpus_together() > 0
+    requirements = "bento-gpu.txt" if gpu else "bento.txt"
     cog = {
         "build": {
             "gpu": gpu,
             "python_version": "3.11",
             "python_requirements": "requirements.txt",
         },
-        "predict": "predict.py:Predictor",
+        "run": "run.py:Runner",
     }
     deployment = {
         "name": plan.name,
@@ -79,9 +82,10 @@ def render(plan: Plan) -> dict[str, str]:
         "max_instances": plan.entry.max,
     }
     start_limit_s = int(10 * max(scaling.start_s for scaling in plan.services.values()))
+    comment = COMMENT.format(bento=plan.bento, requirements=requirements)
     return {
-        "cog.yaml": to_yaml(cog, comment=COMMENT.format(bento=plan.bento)),
-        "predict.py": PREDICT.format(
+        "cog.yaml": to_yaml(cog, comment=comment),
+        "run.py": RUN.format(
             bento=plan.bento, profile=plan.settings.profile, start_limit_s=start_limit_s
         ),
         # For POST https://api.replicate.com/v1/deployments, beside `model` and `version`.

@@ -1,74 +1,92 @@
-"""RunPod: the bodies of two calls of its REST API, which make one load-balancing endpoint.
+"""RunPod: the body of one call of its API, which makes one load-balancing endpoint.
 
 An endpoint of RunPod asks for its account's key, which our services do not send each other: here
 the whole Bento runs in each worker, composed, and the entry service's scaling is that of all.
+
+Its REST API makes queues only and its Python SDK changes hands: this is the call that SDK makes.
 """
 
 import json
-import math
+from typing import Any
 
+from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render.plan import PORT, WITHOUT_KEYS, Plan
+from tiffin.deploy.topology import ENTRY
 
-SECONDS_AT_LEAST = 1
+CPU_SIZES = (1, 2, 4, 8)
+"""Cores of RunPod's workers without a GPU; 4 GB of memory come with each."""
+
+GPUS = "ADA_24,ADA_48_PRO,ADA_80_PRO,AMPERE_16,AMPERE_24,AMPERE_48,AMPERE_80"
+"""RunPod's pools of cards with 16 GB or more."""
+
+CUDA = "13.0"
+"""Of the pinned torch and vLLM: older drivers cannot run them."""
+
+QUERY = "mutation ($input: EndpointInput!) { saveEndpoint(input: $input) { id name } }"
 README = """\
 # {name} on RunPod
 
 Made by `tiffin deploy render --target runpod`: change the profile, render again.
 
-    key="Authorization: Bearer $RUNPOD_API_KEY"
-    curl -sf -H "$key" -H "Content-Type: application/json" -d @template.json \\
-        https://rest.runpod.io/v1/templates
-    # put the id that it answers into endpoint.json as templateId
-    curl -sf -H "$key" -H "Content-Type: application/json" -d @endpoint.json \\
-        https://rest.runpod.io/v1/endpoints
+    curl -sf https://api.runpod.io/graphql -H "Authorization: Bearer $RUNPOD_API_KEY" \\
+        -H "Content-Type: application/json" -d @endpoint.json
 
-The endpoint answers at https://ENDPOINT_ID.api.runpod.ai with the same key.
+It answers with an id; requests go to https://ID.api.runpod.ai with the same key. To change the
+endpoint later put `"id": "ID"` into the input.
 """
 
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
-    gpus = math.ceil(sum(plan.gpus(name) for name in plan.services))
-    signal, target = plan.target_of("RAG", "RunPod", "queue_depth", "request_rate_per_s")
-    template = {
-        "name": plan.name,
-        "imageName": plan.image,
-        "isServerless": True,
-        "containerDiskInGb": 20,
-        "ports": [f"{PORT}/http"],
-        "env": {
-            "PORT": str(PORT),
-            "PORT_HEALTH": str(PORT),
-            "TIFFIN_PROFILE": plan.settings.profile,
-            "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
-            **WITHOUT_KEYS,  # the endpoint asks for the account's key
-        },
+    body = {"query": QUERY, "variables": {"input": _endpoint(plan)}}
+    return {
+        "endpoint.json": json.dumps(body, indent=2) + "\n",
+        "README.md": README.format(name=plan.name),
     }
-    kind = (
-        {"computeType": "GPU", "gpuCount": gpus}
+
+
+def _endpoint(plan: Plan) -> dict[str, Any]:
+    gpus = plan.gpus_together()
+    _, target = plan.target_of(ENTRY, "RunPod", "queue_depth", "request_rate_per_s")
+    kind: dict[str, Any] = (
+        {"gpuIds": GPUS, "gpuCount": gpus, "minCudaVersion": CUDA}
         if gpus
-        else {"computeType": "CPU", "vcpuCount": _cores(plan)}
+        else {"instanceIds": [_worker_size(plan)]}
     )
-    endpoint = {
+    return {
         "name": plan.name,
-        "templateId": "PUT-THE-TEMPLATE-ID-HERE",
+        "type": "LB",
         **kind,
         "workersMin": plan.entry.min,
         "workersMax": plan.entry.max,
         "scalerType": "REQUEST_COUNT",
         "scalerValue": max(1, round(target)),
-        "idleTimeout": max(SECONDS_AT_LEAST, plan.entry.scale_down_window_s),
+        "idleTimeout": max(1, plan.entry.scale_down_window_s),
+        "template": {
+            "name": plan.name,
+            "imageName": plan.image,
+            "containerDiskInGb": 20,
+            "ports": f"{PORT}/http",
+            "env": [{"key": key, "value": value} for key, value in _environment(plan).items()],
+        },
     }
-    del signal  # either counts requests
+
+
+def _environment(plan: Plan) -> dict[str, str]:
     return {
-        "template.json": json.dumps(template, indent=2) + "\n",
-        "endpoint.json": json.dumps(endpoint, indent=2) + "\n",
-        "README.md": README.format(name=plan.name),
+        "PORT": str(PORT),
+        "PORT_HEALTH": str(PORT),  # it asks for /ping there
+        "TIFFIN_PROFILE": plan.settings.profile,
+        "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
+        **WITHOUT_KEYS,  # the endpoint asks for the account's key
     }
 
 
-def _cores(plan: Plan) -> int:
-    """The even number of cores that all services ask for together; RunPod sells pairs."""
-    amounts = [s.cpu for s in plan.services.values()]
-    cores = sum(int(a[:-1]) / 1000 if a.endswith("m") else float(a) for a in amounts)
-    return 2 * math.ceil(cores / 2)
+def _worker_size(plan: Plan) -> str:
+    """The smallest worker that has the cores of all services."""
+    cores = plan.cores_together()
+    for size in CPU_SIZES:
+        if size >= cores:
+            return f"cpu3g-{size}-{4 * size}"
+    message = f"the services ask for {cores:g} cores together; a worker of RunPod has at most "
+    raise DeployError(f"{message}{CPU_SIZES[-1]} without a GPU")
