@@ -2,18 +2,14 @@
 
 import ast
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attr
 import pytest
 import yaml
-from bentoml._internal.cloud.schemas.modelschemas import (
-    DeploymentServiceConfig,
-    DeploymentTargetHPAConf,
-    HPAPolicy,
-)
+from _bentoml_sdk.service import config
+from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
 from bentoml._internal.utils.cattr import bentoml_cattr
 
 from tiffin.deploy.errors import DeployError
@@ -50,29 +46,63 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
         rendered("compose", tmp_path)
 
 
-def test_bentocloud_s_file_is_read_by_bentoml_without_a_typo(tmp_path: Path) -> None:
-    """BentoML drops keys that it does not know; here each must have come through."""
-    document = yaml.safe_load(rendered("bentocloud", tmp_path)["bentocloud.yaml"])
-    assert document.keys() <= {
-        "name",
-        "bento",
-        "access_authorization",
-        "secrets",
-        "envs",
-        "services",
-    }
+@pytest.mark.parametrize("profile", ["laptop", "hybrid", "gpu", "multi-gpu"])
+def test_bentocloud_s_file_is_read_by_bentoml_to_the_last_key(profile: str, tmp_path: Path) -> None:
+    """BentoML drops keys that it does not know without a word; here each must have come through."""
+    write("bentocloud", Plan(load_settings(profile=profile), IMAGE), tmp_path)
+    document = yaml.safe_load((tmp_path / "bentocloud.yaml").read_text())
+    assert not unread(document, bentoml_cattr.structure(document, CreateDeploymentSchema))
     for service in document["services"].values():
-        bentoml_cattr.structure(service, DeploymentServiceConfig)
-        assert not _unknown(service, DeploymentServiceConfig)
-        assert not _unknown(service["scaling"], DeploymentTargetHPAConf)
-        assert not _unknown(service["scaling"]["policy"], HPAPolicy)
-        assert service["config_overrides"].keys() <= {"resources", "traffic"}
-    assert _unknown({"scaleing": {}}, DeploymentServiceConfig) == {"scaleing"}
-    assert document["services"]["Embedding"]["config_overrides"]["traffic"]["concurrency"] == 16
+        overrides = service["config_overrides"]
+        assert config.validate(overrides) == overrides
 
 
-def _unknown(given: Mapping[str, Any], kind: type[attr.AttrsInstance]) -> set[str]:
-    return set(given) - {field.name for field in attr.fields(kind)}
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ((), "acces_authorization"),
+        (("services", "RAG"), "scalling"),
+        (("services", "RAG", "scaling"), "min_replica"),
+        (("services", "RAG", "scaling", "policy"), "scale_up_window"),
+        (("envs", 0), "val"),
+    ],
+)
+def test_a_typo_for_bentocloud_would_be_noticed(
+    path: tuple[str | int, ...], key: str, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(rendered("bentocloud", tmp_path)["bentocloud.yaml"])
+    place = document
+    for step in path:
+        place = place[step]
+    place[key] = 1
+    found = unread(document, bentoml_cattr.structure(document, CreateDeploymentSchema))
+    assert found == [".".join(map(str, (*path, key)))]
+
+
+def test_bentocloud_scales_on_what_the_profile_says(tmp_path: Path) -> None:
+    document = yaml.safe_load(rendered("bentocloud", tmp_path)["bentocloud.yaml"])
+    embedding = document["services"]["Embedding"]
+    assert embedding["config_overrides"]["traffic"] == {"concurrency": 16}
+    assert embedding["scaling"]["max_replicas"] == 4
+    assert document["access_authorization"] is True
+
+
+def unread(given: Any, read: Any, *path: str) -> list[str]:
+    """The keys of a document that what BentoML made of it does not have with the same value."""
+    if isinstance(given, dict):
+        of_a_class = attr.has(type(read))
+        pairs = {k: getattr(read, k) for k in attr.fields_dict(type(read))} if of_a_class else read
+        return [
+            place
+            for key, value in given.items()
+            for place in (
+                unread(value, pairs[key], *path, key) if key in pairs else [".".join((*path, key))]
+            )
+        ]
+    if isinstance(given, list):
+        parts = enumerate(zip(given, read, strict=True))
+        return [place for i, (a, b) in parts for place in unread(a, b, *path, str(i))]
+    return [] if given == read else [".".join(path)]
 
 
 @pytest.mark.parametrize(("target", "platform"), [("bentocloud", "BentoCloud"), ("modal", "Modal")])

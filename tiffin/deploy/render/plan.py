@@ -4,10 +4,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import yaml
 
+from models.catalog import Catalog
 from models.user_catalog import catalog_of
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.scaling import Scaling, Signal
@@ -70,12 +72,15 @@ class Plan:
 
     def whole_gpus(self, service: str) -> int:
         """GPUs of one replica of a service alone; platforms give whole ones only."""
-        apart = gpus_apart(self.settings, catalog_of(self.settings.home))
-        return math.ceil(apart.get(service, 0))
+        return math.ceil(gpus_apart(self.settings, self._catalog).get(service, 0))
 
     def gpus_together(self) -> int:
         """GPUs of a container that runs all services."""
-        return gpus_together(self.settings, catalog_of(self.settings.home))
+        return gpus_together(self.settings, self._catalog)
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return catalog_of(self.settings.home)
 
     def cores_together(self) -> float:
         """Cores of a container that runs all services."""
