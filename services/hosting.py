@@ -89,28 +89,6 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
     return {"cpu": cpu, "memory": memory} | ({"gpu": gpus} if gpus else {})
 
 
-def image() -> "bentoml.images.Image":
-    """What `bentoml containerize` starts from: every package comes as a wheel, so no compiler.
-
-    A base image may bring its own /etc/uv/uv.toml; without, torch comes for the hardware at hand.
-    """
-    # BentoML adds a compiler and git for the distributions that it knows.
-    made = bentoml.images.Image(python_version="3.11", base_image="python:3.11-slim", distro="slim")
-    made.run(
-        "ldconfig -p | grep -q libgomp.so.1 || { apt-get update && "  # llama.cpp's threads
-        "apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }"
-    )
-    backend = "auto" if any_gpu(settings) else "cpu"
-    write = f"printf '[pip]\\ntorch-backend = \"{backend}\"\\n' > /etc/uv/uv.toml"
-    return made.run(f"if [ ! -e /etc/uv/uv.toml ]; then mkdir -p /etc/uv; {write}; fi")
-
-
-def any_gpu(settings: Settings) -> bool:
-    """Whether any model is put on a GPU."""
-    tiers = [tier.gpus for tier in settings.tiers.values()]
-    return any([settings.embedding.gpus, settings.reranker.gpus, *tiers])
-
-
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     """The internal methods of a service."""
     return RpcApp(

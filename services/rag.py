@@ -8,6 +8,7 @@ import bentoml
 from services import hosting
 from services.embedding import Embedding
 from services.hosting import settings
+from services.image import image
 from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
@@ -62,7 +63,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     labels={hosting.PROFILE_LABEL: settings.profile},
     tracing=hosting.TRACING,
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
-    image=hosting.image(),
+    image=image(),
 )
 class RAG:
     """Answers questions from documents, with citations."""
