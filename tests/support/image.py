@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,31 +28,41 @@ class Containers:
             pytest.skip(f"no image {IMAGE}: `make image` builds it")
 
     @contextmanager
-    def running(self, environment: dict[str, str], log: Path) -> Generator[Path | None, None, None]:
-        """One service alone, on the host's network, as no user of this machine.
-
-        Yields the container's root where it can be seen. Docker makes that root read-only.
-        """
-        variables = [word for item in environment.items() for word in ("--env", "=".join(item))]
-        with ExitStack() as stack:
-            root = None
-            if self.docker:
-                command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp"]
-                command += ["--cap-drop=ALL", "--network=host", "--user", USER, "--workdir", SOURCE]
-                command += [*variables, "--entrypoint", START[0], self.image, *START[1:]]
-            else:
-                container = _output("buildah", "from", "--pull-never", self.image)
-                stack.callback(_output, "buildah", "rm", container)
-                _output("buildah", "config", "--workingdir", SOURCE, container)
-                root = Path(_output("buildah", "mount", container))
-                command = ["buildah", "run", "--isolation", "chroot", "--user", USER]
-                command += [*variables, container, "--", *START]
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    command, stdout=output, stderr=output, start_new_session=True
-                )
+    def running(self, environment: dict[str, str], log: Path) -> Generator[None, None, None]:
+        """One service alone, on the host's network."""
+        with ExitStack() as stack, log.open("wb") as output:
+            process = subprocess.Popen(
+                self._command(stack, environment, START),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
             stack.callback(stop, process)
-            yield root
+            yield
+
+    def output(self, script: str) -> str:
+        """What a shell says in a container that is started like the services'."""
+        with ExitStack() as stack:
+            command = self._command(stack, {}, ("sh", "-c", script))
+            # Unchecked: buildah 1.28 ends badly where it cannot tidy up in the root.
+            return subprocess.run(command, capture_output=True, check=False, text=True).stdout
+
+    def _command(
+        self, stack: ExitStack, environment: dict[str, str], words: tuple[str, ...]
+    ) -> list[str]:
+        """Runs words as no user of this machine: all is read-only but a /tmp of its own."""
+        variables = [word for item in environment.items() for word in ("--env", "=".join(item))]
+        if self.docker:
+            command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp"]
+            command += ["--cap-drop=ALL", "--network=host", "--user", USER, "--workdir", SOURCE]
+            return [*command, *variables, "--entrypoint", words[0], self.image, *words[1:]]
+        container = _output("buildah", "from", "--pull-never", self.image)
+        stack.callback(_output, "buildah", "rm", container)
+        _output("buildah", "config", "--workingdir", SOURCE, container)
+        _make_read_only(Path(_output("buildah", "mount", container)), stack)
+        command = ["buildah", "run", "--isolation", "chroot", "--user", USER]
+        command += ["--mount", "type=tmpfs,destination=/tmp", *variables]
+        return [*command, container, "--", *words]
 
     def size_bytes(self) -> int:
         """All files of the image."""
@@ -67,27 +76,13 @@ class Containers:
             _output("buildah", "rm", container)
 
 
-def written_since(root: Path, began: float) -> list[str]:
-    """Files that were written outside of /tmp, from a time on, and that a start cannot do without.
-
-    What Tiffin notes down about verified weights it may leave out, and Python its bytecode.
-    """
-    found = []
-    for folder, _, files in os.walk(root):
-        place = Path(folder).relative_to(root)
-        if place.parts[:1] in (("tmp",), ("proc",), ("sys",), ("dev",), ("run",)):
-            continue
-        for name in files:
-            path = Path(folder) / name
-            if name != ".tiffin.json" and path.suffix != ".pyc" and path.lstat().st_mtime > began:
-                found.append(str(place / name))
-    return found
-
-
-def now() -> float:
-    """A time that the file system compares with; it may lag behind by a tick."""
-    time.sleep(0.05)
-    return time.time()
+def _make_read_only(root: Path, stack: ExitStack) -> None:
+    """What Docker's --read-only does, for buildah, which has no such flag."""
+    for name in ("run/.containerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf"):
+        (root / name).touch()  # what buildah puts its own files over
+    _output("mount", "--bind", str(root), str(root))
+    stack.callback(_output, "umount", "--lazy", str(root))
+    _output("mount", "--options", "remount,bind,ro", str(root))
 
 
 def _works(*command: str) -> bool:
