@@ -17,6 +17,7 @@ from tiffin.api.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
 from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
+from tiffin.deploy.topology import sleepers
 from tiffin.errors import Unavailable
 from tiffin.ops.drain import Drain
 from tiffin.ops.limiter import Limiter
@@ -111,6 +112,12 @@ class RAG:
                 self.clients,
                 optional=frozenset(self.clients),
                 any_of=frozenset(TIERS[name].name for name in tiers),
+                # Composed, everything starts with this service.
+                may_sleep=frozenset(
+                    service.name
+                    for service in TIERS.values()
+                    if service.name in sleepers(settings) and str(service.url).startswith("http")
+                ),
             ),
             Turnstile(settings.limits.concurrency, settings.resilience.admission),
             drain,

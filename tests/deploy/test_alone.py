@@ -89,3 +89,15 @@ async def test_another_protocol_is_refused_with_both_versions(
 async def test_an_address_where_nothing_answers_is_given_up(tmp_path: object) -> None:
     with pytest.raises(DeployError, match=r"Router does not answer at .* after 0 s"):
         await alone.await_services({"Router": f"file://{tmp_path}/none"}, TOKEN, wait_s=0)
+
+
+async def test_a_service_that_may_sleep_is_not_waited_for(tmp_path: object) -> None:
+    asleep = {"LargeLLM": f"file://{tmp_path}/none"}
+    await alone.await_services(asleep, TOKEN, wait_s=60, may_sleep=frozenset({"LargeLLM"}))
+
+
+async def test_another_service_in_its_place_is_refused_all_the_same(router: str) -> None:
+    with pytest.raises(DeployError, match="is given as LargeLLM and is Router"):
+        await alone.await_services(
+            {"LargeLLM": router}, TOKEN, wait_s=60, may_sleep=frozenset({"LargeLLM"})
+        )

@@ -25,6 +25,7 @@ def line_of(text: str, words: str) -> int:
         ("{queue_depth: 32}", "{gpu_percent: 80}", -5, "gpu_percent is a guard"),
         ("{queue_depth: 32}", "{queue_depth: -1}", 0, "greater than 0"),
         ("{queue_depth: 32}", "{}", 0, "at least 1"),
+        ("{request_rate_per_s: 0.2, queue_depth: 2}", "{queue_depth: 2}", -4, "nothing else wakes"),
         ("cpu: 500m", "cpu: half", 0, "match pattern"),
     ],
 )

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tiffin.cli.main import main
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.scaling import Scaling
+from tiffin.deploy.simulation.autoscaler import PERIOD_S
 from tiffin.deploy.simulation.queueing import Outcome, Simulation, Work, percentile
 from tiffin.deploy.simulation.traces import TRACES, bursts, diurnal, poisson, read_log
 
@@ -92,6 +93,50 @@ def test_the_down_window_keeps_replicas_between_bursts() -> None:
     assert paid[0] < paid[1]
 
 
+SLEEPER = Scaling(
+    min=0,
+    max=3,
+    signals={"request_rate_per_s": 2.0, "queue_depth": 4},
+    start_s=20,
+    scale_down_window_s=120,
+)
+
+
+def test_a_service_at_zero_wakes_for_a_request_and_sleeps_again() -> None:
+    """Two requests an hour apart: each waits for a start, and between them nothing is paid."""
+    outcome = Simulation([60.0, HOUR], Work(1.0), SLEEPER, tuple(SLEEPER.signals)).run()
+    assert outcome.cold == 2
+    for latency in outcome.latencies_s:
+        # Until the next look, the start, and the request's own second.
+        assert 21 <= latency <= 21 + PERIOD_S
+    at = {moment.at_s: moment.replicas for moment in outcome.moments}
+    assert (at[45], at[90], at[1800]) == (0, 1, 0)
+    awake_s = outcome.replica_s
+    # The rate is that of the last minute, so the window begins when it has forgotten the request.
+    assert 2 * 20 < awake_s < 20 + 1 + 60 + 120 + 2 * PERIOD_S + 22
+    assert outcome.idle_s == pytest.approx(awake_s - sum(outcome.latencies_s), abs=2 * PERIOD_S)
+
+
+def test_sleeping_trades_money_for_cold_starts() -> None:
+    arrivals = bursts(0.001, 24 * HOUR, seed=8)
+    awake = SLEEPER.model_copy(update={"min": 1})
+    signals = tuple(SLEEPER.signals)
+    sleeping, warm = (Simulation(arrivals, Work(1.0), s, signals).run() for s in (SLEEPER, awake))
+    assert len(sleeping.latencies_s) == len(arrivals), "each is answered, if late"
+    assert sleeping.replica_s < 0.5 * warm.replica_s
+    assert sleeping.idle_s < warm.idle_s
+    assert sleeping.cold > 10
+    assert warm.cold == 0
+    assert percentile(sleeping.latencies_s, 95) > 20 > percentile(warm.latencies_s, 95)
+
+
+def test_under_steady_load_a_sleeper_never_sleeps() -> None:
+    arrivals = poisson(1, HOUR, seed=9)
+    outcome = Simulation(arrivals, Work(0.3), SLEEPER, tuple(SLEEPER.signals)).run()
+    assert min(moment.replicas for moment in outcome.moments[2:]) == 1
+    assert outcome.cold < 60
+
+
 @pytest.mark.parametrize("name", TRACES)
 def test_a_trace_is_the_same_for_the_same_seed(name: str) -> None:
     assert TRACES[name](2, 600, 1) == TRACES[name](2, 600, 1)
@@ -130,6 +175,17 @@ def test_the_command_shows_a_row_and_a_plot_for_each_signal() -> None:
     for signal in ("queue_depth", "latency_p95_ms", "all of them"):
         assert f"scaled on {signal}" in result.output
     assert "SLO misses" in result.output
+
+
+def test_the_command_shows_what_sleeping_saves_and_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIFFIN_TIERS__LARGE__MODEL", "qwen2.5-coder-1.5b-instruct")
+    words = ["deploy", "simulate", "LargeLLM", "--rate", "0.005", "--duration-s", "7200"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    lines = [line.split("│") for line in result.output.splitlines() if line.startswith("│")]
+    cold = {cells[1].strip(): cells[8].strip() for cells in lines}
+    assert cold["all, min: 1"] == "0.0 %"
+    assert cold["all of them"] != "0.0 %"
 
 
 def test_the_command_refuses_a_service_that_there_is_not() -> None:

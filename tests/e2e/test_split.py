@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import re
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +35,9 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str],
         yield urls
 
 
-def _start(name: str, url: str, depends: list[str], home: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    name: str, url: str, depends: list[str], home: Path, **variables: str
+) -> "subprocess.Popen[bytes]":
     """By the environment of BentoML's image, as in a container."""
     with (home / "serve.log").open("wb") as log:
         return subprocess.Popen(
@@ -46,6 +50,7 @@ def _start(name: str, url: str, depends: list[str], home: Path) -> "subprocess.P
                 "BENTOML_HOST": "127.0.0.1",
                 "BENTOML_PORT": url.rsplit(":", 1)[1],
                 "TIFFIN_INTERNAL__TOKEN": TOKEN,
+                **variables,
             },
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -85,3 +90,44 @@ def test_a_wrong_address_ends_the_start_with_one_line(split: dict[str, str]) -> 
     )
     assert done.returncode == 1
     assert done.stderr == f"Error: {split['Reranker']} is given as Router and is Reranker\n"
+
+
+def test_a_tier_that_sleeps_is_missed_by_nobody_and_woken_by_the_first_call(
+    split: dict[str, str], corpus: dict[str, Any], tmp_path: Path
+) -> None:
+    """The entry service starts without LargeLLM, and counts the calls of it, which KEDA watches."""
+    large = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
+    depends = [*(f"{name}={split[name]}" for name in INNER), f"LargeLLM={large}"]
+    homes = [tmp_path / "rag", tmp_path / "large"]
+    model = {"TIFFIN_TIERS__LARGE__MODEL": "qwen2.5-coder-1.5b-instruct"}
+
+    def ask(**fields: Any) -> httpx.Response:
+        body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
+        return httpx.post(f"{url}/rag_query", json=body | fields, timeout=120)
+
+    with ExitStack() as stack:
+        for home in homes:
+            home.mkdir()
+        entry = _start("RAG", url, depends, homes[0], **model)
+        stack.callback(stop, entry)
+        wait_until(f"{url}/readyz", entry)
+        answer = ask().json()
+        assert (answer["route"]["tier"], answer["degraded"]) == ("small", [])
+        asleep = ask(model="large")
+        assert asleep.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        wanted = re.search(
+            r'^tiffin_calls_total\{.*"LargeLLM".*\} (\S+)$',
+            httpx.get(f"{url}/metrics").text,
+            re.MULTILINE,
+        )
+        assert wanted
+        assert float(wanted[1]) >= 1
+        woken = _start("LargeLLM", large, [], homes[1], **model)
+        stack.callback(stop, woken)
+        wait_until(f"{large}/readyz", woken)
+        deadline = time.monotonic() + 30
+        while (woke := ask(model="large", max_tokens=60)).status_code != httpx.codes.OK:
+            assert time.monotonic() < deadline, woke.text
+        assert woke.json()["route"]["tier"] == "large"
+        assert "1,642" in woke.json()["answer"]

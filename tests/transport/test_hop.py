@@ -15,6 +15,7 @@ from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
 from tests.support.serving import served
 from tiffin import errors
 from tiffin.context import Deadline, RequestContext
+from tiffin.ops import metrics
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.clients import EmbeddingClient, LLMClient
@@ -280,6 +281,17 @@ async def test_a_service_that_is_lost_ends_the_calls_that_wait_for_it_at_once() 
         with pytest.raises(errors.DeadlineExceeded):
             await client.embed(["z"], soon(0.1))
         await client.close()
+
+
+async def test_a_call_is_counted_though_the_service_is_away() -> None:
+    """What has no replica is started by that count."""
+    client = LLMClient("Asleep", "http://127.0.0.1:1")
+    client.lost = "asleep"
+    with pytest.raises(errors.Unavailable):
+        await anext(client.generate(GenerateRequest(prompt="x"), soon()))
+    (counted,) = metrics.calls_total.labels("Asleep").collect()
+    assert counted.samples[0].value == 1
+    await client.close()
 
 
 async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:

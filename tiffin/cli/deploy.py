@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,12 +21,12 @@ from tiffin.deploy.haproxy import PLACES
 from tiffin.deploy.local import LocalDeployment, first_desire, free_port, running_balancer
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
-from tiffin.deploy.scaling import Signal
+from tiffin.deploy.scaling import Scaling, Signal
 from tiffin.deploy.simulation.queueing import Simulation, Work
 from tiffin.deploy.simulation.report import HEADINGS, Finding, plot
 from tiffin.deploy.simulation.traces import TRACES, read_log
 from tiffin.deploy.state import Desired, StateFolder
-from tiffin.deploy.topology import ENTRY, check_service, dependencies
+from tiffin.deploy.topology import ENTRY, check_service, dependencies, sleepers
 from tiffin.ops.settings import Settings, load_settings
 
 
@@ -56,7 +57,7 @@ def start(service: str, depends: tuple[str, ...], host: str, port: int, wait_s: 
     settings = load_settings()
     addresses = alone.check_addresses(service, depends, settings)
     token = alone.check_token(settings)
-    asyncio.run(alone.await_services(addresses, token, wait_s))
+    asyncio.run(alone.await_services(addresses, token, wait_s, sleepers(settings)))
     command = alone.start_command(service, addresses, host, port)
     os.chdir(alone.SOURCE)
     os.execv(command[0], command)  # noqa: S606  our own interpreter, with checked words
@@ -163,18 +164,18 @@ def simulate(
     *, service: str, trace: str, log: Path | None, rate: float, duration_s: float, slo_s: float,
     service_s: float | None, seed: int,
 ) -> None:  # fmt: skip
-    """Replay a trace against the scaling of SERVICE, once on each of its signals and on all."""
+    """Replay a trace against the scaling of SERVICE, once on each of its signals and on all.
+
+    A service that may have no replica is tried once more with one that never leaves.
+    """
     settings = load_settings()
     check_service(service, settings)
     scaling = Plan(settings, image="").services[service]
     arrivals = read_log(log) if log else TRACES[trace](rate, duration_s, seed)
     work = Work(service_s or scaling.service_s, scaling.spread, scaling.parallel, scaling.batch)
-    ways: dict[str, tuple[Signal, ...]] = {signal: (signal,) for signal in scaling.signals}
-    if len(ways) > 1:
-        ways["all of them"] = tuple(scaling.signals)
     findings = [
-        Finding(name, Simulation(arrivals, work, scaling, signals, seed=seed).run(), slo_s, scaling)
-        for name, signals in ways.items()
+        Finding(name, Simulation(arrivals, work, how, signals, seed=seed).run(), slo_s, how)
+        for name, how, signals in _ways(scaling)
     ]
     table = Table(*HEADINGS, title=f"{service}: {len(arrivals)} requests")
     for finding in findings:
@@ -182,6 +183,17 @@ def simulate(
     Console(width=None if Console().is_terminal else 140).print(table)
     for finding in findings:
         click.echo(f"\nscaled on {finding.name}\n{plot(finding.outcome.moments)}")
+
+
+def _ways(scaling: Scaling) -> Iterator[tuple[str, Scaling, tuple[Signal, ...]]]:
+    """The ways of scaling that a simulation compares: name, how, on which signals."""
+    everything = tuple(scaling.signals)
+    for alone_on in everything:
+        yield alone_on, scaling, (alone_on,)
+    if len(everything) > 1:
+        yield "all of them", scaling, everything
+    if scaling.min == 0:
+        yield "all, min: 1", scaling.model_copy(update={"min": 1}), everything
 
 
 async def _up(

@@ -58,12 +58,21 @@ def check_token(settings: Settings) -> str:
     return token
 
 
-async def await_services(addresses: dict[str, str], token: str, wait_s: float) -> None:
-    """Wait until each address answers as the service it should be.
+async def await_services(
+    addresses: dict[str, str],
+    token: str,
+    wait_s: float,
+    may_sleep: frozenset[str] = frozenset(),
+) -> None:
+    """Wait until each address answers as the service it should be; for one that sleeps, do not.
 
     Raises DeployError at once where something else answers, and after `wait_s` where nothing does.
     """
-    await asyncio.gather(*(_await(name, url, token, wait_s) for name, url in addresses.items()))
+    waits = (
+        _await(name, url, token, None if name in may_sleep else wait_s)
+        for name, url in addresses.items()
+    )
+    await asyncio.gather(*waits)
 
 
 def start_command(service: str, addresses: dict[str, str], host: str, port: int) -> list[str]:
@@ -82,15 +91,17 @@ def start_command(service: str, addresses: dict[str, str], host: str, port: int)
     ]
 
 
-async def _await(name: str, url: str, token: str, wait_s: float) -> None:
+async def _await(name: str, url: str, token: str, wait_s: float | None) -> None:
     client = ServiceClient(name, url, token)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_s
+    deadline = loop.time() + (wait_s or 0)
     try:
         while True:
             try:
                 _check_identity(name, url, await client.health(ServiceHealth, PROBE_TIMEOUT_S))
             except Overloaded:  # not there yet, or a load balancer with nothing behind it yet
+                if wait_s is None:
+                    return
                 if loop.time() >= deadline:
                     message = f"{name} does not answer at {url} after {wait_s:.0f} s"
                     raise DeployError(message) from None

@@ -27,12 +27,8 @@ SIGNALS: dict[ServiceName, frozenset[Signal]] = {
     "Embedding": ENCODERS,
     "Reranker": ENCODERS,
     "Router": frozenset({"request_rate_per_s", "queue_depth", "latency_p95_ms"}),
-    "SmallLLM": frozenset(
-        {"request_rate_per_s", "queue_depth", "first_token_p95_ms", "gpu_percent"}
-    ),
-    "LargeLLM": frozenset(
-        {"request_rate_per_s", "queue_depth", "first_token_p95_ms", "gpu_percent"}
-    ),
+    "SmallLLM": LLMS,
+    "LargeLLM": LLMS,
 }
 """What each service can scale on. An entry service's latency is that of those behind it, a stream's
 is that of its length: more replicas of the one or the other change neither."""
@@ -108,5 +104,10 @@ def first_misfit(scaling: Mapping[ServiceName, Scaling]) -> tuple[list[str], str
                 return ["scaling", service, "signals", signal], message
         if how.min == 0 and service not in CAN_SLEEP:
             message = f"{service} cannot have 0 replicas: nothing answers in its place"
+            return ["scaling", service, "min"], message
+        if how.min == 0 and "request_rate_per_s" not in how.signals:
+            message = (
+                f"{service} with min 0 must scale on request_rate_per_s: nothing else wakes it"
+            )
             return ["scaling", service, "min"], message
     return None

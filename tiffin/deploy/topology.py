@@ -14,6 +14,11 @@ def dependencies(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {**dict.fromkeys(inner, ()), ENTRY: inner}
 
 
+def sleepers(settings: Settings) -> frozenset[str]:
+    """The services that may have no replica where they run apart."""
+    return frozenset(name for name, scaling in settings.scaling.items() if scaling.min == 0)
+
+
 def check_service(service: str, settings: Settings) -> None:
     """Raise DeployError unless the profile runs a service of this name."""
     known = dependencies(settings)

@@ -25,6 +25,7 @@ MISSES = 2
 seen within a second (0.25 + 2 * 0.35 s), and one late answer on a busy machine does not matter."""
 
 STARTING = "starting"
+ASLEEP = "asleep"
 READY = "ready"
 
 State = Literal["ready", "degraded", "down"]
@@ -34,7 +35,8 @@ class Readiness:
     """The last seen state of every service, by name.
 
     `optional` ones are waited for at the start, and may go missing later. Of `any_of` one must be
-    ready, whether they are optional or not.
+    ready, whether they are optional or not. Those of `may_sleep` are not even waited for: they may
+    have no replica until somebody asks for them.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Readiness:
         clients: Mapping[str, ServiceClient],
         optional: frozenset[str] = frozenset(),
         any_of: frozenset[str] = frozenset(),
+        may_sleep: frozenset[str] = frozenset(),
     ) -> None:
         self._clients = clients
         self._optional = optional
         self._any_of = any_of
-        self._states = dict.fromkeys(clients, STARTING)
+        self._states = {name: ASLEEP if name in may_sleep else STARTING for name in clients}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -77,6 +77,7 @@ class ServiceClient:
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
     ) -> Reply:
         """Send one message and decode the one that comes back."""
+        self._count()
         with self._limiter.place(), self._typed_failures(method):
             async with (
                 self._waiting(context),
@@ -98,6 +99,7 @@ class ServiceClient:
         while we wait for the service, never while our consumer holds an event.
         """
         decoder = msgspec.msgpack.Decoder(event)
+        self._count()
         with self._limiter.place() as sample:
             with self._typed_failures(method):
                 async with self._waiting(context):
@@ -134,11 +136,14 @@ class ServiceClient:
             await self._session.close()
             self._session = None
 
+    def _count(self) -> None:
+        """A call is wanted, made or not: that wakes a service which has no replica."""
+        metrics.calls_total.labels(self._service).inc()
+
     async def _post(
         self, method: str, request: msgspec.Struct, context: RequestContext
     ) -> aiohttp.ClientResponse:
         """A response with status 200; any other is raised as the error it carries."""
-        metrics.calls_total.labels(self._service).inc()
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         url = self._base_url() + wire.PREFIX + method
         body = wire.encode(request)

@@ -1,4 +1,8 @@
-"""The autoscaler that a simulation runs: the arithmetic and the windows of Kubernetes' HPA."""
+"""The autoscaler that a simulation runs: the arithmetic and the windows of Kubernetes' HPA.
+
+From none to one replica and back it is KEDA's: at once when a request is there, and when none was
+there for the whole scale-down window.
+"""
 
 import math
 from collections import deque
@@ -20,11 +24,18 @@ class Autoscaler:
     scaling: Scaling
     signals: tuple[Signal, ...]
     _wishes: deque[tuple[float, int]] = field(default_factory=deque)
+    _asked_at: float = 0.0
 
     def decide(self, now: float, replicas: int, measured: dict[Signal, float]) -> int:
         """Replicas from now on. Shared signals are sums over all replicas, latencies are not."""
+        if measured["request_rate_per_s"] > 0 or measured["queue_depth"] > 0:
+            self._asked_at = now
+        if self.scaling.min == 0 and now - self._asked_at >= self.scaling.scale_down_window_s:
+            return 0
+        if replicas == 0:
+            return 1 if self._asked_at == now else 0
         wish = max(self._wish(signal, replicas, measured[signal]) for signal in self.signals)
-        wish = min(max(wish, self.scaling.min), self.scaling.max)
+        wish = min(max(wish, self.scaling.min, 1), self.scaling.max)
         self._wishes.append((now, wish))
         longest = max(self.scaling.scale_up_window_s, self.scaling.scale_down_window_s)
         while self._wishes[0][0] < now - longest:

@@ -52,6 +52,10 @@ class Outcome:
     moments: list[Moment]
     replica_s: float
     """Seconds of replicas that were paid for, starting ones included."""
+    idle_s: float = 0.0
+    """Those of them in which a replica had no request."""
+    cold: int = 0
+    """Requests that came while no replica was ready."""
 
 
 @dataclass(eq=False)
@@ -85,7 +89,8 @@ class Simulation:
         self._scaling = scaling
         self._scaler = Autoscaler(scaling, signals) if replicas is None else None
         self._chance = random.Random(seed)  # noqa: S311  repeatable, no secret
-        self._replicas = [_Replica(ready=True) for _ in range(replicas or max(1, scaling.min))]
+        self._replicas = [_Replica(ready=True) for _ in range(replicas or scaling.min)]
+        self._unplaced: deque[float] = deque()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._now = 0.0
@@ -100,10 +105,15 @@ class Simulation:
         self._at(PERIOD_S, self._decide)
         while self._events and len(self._outcome.latencies_s) < len(self._arrivals):
             at, _, event = heapq.heappop(self._events)
-            self._outcome.replica_s += len(self._replicas) * (at - self._now)
+            self._pay(at - self._now)
             self._now = at
             event()
         return self._outcome
+
+    def _pay(self, seconds: float) -> None:
+        idle = sum(replica.in_hand == 0 for replica in self._replicas)
+        self._outcome.replica_s += len(self._replicas) * seconds
+        self._outcome.idle_s += idle * seconds
 
     def _at(self, when: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), event))
@@ -111,8 +121,12 @@ class Simulation:
     def _arrive(self) -> None:
         self._came.append(self._now)
         open_ones = [r for r in self._replicas if not r.leaving]
-        ready = [r for r in open_ones if r.ready] or open_ones
-        chosen = min(ready, key=lambda replica: replica.in_hand)
+        ready = [r for r in open_ones if r.ready]
+        self._outcome.cold += not ready
+        if not open_ones:
+            self._unplaced.append(self._now)
+            return
+        chosen = min(ready or open_ones, key=lambda replica: replica.in_hand)
         chosen.waiting.append(self._now)
         self._serve(chosen)
 
@@ -148,7 +162,7 @@ class Simulation:
         while self._came and self._came[0] < self._now - WINDOW_S:
             self._came.popleft()
         staying = [r for r in self._replicas if not r.leaving]
-        queue = sum(replica.in_hand for replica in self._replicas)
+        queue = len(self._unplaced) + sum(replica.in_hand for replica in self._replicas)
         p95_s = percentile([latency for _, latency in self._recent], 95)
         rate = len(self._came) / min(WINDOW_S, self._now)
         ready = sum(replica.ready for replica in staying)
@@ -166,13 +180,11 @@ class Simulation:
 
     def _become(self, wanted: int, staying: list[_Replica]) -> None:
         for _ in range(wanted - len(staying)):
-            fresh = _Replica(ready=False)
+            fresh = _Replica(ready=False, waiting=self._unplaced)
+            self._unplaced = deque()
             self._replicas.append(fresh)
             self._at(self._now + self._scaling.start_s, lambda r=fresh: self._start(r))  # type: ignore[misc]
         for replica in sorted(staying, key=lambda r: (r.ready, r.in_hand))[: len(staying) - wanted]:
-            # The last one stays: what the trace sends must be answered by somebody.
-            if sum(not r.leaving for r in self._replicas) == 1:
-                return
             replica.leaving = True
             if replica.in_hand == 0:
                 self._replicas.remove(replica)

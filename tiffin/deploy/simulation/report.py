@@ -10,8 +10,9 @@ from tiffin.deploy.simulation.queueing import Moment, Outcome, percentile
 BARS = " ▁▂▃▄▅▆▇█"
 HEADINGS = (
     "scaled on", "replicas (mean)", "most", "queue (most)", "p50 s", "p95 s", "p99 s",
-    "SLO misses", "replica hours", "cost",
+    "cold", "SLO misses", "replica hours", "idle", "cost",
 )  # fmt: skip
+"""`cold`: requests that came while no replica was ready; `idle`: replica hours without a request."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,17 @@ class Finding:
         missed = sum(latency > self.slo_s for latency in latencies) / max(1, len(latencies))
         counts = [moment.replicas for moment in moments] or [0]
         hours = self.outcome.replica_s / 3600
+        idle = self.outcome.idle_s / max(1e-9, self.outcome.replica_s)
         return [
             self.name,
             f"{sum(counts) / len(counts):.2f}",
             str(max(counts)),
             str(max((moment.queue for moment in moments), default=0)),
             *(f"{percentile(latencies, percent):.2f}" for percent in (50, 95, 99)),
+            f"{100 * self.outcome.cold / max(1, len(latencies)):.1f} %",
             f"{100 * missed:.1f} %",
             f"{hours:.2f}",
+            f"{100 * idle:.0f} %",
             f"${hours * self.scaling.usd_per_hour:.2f}",
         ]
 
