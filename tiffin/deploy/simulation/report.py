@@ -12,7 +12,7 @@ HEADINGS = (
     "scaled on", "replicas (mean)", "most", "queue (most)", "p50 s", "p95 s", "p99 s",
     "cold", "SLO misses", "replica hours", "idle", "cost",
 )  # fmt: skip
-"""`cold`: requests that came while no replica was ready; `idle`: replica hours without a request."""
+"""`cold`: requests that came while no replica was ready; `idle`: replica hours without one."""
 
 
 @dataclass(frozen=True)
