@@ -14,6 +14,8 @@ from tiffin.ops.placement import gpus_together
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 """There when a Bento is built; a Bento carries what was chosen of it."""
 
+HEADERS = "python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))'"
+
 
 def image() -> "bentoml.images.Image":
     """The image of the profile: for GPUs when a model of it runs on one."""
@@ -24,6 +26,7 @@ def image() -> "bentoml.images.Image":
     if gpu:
         # Triton compiles the launchers of its kernels when they are first used.
         made.run(_unless("command -v gcc", "gcc libc6-dev"))
+        made.run(_unless(f"[ -e $({HEADERS})/Python.h ]", "python3-dev"))
     else:
         # A base image may bring its own; without, torch would bring CUDA.
         write = "mkdir -p /etc/uv; printf '[pip]\\ntorch-backend = \"cpu\"\\n' > /etc/uv/uv.toml"

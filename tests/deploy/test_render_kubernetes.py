@@ -60,9 +60,11 @@ def check_custom(manifest: Manifest) -> None:
     jsonschema.Draft202012Validator(schema).validate(manifest)
 
 
-def test_every_manifest_holds_to_its_schema(folder: Path) -> None:
+@pytest.mark.parametrize("profile", ["laptop", "hybrid", "gpu", "multi-gpu"])
+def test_every_manifest_holds_to_its_schema(profile: str, tmp_path: Path) -> None:
     checked = 0
-    for manifest in manifests(folder):
+    write("kubernetes", Plan(load_settings(profile=profile), "image:1"), tmp_path)
+    for manifest in manifests(tmp_path):
         if manifest["kind"] in CUSTOM:
             check_custom(manifest)
         elif manifest["kind"] != "Kustomization":

@@ -185,3 +185,28 @@ def test_vllm_gets_gpus_though_the_profile_names_none(
     assert found.get("large-llm") == (None if large is None else str(large))
     assert found["embedding"] is None
     assert plan.gpus_together() == together
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("kubernetes", "name: tiffin-upstreams\n              key: OPENAI_API_KEY"),
+        ("bentocloud", "- tiffin-upstreams"),
+        ("compose", "OPENAI_API_KEY: ${OPENAI_API_KEY:?set it}"),
+        ("modal", '"tiffin-upstreams", required_keys=["OPENAI_API_KEY"]'),
+        ("runpod", "{{ RUNPOD_SECRET_OPENAI_API_KEY }}"),
+    ],
+)
+def test_the_keys_of_upstreams_come_from_the_platform_s_secrets(
+    target: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-that-stays-here")
+    write(target, Plan(load_settings(profile="hybrid"), IMAGE), tmp_path)
+    text = "".join(path.read_text() for path in tmp_path.rglob("*.*"))
+    assert text.count(says) == 1
+    assert "sk-that-stays-here" not in text
+
+
+def test_replicate_has_no_secrets_and_refuses_what_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="profile hybrid needs OPENAI_API_KEY"):
+        write("replicate", Plan(load_settings(profile="hybrid"), IMAGE), tmp_path)

@@ -44,6 +44,7 @@ def _service(plan: Plan, name: str) -> dict[str, Any]:
         **plan.environment(name, slug),
         # Only this machine reaches the port that is published.
         **(WITHOUT_KEYS if name == ENTRY else {}),
+        **({key: f"${{{key}:?set it}}" for key in plan.upstream_keys} if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
     }
     limits = {

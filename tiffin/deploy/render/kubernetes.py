@@ -14,6 +14,7 @@ from tiffin.deploy.render.plan import (
     SOURCE_IN_IMAGE,
     START,
     TOKEN,
+    UPSTREAMS_SECRET,
     USER_IN_IMAGE,
     Plan,
     slug,
@@ -163,9 +164,14 @@ def _environment(plan: Plan, name: str) -> list[Manifest]:
         **plan.environment(name, lambda callee: f"{plan.name}-{slug(callee)}"),
         **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
     }
-    secret = {"secretKeyRef": {"name": SECRET, "key": "token"}}
+    secrets = {TOKEN: (SECRET, "token")}
+    if name == ENTRY:
+        secrets |= {variable: (UPSTREAMS_SECRET, variable) for variable in plan.upstream_keys}
     plain = [{"name": variable, "value": value} for variable, value in values.items()]
-    return [*plain, {"name": TOKEN, "valueFrom": secret}]
+    return plain + [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, (secret, key) in secrets.items()
+    ]
 
 
 def _service(plan: Plan, name: str) -> Manifest:
@@ -187,7 +193,10 @@ def _budget(plan: Plan, name: str) -> Manifest:
 
 
 def _policy(plan: Plan, name: str) -> Manifest:
-    """Only callers and Prometheus get in; only to those that it calls, and DNS, goes anything."""
+    """Only callers and Prometheus get in; only to those that it calls, and DNS, goes anything.
+
+    From the entry service to upstreams as well, whose addresses change: to port 443 anywhere.
+    """
     callers = [other for other in plan.services if name in plan.calls(other)]
     allowed: list[Manifest] = [_pods(plan, caller) for caller in callers]
     monitoring = {"kubernetes.io/metadata.name": "monitoring"}
@@ -198,6 +207,8 @@ def _policy(plan: Plan, name: str) -> Manifest:
     egress: list[Manifest] = [{"ports": dns}]
     if plan.calls(name):
         egress.append({"to": [_pods(plan, callee) for callee in plan.calls(name)], "ports": http})
+    if name == ENTRY and plan.settings.upstreams:
+        egress.append({"ports": [{"protocol": "TCP", "port": 443}]})
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -5,7 +5,15 @@ Modal starts a container where each of a service's containers has `target_inputs
 
 import json
 
-from tiffin.deploy.render.plan import PORT, SOURCE_IN_IMAGE, START, Plan, cores, slug
+from tiffin.deploy.render.plan import (
+    PORT,
+    SOURCE_IN_IMAGE,
+    START,
+    UPSTREAMS_SECRET,
+    Plan,
+    cores,
+    slug,
+)
 from tiffin.deploy.scaling import Scaling
 
 HEAD = '''\
@@ -32,7 +40,7 @@ image = (
 )
 secrets = [
     modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"]),
-    modal.Secret.from_name("tiffin-keys", required_keys=["KEYS_JSON"]),
+    modal.Secret.from_name("tiffin-keys", required_keys=["KEYS_JSON"]),{upstreams}
 ]
 
 
@@ -83,6 +91,7 @@ def render(plan: Plan) -> dict[str, str]:
         command=json.dumps(list(START)),
         port=PORT,
         source=SOURCE_IN_IMAGE,
+        upstreams=_upstreams_secret(plan.upstream_keys),
     )
     return {file: head + "".join(_service(plan, name) for name in plan.services)}
 
@@ -109,6 +118,12 @@ def _service(plan: Plan, name: str) -> str:
         service=name,
         arguments=", ".join(f'"{word}"' for word in [name, *calls]),
     )
+
+
+def _upstreams_secret(keys: list[str]) -> str:
+    if not keys:
+        return ""
+    return f'\n    modal.Secret.from_name("{UPSTREAMS_SECRET}", required_keys={json.dumps(keys)}),'
 
 
 def _mebibytes(scaling: Scaling) -> int:

@@ -16,6 +16,7 @@ from tiffin.deploy.scaling import Scaling, Signal
 from tiffin.deploy.topology import ENTRY, dependencies
 from tiffin.ops.placement import gpus_apart, gpus_together
 from tiffin.ops.settings import Settings, place_in_profile
+from tiffin.routing.fleet import key_variable
 
 PORT = 3000
 SOURCE_IN_IMAGE = "/home/bentoml/bento/src"
@@ -26,6 +27,7 @@ START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
 """Run in SOURCE_IN_IMAGE, this starts the service that the environment names."""
 
 TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
+UPSTREAMS_SECRET = "tiffin-upstreams"  # noqa: S105  the name of a secret
 KEYS_FILE = "TIFFIN_ACCESS__KEYS_FILE"
 WITHOUT_KEYS = {"TIFFIN_ACCESS__WITHOUT_KEYS": "true"}
 """For the entry service where nobody reaches it who has not shown something else before."""
@@ -69,6 +71,12 @@ class Plan:
             "HOME": "/tmp",  # noqa: S108
             "TIFFIN_PROFILE": self.settings.profile,
         }
+
+    @property
+    def upstream_keys(self) -> list[str]:
+        """The variables that hold the keys of upstreams; the entry service needs them."""
+        found = map(key_variable, self.settings.upstreams.values())
+        return sorted({variable for variable in found if variable})
 
     def whole_gpus(self, service: str) -> int:
         """GPUs of one replica of a service alone; platforms give whole ones only."""

@@ -6,6 +6,7 @@ what it cannot be told (targets, windows) is not in the files.
 
 import json
 
+from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render.plan import Plan, to_yaml
 
 COMMENT = """\
@@ -65,6 +66,10 @@ class Runner(BaseRunner):
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
+    if plan.upstream_keys:
+        needed = ", ".join(plan.upstream_keys)
+        message = f"Replicate gives a model no secret, and profile {plan.settings.profile} needs "
+        raise DeployError(message + needed)
     gpu = plan.gpus_together() > 0
     requirements = "bento-gpu.txt" if gpu else "bento.txt"
     cog = {

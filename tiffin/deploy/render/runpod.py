@@ -79,6 +79,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         "TIFFIN_PROFILE": plan.settings.profile,
         "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
         **WITHOUT_KEYS,  # the endpoint asks for the account's key
+        **{key: f"{{{{ RUNPOD_SECRET_{key} }}}}" for key in plan.upstream_keys},
     }
 
 
