@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attr
+import jsonschema
 import pytest
 import yaml
 from _bentoml_sdk.service import config
@@ -38,6 +39,12 @@ def test_no_target_writes_a_secret_and_each_says_where_it_is_from(
 @pytest.mark.parametrize("target", TARGETS)
 def test_rendering_again_gives_the_same(target: str, tmp_path: Path) -> None:
     assert rendered(target, tmp_path) == rendered(target, tmp_path)
+
+
+def test_what_our_own_instructions_put_beside_the_files_stays(tmp_path: Path) -> None:
+    rendered("compose", tmp_path)
+    (tmp_path / ".env").write_text("TIFFIN_INTERNAL__TOKEN=a-secret")
+    assert rendered("compose", tmp_path)[".env"] == "TIFFIN_INTERNAL__TOKEN=a-secret"
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -133,6 +140,32 @@ def test_compose_runs_each_service_apart_and_publishes_one(tmp_path: Path) -> No
     for service in services.values():
         assert service["read_only"]
         assert service["image"] == IMAGE
+
+
+@pytest.mark.parametrize("profile", ["laptop", "hybrid", "gpu", "multi-gpu"])
+def test_compose_s_file_holds_to_the_specification(profile: str, tmp_path: Path) -> None:
+    write("compose", Plan(load_settings(profile=profile), IMAGE), tmp_path)
+    document = yaml.safe_load((tmp_path / "compose.yaml").read_text())
+    assert document.pop("name") == "tiffin", "newer than the schema"
+    schema = json.loads((Path(__file__).parent / "schemas/compose.json").read_text())
+    validator = jsonschema.Draft201909Validator(schema)
+    validator.validate(document)
+    document["services"]["rag"]["readonly"] = True
+    with pytest.raises(jsonschema.ValidationError, match="'readonly' does not match"):
+        validator.validate(document)
+
+
+def test_compose_gives_no_card_to_two_services(tmp_path: Path) -> None:
+    write("compose", Plan(load_settings(profile="multi-gpu"), IMAGE), tmp_path)
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    cards = {
+        name: device["device_ids"]
+        for name, service in services.items()
+        for device in service["deploy"]["resources"].get("reservations", {}).get("devices", [])
+    }
+    assert cards == {"small-llm": ["0"], "large-llm": ["1", "2"]}
+    assert services["small-llm"]["tmpfs"] == ["/tmp:mode=1777,exec"]
+    assert services["router"]["tmpfs"] == ["/tmp:mode=1777"]
 
 
 def test_modal_s_file_is_python_with_one_web_server_a_service(tmp_path: Path) -> None:

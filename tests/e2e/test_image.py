@@ -2,13 +2,14 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.deployment import TOKEN
-from tests.support.image import Containers
+from tests.support.image import SERVE, Containers
 from tests.support.stack import free_port, wait_until
 from tiffin.deploy.render.plan import Plan
 from tiffin.ops.settings import load_settings
@@ -52,6 +53,28 @@ def test_a_question_is_answered_by_five_containers(answering: str, corpus: dict[
     """Not as root, on a root that is read-only: the next test makes sure that it is."""
     body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
     answer = httpx.post(f"{answering}/rag_query", json=body, timeout=60).json()
+    assert "1,642" in answer["answer"]
+    assert answer["degraded"] == []
+
+
+def test_a_question_is_answered_by_one_container(
+    containers: Containers, corpus: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the variables that docs/deploy/image.md gives to `docker run`."""
+    url = f"http://127.0.0.1:{free_port()}"
+    environment = {
+        "HOME": "/tmp",
+        "BENTOML_HOME": "/tmp/bentoml",
+        "TIFFIN_HOME": "/tmp/tiffin",
+        "TIFFIN_ACCESS__WITHOUT_KEYS": "true",
+        "BENTOML_HOST": "127.0.0.1",
+        "BENTOML_PORT": url.rsplit(":", 1)[1],
+        "PIP_NO_INDEX": "1",
+    }
+    with containers.running(environment, tmp_path / "serve.log", SERVE):
+        wait_until(f"{url}/readyz")
+        body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
+        answer = httpx.post(f"{url}/rag_query", json=body, timeout=60).json()
     assert "1,642" in answer["answer"]
     assert answer["degraded"] == []
 

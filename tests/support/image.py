@@ -15,6 +15,8 @@ IMAGE = os.environ.get("TIFFIN_IMAGE_UNDER_TEST", "tiffin:latest")
 USER = "1034:1034"
 SOURCE = "/home/bentoml/bento/src"
 START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
+SERVE = ("/home/bentoml/bento/env/docker/entrypoint.sh", "bentoml", "serve", "/home/bentoml/bento")
+"""What the image does when nothing is said: everything composed."""
 
 
 class Containers:
@@ -28,11 +30,13 @@ class Containers:
             pytest.skip(f"no image {IMAGE}: `make image` builds it")
 
     @contextmanager
-    def running(self, environment: dict[str, str], log: Path) -> Generator[None, None, None]:
-        """One service alone, on the host's network."""
+    def running(
+        self, environment: dict[str, str], log: Path, words: tuple[str, ...] = START
+    ) -> Generator[None, None, None]:
+        """One service alone, or what else the words start, on the host's network."""
         with ExitStack() as stack, log.open("wb") as output:
             process = subprocess.Popen(
-                self._command(stack, environment, START),
+                self._command(stack, environment, words),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -10,6 +10,9 @@ from tiffin.deploy.render.plan import Plan
 Files = dict[str, str]
 """The text of each file, by its path below the chosen folder."""
 
+ADDED = {".env", "bento.tar", "requirements.txt"}
+"""What the files' own instructions put beside them."""
+
 TARGETS: dict[str, Callable[[Plan], Files]] = {
     "bentocloud": bentocloud.render,
     "kubernetes": kubernetes.render,
@@ -25,7 +28,7 @@ def write(target: str, plan: Plan, folder: Path) -> list[Path]:
     files = TARGETS[target](plan)
     if folder.exists():
         kept = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-        if strange := sorted(kept - files.keys()):
+        if strange := sorted(kept - files.keys() - ADDED):
             message = f"{folder} holds {strange[0]}, which is not rendered here: choose another"
             raise DeployError(message)
     for name, text in files.items():

@@ -33,12 +33,17 @@ PROBE = (
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
-    services = {slug(name): _service(plan, name) for name in plan.services}
+    services, used = {}, 0
+    for name in plan.services:
+        # By number: a mere count would give each service the first card again.
+        numbers = range(used, used + plan.whole_gpus(name))
+        services[slug(name)] = _service(plan, name, [str(number) for number in numbers])
+        used += len(numbers)
     document = {"name": plan.name, "services": services, "networks": {"internal": {}}}
     return {"compose.yaml": to_yaml(document, comment=COMMENT)}
 
 
-def _service(plan: Plan, name: str) -> dict[str, Any]:
+def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
     scaling = plan.services[name]
     environment = {
         **plan.environment(name, slug),
@@ -52,8 +57,8 @@ def _service(plan: Plan, name: str) -> dict[str, Any]:
         "memory": scaling.memory.replace("i", "B").replace("GB", "G").replace("MB", "M"),
     }
     resources: dict[str, Any] = {"limits": limits}
-    if gpus := plan.whole_gpus(name):
-        device = {"driver": "nvidia", "count": gpus, "capabilities": ["gpu"]}
+    if gpus:
+        device = {"driver": "nvidia", "device_ids": gpus, "capabilities": ["gpu"]}
         resources["reservations"] = {"devices": [device]}
     return {
         "image": plan.image,
