@@ -40,6 +40,10 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
 fi
 
 wheels=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}
+# A CPU build of torch that lies there would be taken before the one for CUDA.
+if grep -q '^vllm==' "$("$bentoml" get "$bento" --output path)/env/python/requirements.txt"; then
+    wheels=
+fi
 [ -d "$wheels" ] || { mkdir -p "$work/wheels" && wheels=$work/wheels; }
 PATH="$(dirname "$(readlink -f "$bentoml")"):$PATH" "$bentoml" containerize "$bento" \
     --backend buildah --image-tag "$image" --opt volume="$wheels:/wheels:ro" --opt pull-never
