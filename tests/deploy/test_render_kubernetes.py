@@ -181,6 +181,19 @@ def test_a_part_of_a_gpu_becomes_a_whole_one(folder: Path) -> None:
     assert "nvidia.com/gpu" not in limits["tiffin-small-llm"]
 
 
+def test_a_model_cut_over_gpus_gets_shared_memory_and_a_node_that_has_them(tmp_path: Path) -> None:
+    write("kubernetes", Plan(load_settings(profile="multi-gpu"), "image:1"), tmp_path)
+    tolerant, shared = [], []
+    for deployment in manifests(tmp_path, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        if "tolerations" in pod:
+            tolerant.append(pod["containers"][0]["name"])
+        mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        if "/dev/shm" in mounts:
+            shared.append(pod["containers"][0]["name"])
+    assert (tolerant, shared) == (["small-llm", "large-llm"], ["large-llm"])
+
+
 def test_what_may_sleep_is_woken_by_its_callers_metric(folder: Path) -> None:
     objects = {m["metadata"]["name"]: m["spec"] for m in manifests(folder, "ScaledObject")}
     assert objects["tiffin-large-llm"]["minReplicaCount"] == 0

@@ -164,6 +164,7 @@ def test_compose_gives_no_card_to_two_services(tmp_path: Path) -> None:
         for device in service["deploy"]["resources"].get("reservations", {}).get("devices", [])
     }
     assert cards == {"small-llm": ["0"], "large-llm": ["1", "2"]}
+    assert [n for n, service in services.items() if "shm_size" in service] == ["large-llm"]
     assert services["small-llm"]["tmpfs"] == ["/tmp:mode=1777,exec"]
     assert services["router"]["tmpfs"] == ["/tmp:mode=1777"]
 

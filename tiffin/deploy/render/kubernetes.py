@@ -5,28 +5,12 @@ transport opens one connection a request, so the cluster's own Service balances 
 needs no mesh (docs/decisions/0071).
 """
 
-from typing import Any
-
 from tiffin.deploy.render.autoscaling import adapter_values, hpa, scaled_object
-from tiffin.deploy.render.plan import (
-    KEYS_FILE,
-    PORT,
-    SOURCE_IN_IMAGE,
-    START,
-    TOKEN,
-    UPSTREAMS_SECRET,
-    USER_IN_IMAGE,
-    Plan,
-    slug,
-    to_yaml,
-)
+from tiffin.deploy.render.plan import PORT, Plan, slug, to_yaml
+from tiffin.deploy.render.pod import KEYS_SECRET, Manifest, pod
 from tiffin.deploy.topology import ENTRY
 
 COMMENT = "Made by `tiffin deploy render --target kubernetes`: change the profile, render again."
-SECRET = "tiffin-internal"  # noqa: S105  the name of a Secret
-KEYS_SECRET = "tiffin-keys"  # noqa: S105  the name of a Secret
-KEYS_FOLDER = "/etc/tiffin"
-Manifest = dict[str, Any]
 
 
 def render(plan: Plan) -> dict[str, str]:
@@ -65,17 +49,17 @@ def _labels(plan: Plan, name: str) -> dict[str, str]:
 
 
 def _deployment(plan: Plan, name: str) -> Manifest:
-    scaling = plan.services[name]
+    scaling, labels = plan.services[name], _labels(plan, name)
     spec = {
         # Without `replicas`: the autoscaler's number must survive the next apply.
-        "selector": {"matchLabels": _labels(plan, name)},
+        "selector": {"matchLabels": labels},
         "strategy": {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
         },
         "minReadySeconds": 5,
         "progressDeadlineSeconds": max(600, int(10 * scaling.start_s)),
-        "template": {"metadata": {"labels": _labels(plan, name)}, "spec": _pod(plan, name)},
+        "template": {"metadata": {"labels": labels}, "spec": pod(plan, name, labels)},
     }
     return {
         "apiVersion": "apps/v1",
@@ -83,95 +67,6 @@ def _deployment(plan: Plan, name: str) -> Manifest:
         "metadata": _metadata(plan, name),
         "spec": spec,
     }
-
-
-def _pod(plan: Plan, name: str) -> Manifest:
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 90,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_IN_IMAGE,
-            "runAsGroup": USER_IN_IMAGE,
-            "fsGroup": USER_IN_IMAGE,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": _labels(plan, name)},
-            }
-        ],
-        "containers": [_container(plan, name)],
-        "volumes": [{"name": "scratch", "emptyDir": {}}, *_keys_volume(name)],
-    }
-
-
-def _container(plan: Plan, name: str) -> Manifest:
-    scaling = plan.services[name]
-    gpus = plan.whole_gpus(name)
-    limits = {"memory": scaling.memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
-    return {
-        "name": slug(name),
-        "image": plan.image,
-        "command": list(START),
-        "workingDir": SOURCE_IN_IMAGE,
-        "env": _environment(plan, name),
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": scaling.cpu, "memory": scaling.memory}, "limits": limits},
-        "startupProbe": {
-            **_probe("/livez"),
-            "periodSeconds": 5,
-            "failureThreshold": max(60, int(scaling.start_s)),
-        },
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
-        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 6},
-        # Until every node has heard that this pod goes, requests still come.
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "10"]}}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  in the container
-            *(
-                [{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}]
-                if name == ENTRY
-                else []
-            ),
-        ],
-    }
-
-
-def _keys_volume(name: str) -> list[Manifest]:
-    """The API keys, for the entry service alone; a changed Secret is read without a restart."""
-    if name != ENTRY:
-        return []
-    item = {"key": "keys.json", "path": "keys.json"}
-    return [{"name": "keys", "secret": {"secretName": KEYS_SECRET, "items": [item]}}]
-
-
-def _probe(path: str) -> Manifest:
-    return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 3}
-
-
-def _environment(plan: Plan, name: str) -> list[Manifest]:
-    values = {
-        **plan.environment(name, lambda callee: f"{plan.name}-{slug(callee)}"),
-        **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
-    }
-    secrets = {TOKEN: (SECRET, "token")}
-    if name == ENTRY:
-        secrets |= {variable: (UPSTREAMS_SECRET, variable) for variable in plan.upstream_keys}
-    plain = [{"name": variable, "value": value} for variable, value in values.items()]
-    return plain + [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-        for variable, (secret, key) in secrets.items()
-    ]
 
 
 def _service(plan: Plan, name: str) -> Manifest:

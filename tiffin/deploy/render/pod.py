@@ -1,0 +1,123 @@
+"""The pod of one service, for the Deployments of `tiffin.deploy.render.kubernetes`."""
+
+from typing import Any
+
+from tiffin.deploy.render.plan import (
+    KEYS_FILE,
+    PORT,
+    SOURCE_IN_IMAGE,
+    START,
+    TOKEN,
+    UPSTREAMS_SECRET,
+    USER_IN_IMAGE,
+    Plan,
+    slug,
+)
+from tiffin.deploy.topology import ENTRY
+
+SECRET = "tiffin-internal"  # noqa: S105  the name of a Secret
+KEYS_SECRET = "tiffin-keys"  # noqa: S105  the name of a Secret
+KEYS_FOLDER = "/etc/tiffin"
+Manifest = dict[str, Any]
+
+GPU_NODE: Manifest = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+"""Nodes with GPUs are often kept for those that ask for one."""
+
+SHARED_MEMORY: Manifest = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
+"""Over which the processes of a model that is cut over GPUs talk; 64 MB without."""
+
+
+def pod(plan: Plan, name: str, labels: dict[str, str]) -> Manifest:
+    """One replica: no rights, a read-only root, and what the environment tells it."""
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 90,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_IN_IMAGE,
+            "runAsGroup": USER_IN_IMAGE,
+            "fsGroup": USER_IN_IMAGE,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": labels},
+            }
+        ],
+        **({"tolerations": [GPU_NODE]} if plan.whole_gpus(name) else {}),
+        "containers": [_container(plan, name)],
+        "volumes": [
+            {"name": "scratch", "emptyDir": {}},
+            *_keys_volume(name),
+            *([SHARED_MEMORY] if plan.whole_gpus(name) > 1 else []),
+        ],
+    }
+
+
+def _container(plan: Plan, name: str) -> Manifest:
+    scaling = plan.services[name]
+    gpus = plan.whole_gpus(name)
+    limits = {"memory": scaling.memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+    return {
+        "name": slug(name),
+        "image": plan.image,
+        "command": list(START),
+        "workingDir": SOURCE_IN_IMAGE,
+        "env": _environment(plan, name),
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": scaling.cpu, "memory": scaling.memory}, "limits": limits},
+        "startupProbe": {
+            **_probe("/livez"),
+            "periodSeconds": 5,
+            "failureThreshold": max(60, int(scaling.start_s)),
+        },
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 6},
+        # Until every node has heard that this pod goes, requests still come.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "10"]}}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  in the container
+            *(
+                [{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}]
+                if name == ENTRY
+                else []
+            ),
+            *([{"name": "shm", "mountPath": "/dev/shm"}] if gpus > 1 else []),  # noqa: S108
+        ],
+    }
+
+
+def _keys_volume(name: str) -> list[Manifest]:
+    """The API keys, for the entry service alone; a changed Secret is read without a restart."""
+    if name != ENTRY:
+        return []
+    item = {"key": "keys.json", "path": "keys.json"}
+    return [{"name": "keys", "secret": {"secretName": KEYS_SECRET, "items": [item]}}]
+
+
+def _probe(path: str) -> Manifest:
+    return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 3}
+
+
+def _environment(plan: Plan, name: str) -> list[Manifest]:
+    values = {
+        **plan.environment(name, lambda callee: f"{plan.name}-{slug(callee)}"),
+        **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
+    }
+    secrets = {TOKEN: (SECRET, "token")}
+    if name == ENTRY:
+        secrets |= {variable: (UPSTREAMS_SECRET, variable) for variable in plan.upstream_keys}
+    plain = [{"name": variable, "value": value} for variable, value in values.items()]
+    return plain + [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, (secret, key) in secrets.items()
+    ]
