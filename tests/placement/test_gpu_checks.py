@@ -14,7 +14,7 @@ from models.placement import launch
 from models.placement.described import parse_model
 from models.placement.hardware import parse_gpus
 from models.placement.planner import make_plan
-from tests.support.quantized import quantize
+from tests.support.quantized import Method, quantize
 from tests.support.stack import ROOT
 
 QWEN_1B5 = "params=1.54b,layers=28,kv_heads=2,head_dim=128"
@@ -62,13 +62,16 @@ def test_a_log_without_measures_reaches_nothing() -> None:
     assert not reached
 
 
-def test_the_fp8_checkpoint_holds_the_weights_within_its_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fp8", "compressed-tensors"])
+def test_an_fp8_checkpoint_holds_the_weights_within_its_steps(
+    tmp_path: Path, method: Method
+) -> None:
     source = tmp_path / "source"
     source.mkdir()
     weight = torch.randn(32, 16)
     save_file({"layer.q_proj.weight": weight, "norm": torch.ones(4)}, source / "model.safetensors")
     (source / "config.json").write_text("{}")
-    rounded = load_file(quantize(source, tmp_path / "fp8", "fp8") / "model.safetensors")
+    rounded = load_file(quantize(source, tmp_path / method, method) / "model.safetensors")
     again = rounded["layer.q_proj.weight"].float() * rounded["layer.q_proj.weight_scale"]
     torch.testing.assert_close(again, weight, rtol=1 / 16, atol=1e-3)
     assert rounded["norm"].tolist() == [1.0] * 4

@@ -1,7 +1,8 @@
 """Small checkpoints of few bits for tests: a real model's linear layers, rounded to the nearest.
 
-Written in the layouts of AutoAWQ, AutoGPTQ and vLLM's own FP8 as vLLM reads them. No calibration:
-quality is not the point, the format is. `bench/gpu_checks.py` takes FP8 from here.
+Written in the layouts of AutoAWQ, AutoGPTQ, compressed-tensors (8-bit floats, a scale for each
+channel) and vLLM's own FP8, as vLLM reads them. No calibration: quality is not the point, the
+format is. `bench/gpu_checks.py` takes FP8 from here.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
-Method = Literal["awq", "gptq", "fp8"]
+Method = Literal["awq", "gptq", "compressed-tensors", "fp8"]
 
 GROUP = 64
 BITS = 4
@@ -40,6 +41,20 @@ def quantize(source: Path, target: Path, method: Method) -> Path:
 def _section(method: Method) -> dict[str, object]:
     if method == "fp8":
         return {"quant_method": "fp8", "activation_scheme": "dynamic"}
+    if method == "compressed-tensors":
+        float8 = {"num_bits": 8, "type": "float", "symmetric": True}
+        group = {
+            "targets": ["Linear"],
+            "weights": {**float8, "strategy": "channel", "dynamic": False},
+            "input_activations": {**float8, "strategy": "token", "dynamic": True},
+        }
+        return {
+            "quant_method": "compressed-tensors",
+            "format": "float-quantized",
+            "quantization_status": "compressed",
+            "config_groups": {"group_0": group},
+            "ignore": ["lm_head"],
+        }
     if method == "awq":
         return {
             "quant_method": "awq",
@@ -59,10 +74,11 @@ def _section(method: Method) -> dict[str, object]:
 
 def _packed(name: str, weight: torch.Tensor, method: Method) -> dict[str, torch.Tensor]:
     """`weight` is [out, in]; the 4-bit formats keep it transposed."""
-    if method == "fp8":
-        scale = weight.abs().max() / torch.finfo(torch.float8_e4m3fn).max
+    if method in {"compressed-tensors", "fp8"}:
+        largest = weight.abs().amax(1, keepdim=True) if method != "fp8" else weight.abs().max()
+        scale = largest / torch.finfo(torch.float8_e4m3fn).max
         values = (weight / scale).to(torch.float8_e4m3fn)
-        return {f"{name}.weight": values, f"{name}.weight_scale": scale.reshape(())}
+        return {f"{name}.weight": values, f"{name}.weight_scale": scale}
     out_size, in_size = weight.shape
     groups = weight.T.reshape(in_size // GROUP, GROUP, out_size)
     scales = groups.abs().amax(1) / (SYMMETRIC_ZERO - 1)
