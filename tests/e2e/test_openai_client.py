@@ -1,6 +1,7 @@
 """The official OpenAI client against the real stack: what its users call, and what they catch.
 
-Shapes are checked twice: by the client, and strictly against its own types.
+Shapes are checked three times: by the client, strictly against its own types, and against OpenAI's
+published schema. tests/compat has the other clients.
 """
 
 import json
@@ -15,6 +16,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 
+from tests.support.openai_schema import assert_valid
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -51,9 +53,18 @@ async def async_client(stack: Stack) -> AsyncGenerator[openai.AsyncOpenAI, None]
         yield client
 
 
-def valid(kind: type[pydantic.BaseModel], value: pydantic.BaseModel) -> None:
-    """Hold a value to its type; the client itself takes whatever comes."""
+SCHEMA = {
+    ChatCompletion: "CreateChatCompletionResponse",
+    ChatCompletionChunk: "CreateChatCompletionStreamResponse",
+    Completion: "CreateCompletionResponse",
+    Response: "Response",
+}
+
+
+def valid(kind: type[openai.BaseModel], value: openai.BaseModel) -> None:
+    """Hold a value to its type and its schema; the client itself takes whatever comes."""
     kind.model_validate_json(value.model_dump_json(warnings="none"), strict=True)
+    assert_valid(SCHEMA.get(kind, "ResponseStreamEvent"), value.to_dict(mode="json"))
 
 
 def test_a_chat(client: openai.OpenAI) -> None:

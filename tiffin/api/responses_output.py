@@ -6,6 +6,7 @@ from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
 from tiffin.api.chat import logprob
+from tiffin.api.responses_events import EventLogprob, ResponseEvent
 from tiffin.api.responses_values import (
     IncompleteDetails,
     InputTokensDetails,
@@ -14,7 +15,6 @@ from tiffin.api.responses_values import (
     OutputMessage,
     OutputText,
     Response,
-    ResponseEvent,
     ResponseUsage,
     Status,
 )
@@ -59,7 +59,10 @@ class Output:
         message.content[0].text += event.text
         message.content[0].logprobs += found
         yield self._event(
-            "response.output_text.delta", **self._part_of(message), delta=event.text, logprobs=found
+            "response.output_text.delta",
+            **self._part_of(message),
+            delta=event.text,
+            logprobs=list(map(EventLogprob.of, found)),
         )
 
     def _add_call(self, event: ToolCallDelta) -> Iterator[ResponseEvent]:
@@ -121,8 +124,9 @@ class Output:
         item.status = status
         if isinstance(item, OutputMessage):
             part, where = item.content[0], self._part_of(item)
+            logprobs = list(map(EventLogprob.of, part.logprobs))
             yield self._event(
-                "response.output_text.done", **where, text=part.text, logprobs=part.logprobs
+                "response.output_text.done", **where, text=part.text, logprobs=logprobs
             )
             yield self._event("response.content_part.done", **where, part=part)
         else:

@@ -252,23 +252,5 @@ class Response(BaseModel):
     top_logprobs: int
     top_p: float
     truncation: Literal["disabled"] = "disabled"
-    usage: ResponseUsage | None = None
-    user: str | None = None
-
-
-class ResponseEvent(BaseModel):
-    """One event of a stream; which fields it has follows from its type."""
-
-    type: str
-    sequence_number: int
-    response: Annotated[Response | None, Field(exclude_if=absent)] = None
-    output_index: Annotated[int | None, Field(exclude_if=absent)] = None
-    content_index: Annotated[int | None, Field(exclude_if=absent)] = None
-    item_id: Annotated[str | None, Field(exclude_if=absent)] = None
-    item: Annotated[OutputItem | None, Field(exclude_if=absent)] = None
-    part: Annotated[OutputText | None, Field(exclude_if=absent)] = None
-    delta: Annotated[str | None, Field(exclude_if=absent)] = None
-    text: Annotated[str | None, Field(exclude_if=absent)] = None
-    name: Annotated[str | None, Field(exclude_if=absent)] = None
-    arguments: Annotated[str | None, Field(exclude_if=absent)] = None
-    logprobs: Annotated[list[Logprob] | None, Field(exclude_if=absent)] = None
+    usage: Annotated[ResponseUsage | None, Field(exclude_if=absent)] = None
+    user: Annotated[str | None, Field(exclude_if=absent)] = None
