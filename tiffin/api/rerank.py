@@ -3,6 +3,8 @@
 `/rerank` reads both: `documents` is Jina's and Cohere's, `texts` is TEI's.
 """
 
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,12 +12,14 @@ from fastapi import APIRouter, Response
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
+from models.user_catalog import catalog_of
 from tiffin.api.embeddings import json_response
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
 from tiffin.api.rag import ContextOf, GatewayOf
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
+from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
 from tiffin.pipeline.values import Value
 
@@ -42,7 +46,10 @@ class RerankBody(Value):
     top_n: Annotated[int | None, Field(ge=1, description="How many to answer; none for all.")] = (
         None
     )
-    return_documents: Annotated[bool, Field(description="Answer the texts as well.")] = False
+    return_documents: Annotated[bool | None, Field(description="Answer the texts as well.")] = False
+    max_tokens_per_doc: Annotated[
+        int | None, Field(ge=1, description="Not fewer than the reranker reads.")
+    ] = None
 
 
 class TeiRerankBody(Value):
@@ -147,6 +154,7 @@ async def _rerank(
     model = gateway.settings.reranker.model
     check_model(body.model, model)
     texts = [item if isinstance(item, str) else item.text for item in body.documents]
+    _check_cut(body.max_tokens_per_doc, _tokens_read(gateway.settings.home, model))
     check_query(body.query, gateway.settings.limits)
     check_documents(texts, gateway.settings.limits, "documents")
     logits, tokens = await score(body.query, texts, gateway, context)
@@ -169,6 +177,19 @@ async def _rerank(
             },
         }
     )
+
+
+def _check_cut(asked: int | None, read: int) -> None:
+    """Only a number below the model's own would change anything. Haystack asks for 4,096."""
+    if asked is not None and asked < read:
+        message = f"max_tokens_per_doc: {asked} is not possible, the reranker reads {read} tokens"
+        raise InvalidRequest(message, param="max_tokens_per_doc", code="unsupported_value")
+
+
+@cache
+def _tokens_read(home: Path, model: str) -> int:
+    """How many tokens of a query and a document together the reranker reads."""
+    return catalog_of(home).get(model).context_tokens
 
 
 async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestContext) -> Response:

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from tiffin.errors import NotFound
 
+UNNAMED = frozenset({"dummy", "tgi"})
+"""What Hugging Face's clients write where their user named no model: the router chooses."""
+
 
 def routed_name(model: str, models: Mapping[str, str], policies: Iterable[str]) -> str:
     """The name as the router takes it: a policy's (`auto` is one), or the tier that it means.
@@ -16,6 +19,8 @@ def routed_name(model: str, models: Mapping[str, str], policies: Iterable[str]) 
     for tier, name in models.items():
         if model == name:
             return tier
+    if model in UNNAMED:
+        return "auto"
     allowed = ", ".join(dict.fromkeys([*policies, *models, *models.values()]))
     message = f"model: {model!r} is not served here; use one of: {allowed}"
     raise NotFound(message, param="model", code="model_not_found")

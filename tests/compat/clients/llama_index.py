@@ -1,0 +1,158 @@
+"""LlamaIndex: OpenAILike, its embeddings and its rerankers."""
+
+import asyncio
+from typing import Any
+
+import pydantic
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.tools import FunctionTool
+from llama_index.embeddings.openai import OpenAIEmbedding
+from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
+from llama_index.llms.openai import OpenAI, OpenAIResponses
+from llama_index.llms.openai_like import OpenAILike
+from llama_index.postprocessor.cohere_rerank import CohereRerank
+from llama_index.postprocessor.tei_rerank import TextEmbeddingInference as TeiRerank
+
+from tests.compat.calls import (
+    DEEPEST,
+    EMBEDDER,
+    KEY,
+    LAKE,
+    PASSAGES,
+    QUESTION,
+    RERANKER,
+    URL,
+    V1,
+    Calls,
+)
+
+calls = Calls("llama-index-llms-openai-like")
+plain = Calls("llama-index-llms-openai")
+embedding = Calls("llama-index-embeddings-openai-like")
+openai_embedding = Calls("llama-index-embeddings-openai")
+tei_embedding = Calls("llama-index-embeddings-text-embeddings-inference")
+cohere_rerank = Calls("llama-index-postprocessor-cohere-rerank")
+tei_rerank = Calls("llama-index-postprocessor-tei-rerank")
+
+TURNS = [ChatMessage(role="user", content=QUESTION)]
+
+
+class City(pydantic.BaseModel):
+    """A city."""
+
+    name: str = pydantic.Field(max_length=12)
+    capital: bool
+
+
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
+
+
+def llm(**fields: Any) -> OpenAILike:
+    fields = {"is_chat_model": True, "temperature": 0, "max_tokens": 60, **fields}
+    return OpenAILike(model="auto", api_base=V1, api_key=KEY, context_window=2048, **fields)
+
+
+def nodes() -> list[NodeWithScore]:
+    return [NodeWithScore(node=TextNode(text=passage), score=0.5) for passage in PASSAGES]
+
+
+@calls.works("OpenAILike(is_chat_model=True).chat, stream_chat")
+def chat() -> None:
+    assert "Tokyo" in (llm().chat(TURNS).message.content or "")
+    assert "Tokyo" in "".join(piece.delta or "" for piece in llm().stream_chat(TURNS))
+
+
+@calls.works("OpenAILike.achat, astream_chat")
+async def async_chat() -> None:
+    stream = await llm().astream_chat(TURNS)
+    text = "".join([piece.delta or "" async for piece in stream])
+    assert text == (await llm().achat(TURNS)).message.content
+
+
+@calls.works("OpenAILike(is_chat_model=False).complete, stream_complete")
+def complete() -> None:
+    model = llm(is_chat_model=False, max_tokens=16)
+    assert "Tokyo" in model.complete("The capital of Japan is").text
+    assert list(model.stream_complete("The capital of Japan is"))
+
+
+@calls.works("OpenAILike(is_function_calling_model=True).chat_with_tools")
+def tools() -> None:
+    model = llm(is_function_calling_model=True)
+    answer = model.chat_with_tools(
+        [FunctionTool.from_defaults(weather)], "How is the weather in Paris?", tool_required=True
+    )
+    (call,) = model.get_tool_calls_from_response(answer)
+    assert call.tool_name == "weather"
+
+
+@calls.works("OpenAILike(is_function_calling_model=True).structured_predict(Model)")
+def structured_by_a_function() -> None:
+    model = llm(is_function_calling_model=True)
+    assert isinstance(model.structured_predict(City, PromptTemplate(QUESTION)), City)
+
+
+@calls.works("OpenAILike(should_use_structured_outputs=True).structured_predict(Model)")
+def structured() -> None:
+    model = llm(should_use_structured_outputs=True)
+    assert isinstance(model.structured_predict(City, PromptTemplate(QUESTION)), City)
+
+
+@plain.fails(
+    'OpenAI(model="auto").chat, OpenAIResponses(model="auto").chat',
+    error="Unknown model",
+    why="these classes know the names of OpenAI's models only, and ask nobody; use `OpenAILike`",
+)
+def openai_chat() -> None:
+    try:
+        OpenAI(model="auto", api_base=V1, api_key=KEY).chat(TURNS)
+    except ValueError:
+        OpenAIResponses(model="auto", api_base=V1, api_key=KEY).chat(TURNS)
+
+
+@embedding.works("OpenAILikeEmbedding: query, texts, async")
+def embeddings() -> None:
+    _embeds(OpenAILikeEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY))
+
+
+@openai_embedding.works("OpenAIEmbedding(model_name=...): query, texts, async")
+def embeddings_of_openai() -> None:
+    _embeds(OpenAIEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY))
+
+
+@tei_embedding.works("TextEmbeddingsInference: query, texts, async")
+def embeddings_of_tei() -> None:
+    _embeds(TextEmbeddingsInference(model_name=EMBEDDER, base_url=URL))
+
+
+def _embeds(model: Any) -> None:
+    assert len(model.get_query_embedding(LAKE)) == 384
+    assert [len(row) for row in model.get_text_embedding_batch(PASSAGES)] == [384] * 3
+    assert len(asyncio.run(model.aget_text_embedding(LAKE))) == 384
+
+
+@cohere_rerank.works("CohereRerank(base_url).postprocess_nodes")
+def rerank() -> None:
+    _reranks(CohereRerank(model=RERANKER, base_url=URL, api_key=KEY, top_n=2))
+
+
+@tei_rerank.works("TextEmbeddingInference(base_url).postprocess_nodes")
+def rerank_of_tei() -> None:
+    _reranks(TeiRerank(base_url=URL, top_n=2))
+
+
+def _reranks(model: Any) -> None:
+    best = model.postprocess_nodes(nodes(), query_str=LAKE)
+    assert [best[0].text, len(best)] == [PASSAGES[DEEPEST], 2]
+
+
+if __name__ == "__main__":
+    for each in (calls, plain, embedding, openai_embedding, tei_embedding):
+        each.run()
+    cohere_rerank.run()
+    tei_rerank.run()
