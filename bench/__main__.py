@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("hop", "start", "gateway")
+NAMES = ("hop", "start", "gateway", "streaming")
 
 
 def main(names: list[str]) -> None:

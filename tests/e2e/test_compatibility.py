@@ -8,6 +8,7 @@ from tests.support.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
+@pytest.mark.timeout(900)  # a minute and a half alone on two cores
 @pytest.mark.parametrize("stack", ["source"], indirect=True)
 def test_every_client_can_do_what_the_page_says(stack: Stack) -> None:
     verdicts = run(stack.url)

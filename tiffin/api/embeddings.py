@@ -49,7 +49,10 @@ class EmbeddingsRequest(Value):
 
     input: Annotated[
         Inputs,
-        Field(description="A text, texts, or token ids of the model's own vocabulary."),
+        Field(
+            description="A text, texts, or token ids as the model's own tokenizer gives them, the"
+            " special ones included."
+        ),
     ]
     model: Annotated[str, Field(description="The embedding model, as `/v1/models` names it.")]
     encoding_format: Annotated[

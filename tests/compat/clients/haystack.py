@@ -30,7 +30,7 @@ calls = Calls("haystack-ai")
 ranking = Calls("cohere-haystack")
 
 TOKEN = Secret.from_token(KEY)
-OPENAI: Any = {"api_key": TOKEN, "api_base_url": V1}
+OPENAI: Any = {"api_key": TOKEN, "api_base_url": V1, "max_retries": 0}
 GREEDY = {"temperature": 0, "max_tokens": 60}
 TURNS = [ChatMessage.from_user(QUESTION)]
 CITY = {

@@ -54,7 +54,7 @@ def weather(city: str) -> str:
 
 def llm(**fields: Any) -> OpenAILike:
     fields = {"is_chat_model": True, "temperature": 0, "max_tokens": 60, **fields}
-    return OpenAILike(model="auto", api_base=V1, api_key=KEY, context_window=2048, **fields)
+    return OpenAILike(model="auto", api_base=V1, api_key=KEY, max_retries=0, **fields)
 
 
 def nodes() -> list[NodeWithScore]:
@@ -117,12 +117,12 @@ def openai_chat() -> None:
 
 @embedding.works("OpenAILikeEmbedding: query, texts, async")
 def embeddings() -> None:
-    _embeds(OpenAILikeEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY))
+    _embeds(OpenAILikeEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY, max_retries=0))
 
 
 @openai_embedding.works("OpenAIEmbedding(model_name=...): query, texts, async")
 def embeddings_of_openai() -> None:
-    _embeds(OpenAIEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY))
+    _embeds(OpenAIEmbedding(model_name=EMBEDDER, api_base=V1, api_key=KEY, max_retries=0))
 
 
 @tei_embedding.works("TextEmbeddingsInference: query, texts, async")
