@@ -41,8 +41,9 @@ else unless a row says so. The base URL is `http://localhost:3000/v1` for OpenAI
 
 The answers of the OpenAI routes, every frame of a stream and every error among them, are also held
 against OpenAI's published OpenAPI schema (`tests/data/openai`), with unknown fields forbidden. What
-we send beyond it: `task` in `/v1/models`, and `error` in the `error` event of `/v1/responses`, from
-which OpenAI's client makes its exception.
+we send beyond it: `task` in `/v1/models`; `error` in the `error` event of `/v1/responses`, from
+which OpenAI's client makes its exception; `store` and `cache_write_tokens` in responses and vectors
+in base64, as OpenAI does; a null `finish_reason` in all but the last piece of a `text_completion`.
 """
 
 
