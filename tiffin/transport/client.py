@@ -55,6 +55,11 @@ class ServiceClient:
         self._heard_at = 0.0
 
     @property
+    def limiter(self) -> Limiter:
+        """The bound on its calls in flight."""
+        return self._limiter
+
+    @property
     def lost(self) -> str | None:
         """Why the service is away (`tiffin.ops.readiness` says so); None when it is not."""
         return self._lost
