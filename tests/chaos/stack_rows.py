@@ -6,11 +6,13 @@ import os
 import re
 import signal
 import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from tests.chaos.load import Outcome, Shot, fire, judge, kinds, question
 from tests.chaos.row import Row, misses, percentile
@@ -128,18 +130,26 @@ def _load_s(log: Path, service: str) -> float:
     return float(times[-1]) if times else 0.0
 
 
-async def kills(stack: Stack, rounds: int) -> list[Row]:
-    """Each process in turn, killed and stopped by turns."""
-    signals = (signal.SIGKILL, signal.SIGSTOP)
-    results: dict[int, list[Round]] = {number: [] for number in signals}
-    for turn in range(rounds):
-        for service in INNER:
-            number = signals[turn % 2] if rounds > 1 else signals[INNER.index(service) % 2]
-            results[number].append(await kill_round(stack, service, number))
-    return [_kill_row(number, done) for number, done in results.items() if done]
+async def kills(stack: Stack, rounds: int, say: Callable[[str], None]) -> AsyncGenerator[Row, None]:
+    """Each process in turn, killed in half of the rounds and stopped in the other half."""
+    todo = [(turn, service) for turn in range(rounds) for service in INNER]
+    for number, of_turn in ((signal.SIGKILL, 0), (signal.SIGSTOP, 1)):
+        done: list[Round] = []
+        failures: list[str] = []
+        for turn, service in todo:
+            # A single round is of both signals, by turns.
+            if (turn if rounds > 1 else INNER.index(service)) % 2 != of_turn:
+                continue
+            say(f"{number.name} of {service}, round {turn + 1} of {rounds}")
+            try:
+                done.append(await kill_round(stack, service, number))
+            except (AssertionError, OSError, aiohttp.ClientError, psutil.Error) as error:
+                failures.append(f"{service}: {error}")
+        if done:
+            yield _kill_row(number, done, failures)
 
 
-def _kill_row(number: int, rounds: list[Round]) -> Row:
+def _kill_row(number: int, rounds: list[Round], failures: list[str]) -> Row:
     name = signal.Signals(number).name
     errors = sum(len(r.errors) for r in rounds)
     asked = sum(r.asked for r in rounds)
@@ -158,9 +168,11 @@ def _kill_row(number: int, rounds: list[Round]) -> Row:
         f"{errors} errors of {asked} (degraded: {', '.join(degraded) or 'nothing'}); noticed after "
         f"at most {max(noticed, default=0):.2f} s; streams: "
         f"{ends or 'none'}; "
-        f"back at most {max(over):.1f} s beyond load time; /readyz p99 {readyz_ms:.0f} ms",
+        f"back at most {max(over):.1f} s beyond load time; /readyz p99 {readyz_ms:.0f} ms"
+        f"{f'; {len(failures)} rounds failed ({failures[0][:80]})' if failures else ''}",
         misses(
             no_errors=errors == 0,
+            all_rounds=not failures,
             noticed=max(noticed, default=0) <= NOTICE_S,
             streams_typed=all(r.stream_end == "error" for r in streams),
             streams_in_time=max(ended, default=0) <= 1,
