@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import aiohttp
 import psutil
 
-from tests.chaos.load import Outcome, fire, kinds, question, send, tally
+from tests.chaos.load import Outcome, Shot, fire, kinds, question, send, tally
 from tests.chaos.load_rows import mixed
 from tests.chaos.proxy import Fault
 from tests.chaos.row import Row, misses
 from tests.chaos.size import Size
-from tests.chaos.stand import DRAIN_S, MIB, SERVICES, Stand
+from tests.chaos.stand import CONCURRENCY, DRAIN_S, MIB, SERVICES, Stand
 
 RATE_PER_S = 50
 STREAMS = 20
 BEFORE_S, AFTER_S = 2.5, 1.0
+ROOM = 96
+"""Questions in work that the entry service may have here: enough for both."""
+
 LONG_WORDS, TOO_LONG_WORDS = 300, 1500
 """A stream that ends within the drain limit, and one that does not."""
 
@@ -51,9 +54,11 @@ class Ending:
 async def sigterm(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     """SIGTERM while requests and streams are in work, again and again."""
     seen = Ending()
+    await stand.restart_entry(TIFFIN_LIMITS__CONCURRENCY=str(ROOM))
     for _ in range(size.terms):
         await _end(stand, seen)
         await stand.restart_entry()
+    await stand.restart_entry(TIFFIN_LIMITS__CONCURRENCY=str(CONCURRENCY))
     wanted = 100 * size.terms
     yield Row(
         f"SIGTERM under {RATE_PER_S} requests/s and {STREAMS} streams, {size.terms} times",
@@ -75,11 +80,7 @@ async def _end(stand: Stand, seen: Ending) -> None:
     """One round: load, SIGTERM, and what became of what was sent before it."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         streams = [asyncio.create_task(_long_stream(session, stand.url, n)) for n in range(STREAMS)]
-        load = asyncio.create_task(
-            fire(
-                stand.url, RATE_PER_S, BEFORE_S + AFTER_S, lambda n: question(n, stream=n % 3 == 0)
-            )
-        )
+        load = asyncio.create_task(fire(stand.url, RATE_PER_S, BEFORE_S + AFTER_S, _every_kind))
         await asyncio.sleep(BEFORE_S)
         family = [psutil.Process(stand.process.pid), stand.entry()]
         began = time.monotonic()
@@ -89,6 +90,14 @@ async def _end(stand: Stand, seen: Ending) -> None:
         outcomes = [*await load, *await asyncio.gather(*streams)]
     seen.count([outcome for outcome in outcomes if outcome.at_s < began - SENT_S])
     seen.left += sum(process.is_running() for process in family)
+
+
+def _every_kind(number: int) -> Shot:
+    """A fifth are questions, of which half are streamed; the rest embed a text."""
+    if number % 5:
+        body = {"model": "all-minilm-l6-v2", "input": f"text number {number}"}
+        return Shot("/v1/embeddings", body)
+    return question(number, stream=number % 2 == 0)
 
 
 async def _long_stream(session: aiohttp.ClientSession, url: str, number: int) -> Outcome:
