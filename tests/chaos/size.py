@@ -26,7 +26,7 @@ SHORT = Size(
     interleavings=1000,
 )
 LONG = Size(
-    seconds=15,
+    seconds=12,
     disconnects=1000,
     slow_clients=200,
     terms=20,
