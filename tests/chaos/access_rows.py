@@ -1,6 +1,7 @@
 """Every route without a key: refused from its headers alone, and nothing behind is asked."""
 
 import asyncio
+import itertools
 import re
 import time
 from collections import Counter
@@ -29,6 +30,10 @@ UNSENT_BYTES = 10_000_000
 """The length of the body that is announced and never sent; below the limit of a body."""
 
 ANSWER_S = 0.25
+WAIT_S = 2.0
+ENOUGH = 10
+"""Routes that let somebody in, after which the rest is not tried."""
+
 REFUSALS = {401, 403}
 
 
@@ -49,12 +54,12 @@ async def every_route(stand: Guarded, _: Size) -> AsyncGenerator[Row, None]:
     paths = await _paths(stand)
     keys = {"no key": "", "wrong": f"tiffin-00000000-{'x' * 43}", "revoked": revoked}
     before = await _asked(stand)
-    answers = [
-        await _ask(stand.url, method, path, [f"authorization: Bearer {key}"] if key else [])
-        for path in paths
-        for method in METHODS
-        for key in keys.values()
-    ]
+    answers: list[Answer] = []
+    for path, method, key in itertools.product(paths, METHODS, keys.values()):
+        headers = [f"authorization: Bearer {key}"] if key else []
+        answers.append(await _ask(stand.url, method, path, headers))
+        if sum(answer.status not in REFUSALS for answer in answers) >= ENOUGH:
+            break
     inner = [answer async for answer in _inner(stand)]
     after = await _asked(stand)
     let_in = [answer for answer in (*answers, *inner) if answer.status not in REFUSALS]
@@ -128,7 +133,7 @@ async def _ask(url: str, method: str, path: str, headers: list[str]) -> Answer:
     status = b""
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             status = await reader.readline()
     except (TimeoutError, OSError):
         pass
