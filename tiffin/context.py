@@ -31,10 +31,9 @@ class RequestContext:
     """Made once at the door (or from a hop's headers), never changed; its bill is written on.
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
-    `deadline_named` says that the client named the deadline itself. An answer must begin by
-    `begin_by`, where that is earlier. `tenant`, and `batch`, which
-    says that nobody waits for it, decide who goes first when there is a queue. `arrived` is in
-    seconds of the Unix epoch.
+    `deadline_named` says that the client named the deadline itself; an answer must begin by
+    `begin_by`, where that is earlier. `tenant`, and `batch`, which says that nobody waits for it,
+    decide who goes first when there is a queue. `arrived` is in seconds of the Unix epoch.
     """
 
     deadline: Deadline
