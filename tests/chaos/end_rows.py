@@ -58,10 +58,9 @@ async def sigterm(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     """SIGTERM while requests and streams are in work, again and again."""
     seen = Ending()
     await stand.restart_entry(TIFFIN_LIMITS__CONCURRENCY=str(ROOM))
-    for _ in range(size.terms):
+    for left in reversed(range(size.terms)):
         await _end(stand, seen)
-        await stand.restart_entry()
-    await stand.restart_entry(TIFFIN_LIMITS__CONCURRENCY=str(CONCURRENCY))
+        await stand.restart_entry(TIFFIN_LIMITS__CONCURRENCY=str(ROOM if left else CONCURRENCY))
     wanted = 100 * size.terms
     yield Row(
         f"SIGTERM under {RATE_PER_S} requests/s and {STREAMS} streams, {size.terms} times",

@@ -26,7 +26,7 @@ async def slow_clients(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     """Slow clients beside ones that behave."""
     count = size.slow_clients
     limit = min(_own_limit(count), stand.entry().rlimit(psutil.RLIMIT_NOFILE)[0])
-    before = await fire(stand.url, RATE_PER_S, size.seconds, question)
+    without = await fire(stand.url, RATE_PER_S, size.seconds, question)
     at_first = stand.entry().num_fds()
     seen: Counter[str] = Counter()
     slow = []
@@ -38,17 +38,19 @@ async def slow_clients(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
-    p99_before, p99 = (
-        percentile([o.took_s * 1000 for o in outcomes], 0.99) for outcomes in (before, beside)
+    # Before and after: what else the machine does in the meantime is in both.
+    without += await fire(stand.url, RATE_PER_S, size.seconds, question)
+    p99_without, p99 = (
+        percentile([o.took_s * 1000 for o in outcomes], 0.99) for outcomes in (without, beside)
     )
     yield Row(
         f"{count} slow clients (half send a byte a second, half read one)",
         "the others' p99 <= 1.2x, 0 failed; none of the slow ones cut off",
-        f"p99 {p99_before:.0f} ms without, {p99:.0f} ms beside them; {tally(beside)}; "
+        f"p99 {p99_without:.0f} ms without, {p99:.0f} ms beside them; {tally(beside)}; "
         f"{seen['reads']} read and {seen['sends']} sent to the end of the test, {seen['refused']} "
         f"refused, {seen['cut off']} cut off; {held} descriptors held of {limit:,}",
         misses(
-            p99=p99 <= 1.2 * p99_before,
+            p99=p99 <= 1.2 * p99_without,
             none_failed=len(kinds(beside, "ok")) == len(beside),
             slow_ones_served=seen["reads"] + seen["sends"] >= 0.95 * count,
             descriptors=held + at_first < limit,

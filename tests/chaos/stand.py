@@ -32,6 +32,9 @@ START_LIMIT_S = 120
 CONCURRENCY = 32
 DEADLINE_S = 5.0
 DRAIN_S = 6
+BREAKER_S = 2
+"""After which a breaker of a guarded stand lets a request try again."""
+
 GRACE_S = 0.25
 """By which an answer may pass its deadline."""
 
@@ -172,6 +175,7 @@ async def running_guarded(directory: Path) -> AsyncGenerator[Guarded, None]:
             **fleet,
             "TIFFIN_ACCESS__KEYS_FILE": str(keys),
             "TIFFIN_RESILIENCE__STREAM__GAP_MS": "1000",
+            "TIFFIN_ROUTING__WAY_OUT__BREAKER_OPEN_MS": str(BREAKER_S * 1000),
             # Answers that come late on purpose are not to close the door.
             "TIFFIN_RESILIENCE__ADMISSION__MIN_IN_WORK": str(CONCURRENCY),
         }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tests.chaos.load import Outcome, Shot, fire
 from tests.chaos.row import Row, misses
 from tests.chaos.size import Size
-from tests.chaos.stand import GRACE_S, Guarded
+from tests.chaos.stand import BREAKER_S, GRACE_S, Guarded
 from tests.support.upstreams import Step
 
 RATE_PER_S = 5.0
@@ -22,9 +22,6 @@ RETRY_AFTER_S = 2
 RETRY_SHARE = 0.1
 DRIP_S = 0.8
 """Below the gap that a stream may have, and too slow for the deadline."""
-
-BREAKER_S = 5.5
-"""After which a breaker lets a request try again."""
 
 SHAPES = (("auto-quality", False), ("auto-quality", True), ("large", False), ("large", True))
 """Model and whether it streams, by turns."""
@@ -101,7 +98,7 @@ async def _mend(stand: Guarded, fault: Fault) -> None:
     if fault.step is None:
         await stand.front.start()
     stand.upstream.script = [Step()]
-    await asyncio.sleep(BREAKER_S)
+    await asyncio.sleep(BREAKER_S + 0.5)
 
 
 def _row(
