@@ -78,6 +78,21 @@ def test_a_request_in_work_is_in_the_ledger_of_a_killed_process(tmp_path: Path) 
     assert rows == [("acme", "begun", 0.5)]
 
 
+async def test_an_answer_thrown_away_for_a_better_one_is_paid_for_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    ledger = Ledger(path)
+    meter = Meter(fleet_of(settings_with()), ledger)
+    context = RequestContext(Deadline.after(5), key="k1")
+    running = meter.open("mid", DECISION, 900, context)
+    meter.close(running, "ok", Finished("stop", USAGE))
+    meter.replaced(running)
+    spent = ledger.spent("k1").key_usd
+    ledger.close()
+    written = sqlite3.connect(path).execute("SELECT outcome, usd, strongest_usd FROM attempts")
+    rows = written.fetchall()
+    assert rows == [("replaced", pytest.approx(spent), 0.0)]
+
+
 def test_a_ledger_that_cannot_be_opened_says_which_setting_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="TIFFIN_ROUTING__LEDGER"):

@@ -35,6 +35,11 @@ class FleetTier:
     strength: float
     fallbacks: tuple[str, ...]
 
+    def most_usd(self, prompt_tokens: int, max_tokens: int, answer_s: float | None) -> float:
+        """The cost of the longest answer allowed; `answer_s` is what one took of late."""
+        usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
+        return self.price.usd(usage, NOMINAL_S if answer_s is None else answer_s)
+
 
 @dataclass(frozen=True)
 class Fleet:

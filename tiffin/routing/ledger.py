@@ -112,6 +112,10 @@ class Ledger:
         self._count(entry.day, entry.key, attempt.usd)
         self._put(_PUT, _row(entry, attempt))
 
+    def amended(self, entry: Entry, attempt: Attempt) -> None:
+        """Write an attempt again whose end and cost are known already."""
+        self._put(_PUT, _row(entry, attempt))
+
     def decided(self, entry: Entry, recorded: Recorded) -> None:
         """Keep a decision for replay."""
         row = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.context import RequestContext
 from tiffin.ops import metrics
-from tiffin.routing.bill import NO_USAGE, Attempt
+from tiffin.routing.bill import NO_USAGE, REPLACED, Attempt
 from tiffin.routing.fleet import LEAST, Fleet
 from tiffin.routing.ledger import Entry, Ledger, Recorded
 from tiffin.transport.messages import RouteDecision, Spent
@@ -22,6 +22,9 @@ WEIGHT = 0.2
 
 RECENT = 200
 """Requests over which the share of the strongest tier is taken."""
+
+DEFAULT_ANSWER_TOKENS = 256
+"""For reckoning the cost of an answer whose length the client left open."""
 
 CHARS_PER_TOKEN = 4.0
 """For English text, where a tier tells no counts."""
@@ -83,8 +86,21 @@ class Meter:
         if self.ledger:
             self.ledger.decided(_entry(context, recorded.decision), recorded)
 
+    def most_usd(self, tier: str, request: GenerateRequest) -> float:
+        """What one answer of that tier may come to."""
+        if self.fleet is None:
+            return 0.0
+        return self.fleet[tier].most_usd(
+            prompt_tokens(request), answer_tokens(request), self.of(tier).answer_s
+        )
+
     def open(
-        self, tier: str, decision: RouteDecision, prompt_tokens: int, context: RequestContext
+        self,
+        tier: str,
+        decision: RouteDecision,
+        prompt_tokens: int,
+        context: RequestContext,
+        most_usd: float = 0.0,
     ) -> Running:
         """A tier is asked. Until it tells its counts the prompt's estimate stands on the bill."""
         known = self.fleet[tier] if self.fleet else None
@@ -93,6 +109,7 @@ class Meter:
             tier=tier,
             model=known.model if known else tier,
             provider=known.provider if known else "tiffin",
+            most_usd=most_usd,
         )
         attempt.usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=0)
         attempt.estimated = True
@@ -134,6 +151,15 @@ class Meter:
         if self.ledger:
             self.ledger.closed(running.entry, attempt)
 
+    def replaced(self, running: Running) -> None:
+        """A closed attempt's answer was thrown away for a better one, and reached nobody."""
+        attempt = running.attempt
+        attempt.outcome, attempt.strongest_usd = REPLACED, 0.0
+        if self.fleet is not None:
+            self.recent.remove(self.fleet.strongest.name == attempt.tier)
+        if self.ledger:
+            self.ledger.amended(running.entry, attempt)
+
     def _price(self, attempt: Attempt, figures: TierFigures) -> None:
         if self.fleet is None:
             return
@@ -152,6 +178,11 @@ class Meter:
 def estimate_tokens(chars: int) -> int:
     """Tokens of a text of that many characters, about."""
     return round(chars / CHARS_PER_TOKEN)
+
+
+def answer_tokens(request: GenerateRequest) -> int:
+    """How many tokens the answer may have."""
+    return request.max_tokens or DEFAULT_ANSWER_TOKENS
 
 
 def prompt_tokens(request: GenerateRequest) -> int:
