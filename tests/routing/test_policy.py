@@ -120,10 +120,10 @@ def test_the_cascade_is_for_whole_answers_only() -> None:
 
 def test_a_rule_comes_first_and_is_named() -> None:
     decider = decider_of(settings_with())
-    decision = decider.decide(RouteRequest("Prove that 12 * 7 = 84.", "auto"))
+    decision = decider.decide(RouteRequest("Compare 12 * 7 and 84.", "auto"))
     assert decision.complexity is not None
-    assert decision.complexity.by == "rule: the question contains mathematics"
-    assert decision.features["maths"] == 1
+    assert decision.complexity.by == "rule: the question asks for reasoning"
+    assert decision.features["reasoning"] == 1
     assert decision.tier == "mid", "one in two, of which it masters half"
 
 

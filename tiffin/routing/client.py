@@ -131,6 +131,7 @@ def ask_of(
         "json_schema": request.json_schema is not None,
         "logprobs": request.logprobs is not None,
         "completion": request.prompt is not None,
+        "vision": any(message.images for message in request.messages),
     }
     return RouteRequest(
         query,

@@ -66,6 +66,7 @@ def fleet_of(settings: Settings) -> Fleet:
     }
     cards |= settings.upstreams
     _check_names(settings)
+    _check_vision(settings)
     prices = {name: Price.of(card.price) for name, card in cards.items()}
     ordered = sorted(cards, key=lambda name: prices[name].usd(NOMINAL, NOMINAL_S))
     tiers = {}
@@ -114,6 +115,13 @@ def _check_names(settings: Settings) -> None:
     for name in settings.routing.policies:
         if name in settings.tiers:
             message = f"routing.policies.{name}: the name is taken by a tier; use another"
+            raise SettingsError(message)
+
+
+def _check_vision(settings: Settings) -> None:
+    for name, tier in settings.tiers.items():
+        if "vision" in tier.abilities:
+            message = f"tiers.{name}.abilities: vision is for upstreams: no engine here sees images"
             raise SettingsError(message)
 
 

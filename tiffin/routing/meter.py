@@ -26,6 +26,9 @@ RECENT = 200
 DEFAULT_ANSWER_TOKENS = 256
 """For reckoning the cost of an answer whose length the client left open."""
 
+IMAGE_TOKENS = 1600
+"""Of an image, at most about: providers count it by its size, which is not known of an address."""
+
 CHARS_PER_TOKEN = 4.0
 """For English text, where a tier tells no counts."""
 
@@ -191,7 +194,8 @@ def prompt_tokens(request: GenerateRequest) -> int:
         return len(request.prompt)
     texts = [request.prompt] if request.prompt else [turn.content for turn in request.messages]
     tools = (f"{tool.name} {tool.description} {tool.parameters}" for tool in request.tools)
-    return estimate_tokens(sum(map(len, texts)) + sum(map(len, tools)))
+    images = sum(len(turn.images) for turn in request.messages)
+    return IMAGE_TOKENS * images + estimate_tokens(sum(map(len, texts)) + sum(map(len, tools)))
 
 
 def _believed(running: Running, usage: TokenUsage | None) -> tuple[TokenUsage, bool]:
