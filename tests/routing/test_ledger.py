@@ -16,9 +16,10 @@ from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
 from tiffin.context import Deadline, RequestContext
 from tiffin.ops.settings import Settings
+from tiffin.routing.books import LedgerError
 from tiffin.routing.decide import decider_of
 from tiffin.routing.fleet import fleet_of
-from tiffin.routing.ledger import Ledger, LedgerError, Recorded
+from tiffin.routing.ledger import Ledger, Recorded
 from tiffin.routing.meter import Meter
 from tiffin.routing.replay import read_decisions
 from tiffin.transport.messages import RouteDecision, RouteRequest

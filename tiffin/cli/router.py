@@ -120,8 +120,8 @@ def eval_command(  # noqa: PLR0917  click passes them by name
 
 @router.command("replay")
 @click.option("--policy", "name", required=True, help="A policy of the settings.")
-@click.option("--ledger", type=File, help="None: the one of the settings.")
-def replay_command(name: str, ledger: Path | None) -> None:
+@click.option("--ledger", help="A file or an address; none: the one of the settings.")
+def replay_command(name: str, ledger: str | None) -> None:
     """Take the ledger's decisions again by another policy; print tiers, cost and quality."""
     settings = load_settings()
     policy = settings.routing.policies.get(name)
@@ -129,7 +129,7 @@ def replay_command(name: str, ledger: Path | None) -> None:
         allowed = ", ".join(settings.routing.policies)
         message = f"no policy {name!r}; there are: {allowed}"
         raise SettingsError(message)
-    recorded = read_decisions(ledger or settings.ledger_path())
+    recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
     for title, outcome in (("recorded", was), (name, would)):
