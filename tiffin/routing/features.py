@@ -42,7 +42,7 @@ _ABOVE = ("of the above", "none of", "all of")
 _MOSTLY_DIGITS = 2
 """Letters that a number may have, for its unit or variable."""
 
-LONG_CHARS = 4000
+LONG_CHARS = 2000
 LONG_WORDS = 500
 
 
