@@ -17,7 +17,7 @@ from tiffin.routing.training import FOLDS, calibrate, cross_validated, train
 from tiffin.routing.trees import Growth, grow
 from tiffin.transport.messages import Array, RouteRequest
 
-FEW = Growth(trees=60, rate=0.1, leaf_rows=20)
+FEW = Growth(trees=25, rate=0.2, leaf_rows=20)
 QUERY = "Suppose that demand is P = 10 - Q. What is its elasticity at P = 4?" * 4
 
 
