@@ -23,6 +23,9 @@ WEIGHT = 0.2
 RECENT = 200
 """Requests over which the share of the strongest tier is taken."""
 
+COMMIT_S = 1.0
+"""By how much a ledger that hangs may delay an answer."""
+
 DEFAULT_ANSWER_TOKENS = 256
 """For reckoning the cost of an answer whose length the client left open."""
 
@@ -124,11 +127,11 @@ class Meter:
         return Running(attempt, entry, prompt_tokens, time.monotonic(), committed)
 
     async def first(self, running: Running) -> None:
-        """Its first token came; returns once the ledger has the attempt."""
+        """Its first token came; returns once the ledger has the attempt, or `COMMIT_S` later."""
         running.attempt.ttft_ms = (time.monotonic() - running.began) * 1000
         self.of(running.attempt.tier).began(running.attempt.ttft_ms)
         if running.committed is not None:
-            await running.committed
+            await asyncio.wait([running.committed], timeout=COMMIT_S)
 
     def believed(self, running: Running, finished: Finished) -> Finished:
         """The last event with counts that can be: the tier's, or our estimate."""
