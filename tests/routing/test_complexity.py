@@ -6,8 +6,10 @@ from statistics import median
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tests.routing.fleets import settings_with
+from tiffin.cli.main import main
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, ComplexityModelError
 from tiffin.routing.decide import decider_of
 from tiffin.routing.evaluation import calibration, evaluate
@@ -81,6 +83,19 @@ def test_where_there_is_nothing_to_learn_the_figures_say_so() -> None:
     served = evaluate(said, labelled, weak_cost=0.1)[0]
     assert served.between[0] < 0.5
     assert served.area < 0.53
+
+
+def test_figures_can_leave_groups_out_that_were_learned_from(tmp_path: Path) -> None:
+    lines = ["query,subject,weak_correct,strong_correct"]
+    lines += [f"query {n},s{n % 4},{n % 3 == 0},true" for n in range(80)]
+    data, kept = tmp_path / "a.csv", tmp_path / "v.npy"
+    data.write_text("\n".join(lines))
+    np.save(kept, np.random.default_rng(0).normal(size=(80, 384)).astype(np.float32))
+    command = ["router", "eval", str(data), "--vectors", str(kept)]
+    printed = CliRunner().invoke(main, [*command, "--without", "s1"])
+    assert printed.output.startswith("60 queries of 3 groups, none of them trained on")
+    refused = CliRunner().invoke(main, [*command, "--without", "s9"])
+    assert "has no group s9" in refused.output
 
 
 def test_groups_never_stand_on_both_sides_of_the_split() -> None:

@@ -89,6 +89,9 @@ def calibrate_command(
     show_default=True,
     help="What is held out: whole groups, or queries of groups that are known.",
 )
+@click.option(
+    "--without", multiple=True, help="Leave this group out of the figures, not of the training."
+)
 def eval_command(  # noqa: PLR0917  click passes them by name
     data: Path,
     model: Path,
@@ -97,6 +100,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     seed: int | None,
     weak_cost: float,
     by: By,
+    without: tuple[str, ...],
 ) -> None:
     """Print what a model is worth on DATA, beside simpler ways to choose.
 
@@ -111,6 +115,11 @@ def eval_command(  # noqa: PLR0917  click passes them by name
         said = cross_validated(outcomes, embedded, seed=seed, by=by)
     else:
         said = judge_all(loaded, outcomes, embedded)
+    if unknown := set(without) - set(outcomes.groups):
+        message = f"--without: {data} has no group {', '.join(sorted(unknown))}"
+        raise OutcomesError(message)
+    kept = np.flatnonzero([group not in without for group in outcomes.groups])
+    said, outcomes = said.take(kept), outcomes.take(kept)
     how = f"by {by} in {FOLDS} parts, each held out once" if own else "none of them trained on"
     click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
     _print(_worth_table(evaluate(said, outcomes, weak_cost=weak_cost, by=by)))

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +40,13 @@ class Outcomes:
     strong: Floats
     groups: Sequence[str]
     sha256: str
+
+    def take(self, rows: Rows) -> "Outcomes":
+        """Those rows alone."""
+        queries, groups = ([names[row] for row in rows] for names in (self.queries, self.groups))
+        return replace(
+            self, queries=queries, weak=self.weak[rows], strong=self.strong[rows], groups=groups
+        )
 
     def numbers(self, by: By) -> Rows:
         """The number of each row's group or query. Traffic of one group has queries only."""

@@ -37,6 +37,10 @@ class Difficulties:
     full: Floats
     text: Floats
 
+    def take(self, rows: Rows) -> "Difficulties":
+        """Of those rows alone."""
+        return Difficulties(self.full[rows], self.text[rows])
+
 
 def text_matrix(queries: Sequence[str]) -> Floats:
     """The text features of all queries: float32 (rows, features)."""
