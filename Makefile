@@ -74,10 +74,11 @@ format: $(VENV)/dev.stamp  ## put the code in shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Some tests only, beside what is in the report: make chaos CHAOS="--append sigterm kills"
 .PHONY: chaos
-chaos: $(VENV)/dev.stamp  ## break everything, for about an hour; writes docs/reliability.md
+chaos: $(VENV)/dev.stamp  ## break everything, for fifty minutes; writes docs/reliability.md
 	$(BIN)/tiffin models pull
-	$(BIN)/python -m tests.chaos --report docs/reliability.md
+	$(BIN)/python -m tests.chaos --report docs/reliability.md $(CHAOS)
 
 .PHONY: chaos-short
 chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when more than speed is wanting

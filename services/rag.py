@@ -1,5 +1,6 @@
 """RAG: the entry service. One URL in front; it calls the others and holds no model."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from tiffin.api.state import Gateway
 from tiffin.context import Deadline, RequestContext
 from tiffin.deploy.topology import sleepers
 from tiffin.errors import Unavailable
+from tiffin.ops import fullness
 from tiffin.ops.drain import Drain
 from tiffin.ops.limiter import Limiter
 from tiffin.ops.readiness import Readiness
@@ -108,7 +110,7 @@ class RAG:
         self.gateway = Gateway(
             settings,
             pipeline,
-            ChatPipeline(routing, generator, models),
+            ChatPipeline(routing, generator, models, settings.resilience.stream),
             Readiness(
                 self.clients,
                 optional=frozenset(self.clients),
@@ -144,6 +146,8 @@ class RAG:
         """Open the routes; they answer 503 until the services behind are ready."""
         hosting.check_access(hosting.bound_hosts())
         self.gateway.readiness.start()
+        calls = {name: client.limiter for name, client in self.clients.items()}
+        self.watching = asyncio.create_task(fullness.watch(self.gateway.admission, calls))
         app.state.gateway = self.gateway
         drain.on_signals(settings.resilience.supervision, self.cut_off)
         hosting.log_ready("RAG")
@@ -151,6 +155,7 @@ class RAG:
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Close the connections to the services."""
+        self.watching.cancel()
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()

@@ -31,9 +31,9 @@ class RequestContext:
     """Made once at the door (or from a hop's headers), never changed; its bill is written on.
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
-    `deadline_named` says that the client named the deadline itself. `tenant`, and `batch`, which
-    says that nobody waits for it, decide who goes first when there is a queue. `arrived` is in
-    seconds of the Unix epoch.
+    `deadline_named` says that the client named the deadline itself; an answer must begin by
+    `begin_by`, where that is earlier. `tenant`, and `batch`, which says that nobody waits for it,
+    decide who goes first when there is a queue. `arrived` is in seconds of the Unix epoch.
     """
 
     deadline: Deadline
@@ -42,6 +42,12 @@ class RequestContext:
     tenant: str = "default"
     batch: bool = False
     deadline_named: bool = False
+    begin_by: Deadline | None = None
     key: str = ""
     arrived: float = field(default_factory=time.time, compare=False)
     bill: Bill = field(default_factory=Bill, compare=False)
+
+    def begin_s(self) -> float:
+        """Seconds left for an answer to begin."""
+        left_s = self.deadline.remaining()
+        return left_s if self.begin_by is None else min(left_s, self.begin_by.remaining())

@@ -1,13 +1,16 @@
-"""The weightless services of the stand: `python -m tests.chaos.backends PORT...`.
+"""The weightless services of the stand: `python -m tests.chaos.backends PORT... [--batched]`.
 
 One port a service, in the order of the arguments: Embedding, Reranker, Router, SmallLLM. A fifth
-port answers `GET /state` with what they did.
+port answers `GET /state` with what they did. The Router is the real one, by its settings; with
+`--batched` the encoders stand behind the real batcher. The LLM writes `word word ...`, or what
+follows `ECHO` in the prompt.
 """
 
 import asyncio
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -17,24 +20,41 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from models.values import GenerateRequest, TokenEvent
+from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
+from tests.chaos.batched import Batched
 from tests.support.services import Services
 from tiffin.context import RequestContext
-from tiffin.transport.messages import EmbedRequest, RerankRequest, RouteRequest, ServiceHealth
+from tiffin.ops.settings import load_settings
+from tiffin.routing.decide import decider_of
+from tiffin.transport.messages import (
+    EmbedRequest,
+    RerankRequest,
+    RouteDecision,
+    RouteRequest,
+    ServiceHealth,
+)
 from tiffin.transport.server import RpcApp
 
 TOKEN_VARIABLE = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  its name
-DELAYS_S = {"embed": 0.005, "rerank": 0.01, "small": 0.02, "token": 0.01}
+DELAYS_S = {"embed": 0.005, "rerank": 0.01}
+FIRST_S, WORD_S = 0.02, 0.01
 WORDS = 30
+LONG, LONG_WORD_S = 300, 0.05
+"""Asked for so many tokens, the model writes so long: as many words as fit in, a word a time."""
+
 ENDLESS = 4096
 """Asked for this many tokens, the model writes on until it is stopped."""
 
+ECHO = "echo:"
+
 
 class Counting(Services):
-    """Counts the generations in work and notes when each stopped."""
+    """Counts the calls and the generations in work, and notes when each of those stopped."""
 
     def __init__(self) -> None:
         super().__init__(tiers=("small",), delays_s=DELAYS_S)
+        self.decider = decider_of(load_settings())
+        self.counts: Counter[str] = Counter()
         self.running = 0
         self.begun = 0
         self.stopped_at: list[float] = []
@@ -42,32 +62,57 @@ class Counting(Services):
     async def generate(
         self, request: GenerateRequest, context: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
-        endless = (request.max_tokens or 0) >= ENDLESS
-        self.prompts.clear()
-        self.calls.clear()
-        self.answer = ("word ",) * (100_000 if endless else WORDS)
+        del context
+        self.counts["generate"] += 1
         self.running += 1
         self.begun += 1
+        words, pause_s = _answer(request)
         try:
-            async for event in self.tier("small").generate(request, context):
-                yield event
+            await asyncio.sleep(FIRST_S)
+            for word in words:
+                yield TextDelta(word)
+                await asyncio.sleep(pause_s)
+            yield Finished("stop", TokenUsage(prompt_tokens=7, completion_tokens=len(words)))
         finally:
             self.running -= 1
-            if endless:
+            if (request.max_tokens or 0) >= ENDLESS:
                 self.stopped_at.append(time.time())
 
+    async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
+        self.counts["route"] += 1
+        return self.decider.decide(request)
 
-async def main(ports: list[int]) -> None:
+    async def _called(self, name: str) -> None:
+        self.counts[name] += 1
+        await asyncio.sleep(DELAYS_S[name])
+
+
+def _answer(request: GenerateRequest) -> tuple[list[str], float]:
+    """The words of an answer, and the time that each takes."""
+    prompt = request.messages[-1].content if request.messages else str(request.prompt)
+    tokens = request.max_tokens or 0
+    if ECHO in prompt:
+        return prompt.partition(ECHO)[2].split(), 0.0
+    if tokens >= ENDLESS:
+        return ["word "] * 100_000, WORD_S
+    if tokens >= LONG:
+        return ["word "] * (tokens // 5), LONG_WORD_S
+    return ["word "] * WORDS, WORD_S
+
+
+async def main(ports: list[int], *, batched: bool) -> None:
     """Serve until killed."""
     services = Counting()
+    batches = Batched(services.counts)
+    encoders: Batched | Counting = batches if batched else services
     token = os.environ[TOKEN_VARIABLE]
     apps: list[Any] = []
     for name in ("Embedding", "Reranker", "Router", "SmallLLM"):
         app = RpcApp(name, max_body_bytes=1 << 25, max_in_flight=100_000, token=token)
         app.health(_ready)
         apps.append(app)
-    apps[0].unary("embed", EmbedRequest, services.embed)
-    apps[1].unary("score", RerankRequest, services.score)
+    apps[0].unary("embed", EmbedRequest, encoders.embed)
+    apps[1].unary("score", RerankRequest, encoders.score)
     apps[2].unary("route", RouteRequest, services.route)
     apps[3].stream("generate", GenerateRequest, services.generate)
 
@@ -77,6 +122,8 @@ async def main(ports: list[int]) -> None:
                 "running": services.running,
                 "begun": services.begun,
                 "stopped_at": services.stopped_at,
+                "calls": services.counts,
+                "spoilt": batches.spoilt,
                 "tasks": len(asyncio.all_tasks()),
             }
         )
@@ -94,4 +141,5 @@ async def _ready() -> ServiceHealth:
 
 
 if __name__ == "__main__":
-    asyncio.run(main([int(argument) for argument in sys.argv[1:]]))
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
+    asyncio.run(main(numbers, batched="--batched" in sys.argv))

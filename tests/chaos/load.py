@@ -34,6 +34,7 @@ class Outcome:
     retry_after: str | None = None
     degraded: tuple[str, ...] = ()
     lag_s: float = 0.0
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def question(number: int, *, stream: bool = False, **fields: Any) -> Shot:
 
 async def send(session: aiohttp.ClientSession, url: str, shot: Shot, due: float) -> Outcome:
     """Send one request now and read its answer to the end."""
-    status, retry_after, end, detail = 0, None, "broken", ""
+    status, retry_after, end, detail, tier = 0, None, "broken", "", ""
     lag_s = time.monotonic() - due
     degraded: list[str] = []
     try:
@@ -67,12 +68,13 @@ async def send(session: aiohttp.ClientSession, url: str, shot: Shot, due: float)
             "POST" if shot.body else "GET", url + shot.path, json=shot.body, headers=shot.headers
         ) as response:
             status, retry_after = response.status, response.headers.get("retry-after")
+            tier = response.headers.get("x-tiffin-tier", "")
             text = await response.text()
         end, detail, degraded = judge(status, text, stream=shot.stream)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         detail = f"{type(error).__name__}: {error}"
     took_s = time.monotonic() - due
-    return Outcome(due, took_s, status, end, detail, retry_after, tuple(degraded), lag_s)
+    return Outcome(due, took_s, status, end, detail, retry_after, tuple(degraded), lag_s, tier)
 
 
 def judge(status: int, text: str, *, stream: bool) -> tuple[str, str, list[str]]:

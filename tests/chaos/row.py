@@ -41,8 +41,15 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def line(cells: list[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+TITLES = ["test", "passes when", "seen", "passed"]
+TABLE_HEAD = "\n".join([line(TITLES), line(["---"] * len(TITLES))])
+
+
 def table(rows: list[Row]) -> str:
     """Markdown."""
-    head = ["test", "passes when", "seen", "passed"]
-    lines = [head, ["---"] * len(head), *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([TABLE_HEAD, *(line(row.cells()) for row in rows)])

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.chaos.row import Row, misses, percentile
 from tests.support.stack import Stack
 
 INNER = ("Router", "Reranker", "Embedding", "SmallLLM")
-LOAD_PER_S = 1.0
+LOAD_PER_S, LOAD_S = 1.0, 5.0
 BACK_LIMIT_S = 120.0
 NOTICE_S = 1.0
 READYZ_S = 0.1
@@ -43,27 +44,34 @@ class Round:
 async def kill_round(stack: Stack, service: str, number: int) -> Round:
     """Kill or stop the service's process under load; watch until it is back."""
     result = Round(service, number)
-    streaming = asyncio.Event()
-    stream = asyncio.create_task(_long_stream(stack.url, streaming))
-    await asyncio.wait([stream, asyncio.create_task(streaming.wait())], timeout=60,
-                       return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+    stream = await _open_stream(stack.url) if service == "SmallLLM" else None
     worker = stack.worker(service)
-    load = asyncio.create_task(fire(stack.url, LOAD_PER_S, 6, lambda n: question(n, max_tokens=4)))
-    await asyncio.sleep(1)
-    began = time.monotonic()
-    os.kill(worker.pid, signal.Signals(number))
-    watch = asyncio.create_task(_watch(stack.url, service, began, result))
-    if service == "SmallLLM":
-        ended, result.stream_end, _ = await stream
-        result.stream_ended_s = ended - began
-    stream.cancel()
-    outcomes = await load
-    await watch
+    asked = fire(stack.url, LOAD_PER_S, LOAD_S, lambda n: question(n, max_tokens=4))
+    async with asyncio.TaskGroup() as tasks:
+        load = tasks.create_task(asked)
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        os.kill(worker.pid, signal.Signals(number))
+        tasks.create_task(_watch(stack.url, service, began, result))
+        if stream is not None:
+            ended, result.stream_end, _ = await stream
+            result.stream_ended_s = ended - began
+    outcomes = load.result()
     result.asked = len(outcomes)
     result.errors = kinds(outcomes, "error", "broken", "refused")
     result.degraded = {what for outcome in outcomes for what in outcome.degraded}
     result.load_s = _load_s(stack.log, service)
     return result
+
+
+async def _open_stream(url: str) -> "asyncio.Task[tuple[float, str, str]]":
+    """A long story of which the first words have come."""
+    streaming = asyncio.Event()
+    stream = asyncio.create_task(_long_stream(url, streaming))
+    first = asyncio.create_task(streaming.wait())
+    await asyncio.wait([stream, first], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    first.cancel()
+    return stream
 
 
 async def _long_stream(url: str, streaming: asyncio.Event) -> tuple[float, str, str]:
@@ -128,18 +136,26 @@ def _load_s(log: Path, service: str) -> float:
     return float(times[-1]) if times else 0.0
 
 
-async def kills(stack: Stack, rounds: int) -> list[Row]:
-    """Each process in turn, killed and stopped by turns."""
-    signals = (signal.SIGKILL, signal.SIGSTOP)
-    results: dict[int, list[Round]] = {number: [] for number in signals}
-    for turn in range(rounds):
-        for service in INNER:
-            number = signals[turn % 2] if rounds > 1 else signals[INNER.index(service) % 2]
-            results[number].append(await kill_round(stack, service, number))
-    return [_kill_row(number, done) for number, done in results.items() if done]
+async def kills(stack: Stack, rounds: int, say: Callable[[str], None]) -> AsyncGenerator[Row, None]:
+    """Each process in turn, killed in half of the rounds and stopped in the other half."""
+    todo = [(turn, service) for turn in range(rounds) for service in INNER]
+    for number, of_turn in ((signal.SIGKILL, 0), (signal.SIGSTOP, 1)):
+        done: list[Round] = []
+        failures: list[str] = []
+        for turn, service in todo:
+            # A single round is of both signals, by turns.
+            if (turn if rounds > 1 else INNER.index(service)) % 2 != of_turn:
+                continue
+            say(f"{number.name} of {service}, round {turn + 1} of {rounds}")
+            try:
+                done.append(await kill_round(stack, service, number))
+            except Exception as error:  # noqa: BLE001  it is told in the row; the next round runs
+                failures.append(f"{service}: {error!r}".replace("|", "/"))
+        if done:
+            yield _kill_row(number, done, failures)
 
 
-def _kill_row(number: int, rounds: list[Round]) -> Row:
+def _kill_row(number: int, rounds: list[Round], failures: list[str]) -> Row:
     name = signal.Signals(number).name
     errors = sum(len(r.errors) for r in rounds)
     asked = sum(r.asked for r in rounds)
@@ -158,9 +174,11 @@ def _kill_row(number: int, rounds: list[Round]) -> Row:
         f"{errors} errors of {asked} (degraded: {', '.join(degraded) or 'nothing'}); noticed after "
         f"at most {max(noticed, default=0):.2f} s; streams: "
         f"{ends or 'none'}; "
-        f"back at most {max(over):.1f} s beyond load time; /readyz p99 {readyz_ms:.0f} ms",
+        f"back at most {max(over):.1f} s beyond load time; /readyz p99 {readyz_ms:.0f} ms"
+        f"{f'; {len(failures)} rounds failed ({failures[0][:80]})' if failures else ''}",
         misses(
             no_errors=errors == 0,
+            all_rounds=not failures,
             noticed=max(noticed, default=0) <= NOTICE_S,
             streams_typed=all(r.stream_end == "error" for r in streams),
             streams_in_time=max(ended, default=0) <= 1,

@@ -49,3 +49,23 @@ def test_over_the_limit_nothing_is_sent_and_the_place_comes_back_after_a_failure
     with pytest.raises(DeadlineExceeded), limiter.place():
         raise DeadlineExceeded("late")
     assert limiter.in_flight == 0
+
+
+def test_a_tenant_s_flood_leaves_the_others_their_share() -> None:
+    limiter = Limiter("calls", least=4, initial=4)
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(limiter.place("flood"))
+        for _ in range(2):
+            stack.enter_context(limiter.place("quiet"))
+        for tenant in ("flood", "quiet"):
+            with pytest.raises(Overloaded), limiter.place(tenant):
+                pass
+        assert limiter.in_flight == 6
+    with ExitStack() as stack:
+        for number in range(100):
+            try:
+                stack.enter_context(limiter.place(f"tenant {number}"))
+            except Overloaded:
+                break
+        assert limiter.in_flight <= 2 * limiter.limit, "however many tenants there are"

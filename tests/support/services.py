@@ -4,7 +4,7 @@ They count their calls, can be slow, and can fail on purpose.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -40,6 +40,8 @@ from tiffin.transport.messages import (
 )
 from tiffin.transport.server import RpcApp
 
+Generate = Callable[[GenerateRequest, RequestContext], AsyncGenerator[TokenEvent, None]]
+
 
 @dataclass
 class Services:
@@ -55,6 +57,8 @@ class Services:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     front: ASGIApp | None = None
     """The entry service's app in front of these, once `entry` has made it."""
+    generate_of: "dict[str, Generate]" = field(default_factory=dict)
+    """What answers in place of a tier's stand-in."""
     events: list[TokenEvent] = field(default_factory=list)
     reason: FinishReason = "stop"
     ended: int = 0
@@ -142,7 +146,8 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         router.unary("route", RouteRequest, services.route)
         llms = [rpc(name) for name in services.tiers]
         for name, llm in zip(services.tiers, llms, strict=True):
-            llm.stream("generate", GenerateRequest, services.tier(name).generate)
+            generate = services.generate_of.get(name, services.tier(name).generate)
+            llm.stream("generate", GenerateRequest, generate)
         app = create_app()
         drain = Drain()
         front = guard(wrap(app, settings, drain), settings=settings)
@@ -175,7 +180,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
                 defaults=settings.rag,
                 resilience=settings.resilience,
             ),
-            ChatPipeline(clients[2], generator, models),
+            ChatPipeline(clients[2], generator, models, settings.resilience.stream),
             readiness,
             Turnstile(settings.limits.concurrency, settings.resilience.admission),
             drain,

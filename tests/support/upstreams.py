@@ -5,6 +5,7 @@ It listens on a port of loopback. Each call takes the next step of `script`; the
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import Any, Literal
 
 Shape = Literal["openai", "anthropic", "google"]
 Fault = Literal["none", "hang", "half-open", "malformed", "cut", "wrong-usage", "mid-error"]
+
+CLOSE = "connection: close\r\n"
+"""It answers one request a connection, and says so."""
 
 TEXT = ("The ", "tower ", "is tall.")
 
@@ -30,16 +34,31 @@ class Step:
 
 @dataclass
 class FakeProvider:
-    """The server's script, and what it was sent."""
+    """The server's script, and what it was sent and when (monotonic seconds)."""
 
     script: list[Step] = field(default_factory=lambda: [Step()])
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
+    serving: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's only request."""
+        """Answer one connection, until `stop`."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self.serving.add(task)
+        await asyncio.wait([task])
+        self.serving.discard(task)
+
+    async def stop(self) -> None:
+        """Leave those that are kept waiting."""
+        for task in self.serving:
+            task.cancel()
+        await asyncio.gather(*self.serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer its only request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.split("\r\n")
@@ -47,12 +66,18 @@ class FakeProvider:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.headers.append(headers)
             self.requests.append(json.loads(body))
+            self.times.append(time.monotonic())
             step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             await self._answer(writer, _shape(lines[0]), step)
         except (ConnectionError, asyncio.IncompleteReadError):
             self.left.set()
         finally:
             writer.close()
+
+    def forget(self) -> None:
+        """What it was sent."""
+        for seen in (self.requests, self.headers, self.times):
+            seen.clear()
 
     async def _answer(self, writer: asyncio.StreamWriter, shape: Shape, step: Step) -> None:
         if step.fault == "hang":
@@ -61,11 +86,11 @@ class FakeProvider:
             error = {"message": step.message, "type": "error", "code": step.status, "status": "X"}
             body = json.dumps({"type": "error", "error": error}).encode()
             extra = "".join(f"{name}: {value}\r\n" for name, value in step.headers.items())
-            start = f"HTTP/1.1 {step.status} X\r\ncontent-type: application/json\r\n{extra}"
+            start = f"HTTP/1.1 {step.status} X\r\ncontent-type: application/json\r\n{CLOSE}{extra}"
             writer.write(f"{start}content-length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
             return
-        start = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        start = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{CLOSE}"
         writer.write(f"{start}transfer-encoding: chunked\r\n\r\n".encode())
         for number, frame in enumerate(_frames(shape, step)):
             if number == 2 and step.fault == "malformed":
@@ -94,6 +119,7 @@ async def provider(*script: Step) -> AsyncGenerator[FakeProvider, None]:
         yield fake
     finally:
         server.close()
+        await fake.stop()
 
 
 def _shape(request_line: str) -> Shape:

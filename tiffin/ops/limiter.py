@@ -3,10 +3,12 @@
 Gradient2 of Netflix's concurrency-limits (the formula, not the code; described at
 https://github.com/Netflix/concurrency-limits): as long as calls take about as long as they did on
 average the limit grows, and when they take longer, because work queues up behind them, it falls in
-proportion. A call over the limit is refused before it is sent.
+proportion. A call over the limit is refused before it is sent, unless its tenant holds less than
+its share of the places: one tenant's flood refuses only itself, here as at the door.
 """
 
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +52,7 @@ class Limiter:
         self._least, self._most = float(least), float(most)
         self._limit = float(initial)
         self._average_s: float | None = None
+        self._held: Counter[str] = Counter()
         self.in_flight = 0
 
     @property
@@ -58,12 +61,13 @@ class Limiter:
         return int(self._limit)
 
     @contextmanager
-    def place(self) -> Generator[Sample, None, None]:
-        """Hold a place for one call. Raises Overloaded when there is none."""
-        if self.in_flight >= self.limit:
+    def place(self, tenant: str = "") -> Generator[Sample, None, None]:
+        """Hold a place for one call. Raises Overloaded when there is none for this tenant."""
+        if self.in_flight >= self.limit and self._has_its_share(tenant):
             message = f"{self.in_flight} {self._what} are in flight, the limit is now {self.limit}"
             raise Overloaded(message)
         self.in_flight += 1
+        self._held[tenant] += 1
         sample = Sample()
         try:
             yield sample
@@ -75,6 +79,14 @@ class Limiter:
             if sample.took_s is not None:
                 self._learn(sample.took_s)
             self.in_flight -= 1
+            self._held[tenant] -= 1
+            if not self._held[tenant]:
+                del self._held[tenant]
+
+    def _has_its_share(self, tenant: str) -> bool:
+        """Of the limit, among the tenants that hold places; all shares together pass it once."""
+        tenants = len(self._held.keys() | {tenant})
+        return self._held[tenant] >= self.limit // tenants
 
     def _learn(self, took_s: float) -> None:
         took_s = max(took_s, 1e-6)

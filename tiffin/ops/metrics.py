@@ -45,6 +45,26 @@ service_seconds = Histogram(
     buckets=_SECONDS,
 )
 
+# How full the entry service is, as `tiffin.ops.fullness` sees it.
+admission_limit = Gauge(
+    "tiffin_admission_limit",
+    "Requests that may be in work now; it adapts to how fast they are answered.",
+    ["stage"],
+    multiprocess_mode="livesum",
+)
+admission_in_work = Gauge(
+    "tiffin_admission_in_work",
+    "Requests in work, of that limit.",
+    ["stage"],
+    multiprocess_mode="livesum",
+)
+admission_waiting = Gauge(
+    "tiffin_admission_waiting",
+    "Requests that wait at the door for a place.",
+    ["priority"],
+    multiprocess_mode="livesum",
+)
+
 
 @contextmanager
 def working(service: str) -> Generator[None, None, None]:

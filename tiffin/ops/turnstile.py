@@ -65,6 +65,10 @@ class Turnstile:
         """Questions that wait now."""
         return len(self._waiting)
 
+    def waiting_of(self, *, batch: bool) -> int:
+        """Those of one priority."""
+        return sum(waiter.batch == batch for waiter in self._waiting)
+
     @property
     def limit(self) -> int:
         """Questions that may be in work now."""

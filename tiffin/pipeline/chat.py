@@ -16,8 +16,10 @@ from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
 from tiffin.context import RequestContext
 from tiffin.errors import UpstreamFailed
 from tiffin.ops import metrics
+from tiffin.ops.resilience import StreamSettings
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.retrieve import AWAY
+from tiffin.pipeline.writing import Limits, pieces
 from tiffin.routing import rules
 from tiffin.routing.client import Router, ask_of, checked
 from tiffin.transport.messages import RouteDecision
@@ -44,12 +46,13 @@ class Piece:
 class ChatPipeline:
     """Holds no state of a request; safe for any number at once.
 
-    `models` maps each tier to its model's name, cheapest tier first.
+    `models` maps each tier to its model's name, cheapest tier first; `limits` are those of streams.
     """
 
     router: Router
     generator: Generator
     models: Mapping[str, str]
+    limits: StreamSettings = field(default_factory=StreamSettings)
 
     async def stream(
         self,
@@ -66,18 +69,21 @@ class ChatPipeline:
         """
         began = time.perf_counter()
         decision, degraded = await self._decide(model, requests, context, whole=whole)
+        held = any(request.tools for request in requests)
+        limits = Limits.of(context, context.deadline, self.limits, streamed=not whole, held=held)
         async with AsyncExitStack() as stack:
-            answers = await self._begin_all(decision, requests, context)
+            answers = await self._begin_all(decision, requests, limits.put_on(context))
             for answer in answers:
                 await stack.enter_async_context(aclosing(answer.rest))
             tier = answers[0].tier
             if tier != decision.tier:
                 degraded.append("tier")
             yield Head(tier, self.models[tier], degraded)
-            pieces = _follow(0, answers[0]) if len(answers) == 1 else _merge(answers)
+            one = len(answers) == 1
+            followed = _follow(0, answers[0], limits) if one else _merge(answers, limits)
             waiting = True
-            async with aclosing(pieces):
-                async for piece in pieces:
+            async with aclosing(followed):
+                async for piece in followed:
                     if waiting and isinstance(piece.event, TextDelta):
                         waiting = False
                         metrics.observe_first_token(tier, time.perf_counter() - began)
@@ -137,25 +143,24 @@ def _query(request: GenerateRequest) -> str:
     return turns[-1] if turns else ""
 
 
-async def _follow(index: int, answer: Begun) -> AsyncGenerator[Piece, None]:
+async def _follow(index: int, answer: Begun, limits: Limits) -> AsyncGenerator[Piece, None]:
     """One answer from its first event to its end. An end that does not say so is a failure."""
-    event: TokenEvent | None = answer.first
-    while event is not None:
-        yield Piece(index, event)
-        if isinstance(event, Finished):
-            return
-        event = await anext(answer.rest, None)
+    async with aclosing(pieces(answer, limits)) as events:
+        async for event in events:
+            yield Piece(index, event)
+            if isinstance(event, Finished):
+                return
     raise UpstreamFailed("the model ended without saying so")
 
 
-async def _merge(answers: Sequence[Begun]) -> AsyncGenerator[Piece, None]:
+async def _merge(answers: Sequence[Begun], limits: Limits) -> AsyncGenerator[Piece, None]:
     """Several answers, each in its own order. No answer runs ahead of the reader."""
     queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue(maxsize=len(answers))
 
     async def read(index: int, answer: Begun) -> None:
         end: BaseException | None = None
         try:
-            async for piece in _follow(index, answer):
+            async for piece in _follow(index, answer, limits):
                 await queue.put(piece)
         except Exception as error:  # noqa: BLE001  raised again where the reader is
             end = error

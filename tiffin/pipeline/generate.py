@@ -99,7 +99,7 @@ class Generator:
             try:
                 return await self._ask(tier, decision, request, context, others)
             except TiffinError as error:
-                if is_final(error) or context.deadline.remaining() <= 0:
+                if is_final(error) or context.begin_s() <= 0:
                     raise
                 failure = error
         raise failure or _beyond_cap(tiers, decision)
@@ -156,7 +156,7 @@ class Generator:
             return None
         jitter = 0.5 + random.random()  # noqa: S311  not a secret
         wait_s = max(RETRY_PAUSE_S * jitter, self.way_out.breaker(tier).told_s())
-        if wait_s >= context.deadline.remaining() or not self.way_out.budget(tier).spend():
+        if wait_s >= context.begin_s() or not self.way_out.budget(tier).spend():
             return None
         return wait_s
 
@@ -217,7 +217,7 @@ class Generator:
         others: tuple[str, ...],
     ) -> TokenEvent:
         """Raises DeadlineExceeded early where another tier could still be asked."""
-        allowed_s = context.deadline.remaining()
+        allowed_s = context.begin_s()
         if self.way_out.any_closed(others):
             allowed_s *= self.way_out.settings.first_token_share
         try:

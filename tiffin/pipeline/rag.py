@@ -95,7 +95,8 @@ class RagPipeline:
         """The events of an answer, or of its substitute where the chosen tier cannot give one."""
         budget = Budget.of(context.deadline, self.resilience.budget)
         found = self._in_time(request, await self._find(request, context, timeline, budget), budget)
-        limits = Limits.of(context, budget, self.resilience.stream, streamed=request.stream)
+        answer_by = budget.until("generate")
+        limits = Limits.of(context, answer_by, self.resilience.stream, streamed=request.stream)
         draft = Draft(request.query, found.retrieved.sources, found.degraded)
         with timeline.stage("generate"):
             try:
@@ -238,7 +239,7 @@ class RagPipeline:
         Passages that do not fit the model's context are left out, the least relevant first.
         """
         sources = found.retrieved.sources
-        context = replace(context, deadline=limits.total)
+        context = limits.put_on(context)
         while True:
             prompt = GenerateRequest(
                 messages=rag_messages(request.query, sources),
@@ -247,11 +248,7 @@ class RagPipeline:
                 seed=request.seed,
             )
             try:
-                async with asyncio.timeout(limits.first.remaining()):
-                    return sources, await self.generator.begin(found.decision, prompt, context)
-            except TimeoutError:
-                message = "no tier began to answer in time"
-                raise DeadlineExceeded(message) from None
+                return sources, await self.generator.begin(found.decision, prompt, context)
             except FieldTooLarge:
                 if len(sources) == 1:
                     raise

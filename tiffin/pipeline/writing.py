@@ -1,4 +1,4 @@
-"""Reads what a tier writes, within limits of time. Called by `rag` once the sources are found.
+"""Reads what a tier writes, within limits of time. Called by `rag` and `chat` once it has begun.
 
 A stream and a whole answer differ: a whole answer must be ready at its deadline, so what is written
 by then is the answer; a stream may go on, as long as the next piece comes in time.
@@ -7,13 +7,12 @@ by then is the answer; a stream may go on, as long as the next piece comes in ti
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.values import TokenEvent
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import DeadlineExceeded
 from tiffin.ops.resilience import StreamSettings
-from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.generate import Begun
 
 
@@ -27,17 +26,31 @@ class Limits:
 
     @classmethod
     def of(
-        cls, context: RequestContext, budget: Budget, stream: StreamSettings, *, streamed: bool
+        cls,
+        context: RequestContext,
+        answer_by: Deadline,
+        stream: StreamSettings,
+        *,
+        streamed: bool,
+        held: bool = False,
     ) -> "Limits":
-        """Those of a stream or of a whole answer."""
-        generate = budget.until("generate")
+        """Those of a stream, or of a whole answer, which must be there at `answer_by`.
+
+        `held` says that parts of the answer, such as the calls of tools, come whole: the gap before
+        one may be as long as the wait for a first token.
+        """
         if not streamed:
-            return cls(generate, None, generate)
-        first = Deadline(min(generate.at, Deadline.after(stream.first_token_ms / 1000).at))
+            return cls(answer_by, None, answer_by)
+        first = Deadline(min(answer_by.at, Deadline.after(stream.first_token_ms / 1000).at))
         total = (
             context.deadline if context.deadline_named else Deadline.after(stream.total_ms / 1000)
         )
-        return cls(first, stream.gap_ms / 1000, total)
+        gap_ms = max(stream.gap_ms, stream.first_token_ms) if held else stream.gap_ms
+        return cls(first, gap_ms / 1000, total)
+
+    def put_on(self, context: RequestContext) -> RequestContext:
+        """The context with which to ask a tier."""
+        return replace(context, deadline=self.total, begin_by=self.first)
 
 
 async def pieces(begun: Begun, limits: Limits) -> AsyncGenerator[TokenEvent, None]:

@@ -5,7 +5,7 @@ Router does not answer, the same policy decides here, without the complexity mod
 """
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -104,7 +104,7 @@ class Routing:
 def _within(context: RequestContext, seconds: float) -> RequestContext:
     """The same request with less time."""
     deadline = Deadline.after(min(seconds, context.deadline.remaining()))
-    return RequestContext(deadline, context.request_id, context.traceparent)
+    return replace(context, deadline=deadline)
 
 
 def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:

@@ -55,6 +55,11 @@ class ServiceClient:
         self._heard_at = 0.0
 
     @property
+    def limiter(self) -> Limiter:
+        """The bound on its calls in flight."""
+        return self._limiter
+
+    @property
     def lost(self) -> str | None:
         """Why the service is away (`tiffin.ops.readiness` says so); None when it is not."""
         return self._lost
@@ -78,7 +83,7 @@ class ServiceClient:
     ) -> Reply:
         """Send one message and decode the one that comes back."""
         self._count()
-        with self._limiter.place(), self._typed_failures(method):
+        with self._limiter.place(context.tenant), self._typed_failures(method):
             async with (
                 self._waiting(context),
                 await self._post(method, request, context) as response,
@@ -100,7 +105,7 @@ class ServiceClient:
         """
         decoder = msgspec.msgpack.Decoder(event)
         self._count()
-        with self._limiter.place() as sample:
+        with self._limiter.place(context.tenant) as sample:
             with self._typed_failures(method):
                 async with self._waiting(context):
                     response = await self._post(method, request, context)

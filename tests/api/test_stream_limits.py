@@ -1,0 +1,143 @@
+"""A model that stalls or never ends, on each OpenAI route: its stream ends in a typed frame."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from models.values import TextDelta, ToolCallDelta
+from tests.support.services import Services, entry
+from tests.support.upstreams import Step, provider
+from tiffin.ops.routing import UpstreamSettings
+from tiffin.ops.settings import Settings
+from tiffin.upstreams.connect import connect_upstreams
+
+PROMPT = "how tall is the tower"
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": PROMPT}]}
+TOOLS = [{"type": "function", "function": {"name": "height", "parameters": {"type": "object"}}}]
+ROUTES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"prompt": PROMPT},
+    "/v1/responses": {"input": PROMPT},
+}
+
+each_route = pytest.mark.parametrize("path", ROUTES)
+
+
+def limited(settings: Settings, **limits: int) -> Settings:
+    stream = settings.resilience.stream.model_copy(update=limits)
+    resilience = settings.resilience.model_copy(update={"stream": stream})
+    return settings.model_copy(update={"resilience": resilience})
+
+
+def last_frame(text: str) -> Any:
+    lines = [line for line in text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] != "data: [DONE]", "a stream that was cut off must not look whole"
+    return json.loads(lines[-1].removeprefix("data: "))
+
+
+async def stream(client: httpx.AsyncClient, path: str, **fields: Any) -> httpx.Response:
+    body = {"model": "small", **ROUTES[path], "stream": True, **fields}
+    return await client.post(path, json=body)
+
+
+@each_route
+@pytest.mark.parametrize(
+    ("limit", "delays"), [("gap_ms", {"token": 1.5}), ("total_ms", {"token": 0.04})]
+)
+async def test_a_stream_that_stalls_or_never_ends_ends_in_a_typed_frame(
+    services: Services, settings: Settings, path: str, limit: str, delays: dict[str, float]
+) -> None:
+    services.answer = ("word ",) * 1000
+    services.delays_s = delays
+    async with entry(services, limited(settings, **{limit: 300})) as client:
+        response = await stream(client, path)
+    assert response.status_code == 200
+    assert last_frame(response.text)["error"]["type"] == "timeout_error"
+    assert response.elapsed.total_seconds() < 1
+    assert services.stopped.is_set(), "the engine writes on for nobody"
+
+
+@each_route
+async def test_a_model_that_does_not_begin_is_a_504_of_its_own_status(
+    services: Services, settings: Settings, path: str
+) -> None:
+    services.delays_s = {"small": 30}
+    async with entry(services, limited(settings, first_token_ms=300)) as client:
+        response = await stream(client, path)
+    assert (response.status_code, response.json()["error"]["type"]) == (504, "timeout_error")
+    assert response.elapsed.total_seconds() < 1
+
+
+async def test_a_model_that_does_not_begin_leaves_time_for_the_next(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"small": 30}
+    async with entry(services, limited(settings, first_token_ms=500)) as client:
+        chat = await stream(client, "/v1/chat/completions", model="auto")
+        rag = await client.post(
+            "/rag_query", json={"query": PROMPT, "documents": ["It is 324 m tall."], "stream": True}
+        )
+    for response in (chat, rag):
+        assert response.headers["x-tiffin-tier"] == "large"
+        assert "[DONE]" in response.text
+
+
+async def test_each_of_several_answers_is_limited(services: Services, settings: Settings) -> None:
+    services.delays_s = {"token": 1.5}
+    async with entry(services, limited(settings, gap_ms=300)) as client:
+        response = await stream(client, "/v1/chat/completions", n=2)
+    assert last_frame(response.text)["error"]["type"] == "timeout_error"
+
+
+async def test_a_whole_answer_has_its_deadline_only(services: Services, settings: Settings) -> None:
+    services.delays_s = {"token": 0.1}
+    async with entry(services, limited(settings, gap_ms=50, total_ms=200)) as client:
+        response = await client.post("/v1/chat/completions", json={"model": "small", **CHAT})
+    assert response.status_code == 200
+
+
+async def test_a_tool_s_call_may_take_longer_to_come(
+    services: Services, settings: Settings
+) -> None:
+    """It comes whole: what is written of it until then is held back."""
+    services.events = [TextDelta("Let me see."), ToolCallDelta(0, "{}", "call_1", "height")]
+    services.delays_s = {"token": 0.5}
+    async with entry(services, limited(settings, gap_ms=200)) as client:
+        with_tools = await stream(client, "/v1/chat/completions", tools=TOOLS)
+        without = await stream(client, "/v1/chat/completions")
+    assert with_tools.text.endswith("data: [DONE]\n\n")
+    assert last_frame(without.text)["error"]["type"] == "timeout_error"
+
+
+@asynccontextmanager
+async def upstream_entry(settings: Settings, step: Step) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """An entry service whose small tier is a provider that misbehaves."""
+    async with provider(step) as fake:
+        card = {"provider": "openai-compatible", "model": "big", "base_url": fake.url, "price": {}}
+        known = {"small": UpstreamSettings.model_validate(card)}
+        upstream = connect_upstreams(known)["small"]
+        services = Services(tiers=("small",))
+        services.generate_of["small"] = upstream.generate
+        async with entry(services, settings) as client:
+            yield client
+        await upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "limits"),
+    [(Step(fault="half-open"), {"gap_ms": 300}), (Step(drip_s=0.2), {"total_ms": 500})],
+    ids=["half-open", "drip"],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_a_provider_that_stalls_or_drips_ends_in_a_typed_frame(
+    settings: Settings, path: str, step: Step, limits: dict[str, int]
+) -> None:
+    async with upstream_entry(limited(settings, **limits), step) as client:
+        response = await stream(client, path)
+    assert "The " in response.text, "what came before the fault has been passed on"
+    assert last_frame(response.text)["error"]["type"] == "timeout_error"
+    assert response.elapsed.total_seconds() < 2

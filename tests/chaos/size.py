@@ -1,0 +1,36 @@
+"""How long a run lasts and how often it repeats."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """`seconds` is for every load that has no length of its own."""
+
+    seconds: float
+    disconnects: int
+    slow_clients: int
+    terms: int
+    soak_s: float
+    kill_rounds: int
+    interleavings: int
+
+
+SHORT = Size(
+    seconds=4,
+    disconnects=100,
+    slow_clients=50,
+    terms=1,
+    soak_s=20,
+    kill_rounds=1,
+    interleavings=1000,
+)
+LONG = Size(
+    seconds=12,
+    disconnects=1000,
+    slow_clients=200,
+    terms=20,
+    soak_s=1205,
+    kill_rounds=30,
+    interleavings=10_000,
+)
