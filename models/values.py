@@ -19,16 +19,34 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class Image(msgspec.Struct, frozen=True):
+    """An image by its address (https), or with `media_type` by its bytes in base64.
+
+    `detail` is how closely a provider that knows the word is to look: low, high, or auto.
+    """
+
+    data: str
+    media_type: str | None = None
+    detail: str = "auto"
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
     """One turn of a conversation; the engine renders turns with the model's own chat template.
 
-    An assistant's turn may hold `tool_calls`; a tool's turn answers the call `tool_call_id`.
+    An assistant's turn may hold `tool_calls`; a tool's turn answers the call `tool_call_id`. A
+    turn with images holds its texts and images in order in `parts`, and its text in `content` too.
     """
 
     role: Role
     content: str
     tool_calls: list[ToolCall] = []
     tool_call_id: str | None = None
+    parts: list[str | Image] = []
+
+    @property
+    def images(self) -> list[Image]:
+        """Those among its parts."""
+        return [part for part in self.parts if isinstance(part, Image)]
 
 
 class Tool(msgspec.Struct, frozen=True):

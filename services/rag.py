@@ -31,10 +31,11 @@ from tiffin.pipeline.generate import LLM, Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
+from tiffin.routing.books import LedgerError, open_books
 from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
 from tiffin.routing.fleet import check_keys
-from tiffin.routing.ledger import Ledger, LedgerError, open_ledger
+from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.routing.way_out import WayOut
 from tiffin.transport.client import ServiceClient
@@ -86,7 +87,7 @@ class RAG:
         llms: dict[str, LLM] = {str(name): client for name, client in tiers.items()}
         llms |= self.upstreams
         decider = decider_of(settings, with_model=False)
-        self.ledger = Ledger(settings.ledger_path())
+        self.ledger = Ledger(settings.ledger_at())
         meter = Meter(decider.fleet, self.ledger)
         way_out = WayOut(settings.routing.way_out)
         self.clients: dict[str, ServiceClient] = {
@@ -135,7 +136,7 @@ class RAG:
         hosting.check_access(hosting.configured_hosts())
         try:
             check_keys(settings.upstreams)
-            open_ledger(settings.ledger_path()).close()
+            open_books(settings.ledger_at()).close()
         except (SettingsError, LedgerError) as error:
             raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())

@@ -35,6 +35,9 @@ from models.errors import (
 UNSUPPORTED_PARAMETER = "unsupported_parameter"
 """Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
 
+NO_TIER_SATISFIES = "no_tier_satisfies"
+"""Code of an InvalidRequest that no tier could answer within the policy and its caps."""
+
 UPSTREAM_OVERLOADED = "upstream_overloaded"
 """Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
 

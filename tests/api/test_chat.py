@@ -15,6 +15,14 @@ from tiffin.ops.settings import Settings, load_settings
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "how tall?"}]}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 URL = "/v1/chat/completions"
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+IMAGE = "messages[0].content[1]"
+
+
+def look(url: str, role: str = "user") -> dict[str, Any]:
+    """A turn with text and an image."""
+    image = {"type": "image_url", "image_url": {"url": url}}
+    return {"role": role, "content": [{"type": "text", "text": "What is it?"}, image]}
 
 
 async def chunks(client: httpx.AsyncClient, body: dict[str, Any]) -> list[Any]:
@@ -266,8 +274,19 @@ async def test_a_client_that_leaves_stops_all_its_answers(
                 ]
             },
             400,
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url.url",
         ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            400,
+            "messages[0].content[0]",
+        ),
+        ({"messages": [look("data:image/bmp;base64,aGk=")]}, 400, IMAGE + ".image_url.url"),
+        ({"messages": [look("data:image/png;base64,a")]}, 400, IMAGE + ".image_url.url"),
+        ({"messages": [look("http://example.org/a.png")]}, 400, IMAGE + ".image_url.url"),
+        ({"messages": [look(PIXEL, role="assistant")]}, 400, IMAGE),
+        ({"messages": [look(PIXEL)]}, 400, IMAGE),
+        ({"messages": [look(PIXEL)], "model": "small"}, 400, IMAGE),
         ({"n": 17}, 400, "n"),
         ({"stop": ["a"] * 5}, 400, "stop"),
         ({"stop": ""}, 400, "stop"),

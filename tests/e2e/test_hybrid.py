@@ -19,12 +19,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.models, pytest.mark.slow]
 async def test_a_hard_question_goes_to_the_upstream_and_an_easy_one_stays_home(
     tmp_path: Path, corpus: dict[str, Any]
 ) -> None:
-    async with provider(Step(), Step(), Step(500)) as fake:
+    async with provider(Step(), Step(), Step(), Step(500)) as fake:
         upstream = {
             "provider": "openai-compatible",
             "model": "big",
             "base_url": fake.url,
             "price": {"input_usd_per_mtok": 10, "output_usd_per_mtok": 30},
+            "abilities": ["tools", "json_schema", "vision"],
         }
         ledger = tmp_path / "ledger.sqlite3"
         environment = {
@@ -32,9 +33,11 @@ async def test_a_hard_question_goes_to_the_upstream_and_an_easy_one_stays_home(
             "TIFFIN_ROUTING__LEDGER": str(ledger),
         }
         await asyncio.to_thread(_ask_all, tmp_path, environment, corpus)
-        assert len(fake.requests) == 4
+        assert len(fake.requests) == 5
+        shown = [str(request).count("image_url") for request in fake.requests]
+        assert shown == [0, 2, 0, 0, 0], "a part and its field, in the one request that has it"
     rows = sums(ledger, ["tier"], "")
-    assert {row[0]: row[1] for row in rows} == {"big": 2, "small": 2}
+    assert {row[0]: row[1] for row in rows} == {"big": 3, "small": 2}
     connection = sqlite3.connect(ledger)
     failed = connection.execute("SELECT tier FROM attempts WHERE outcome = 'server_error'")
     assert failed.fetchall() == [("big",)] * 2
@@ -54,6 +57,16 @@ def _ask_all(tmp_path: Path, environment: dict[str, str], corpus: dict[str, Any]
         named = ask(model="big")
         assert (named.status_code, named.headers["x-tiffin-tier"]) == (200, "big"), named.text
         assert float(named.headers["x-tiffin-cost-usd"]) == pytest.approx(100e-5 + 3 * 30e-6)
+        image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+        turn = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}
+        body = {"model": "auto", "messages": [turn]}
+        seen = client.post("/v1/chat/completions", json=body)
+        assert (seen.status_code, seen.headers["x-tiffin-tier"]) == (200, "big"), seen.text
+        blind = client.post("/v1/chat/completions", json={**body, "model": "small"})
+        assert (blind.status_code, blind.json()["error"]["param"]) == (
+            400,
+            "messages[0].content[1]",
+        )
         hard = ask(query="Prove that 12 * 7 = 84, and compare both proofs step by step.")
         assert hard.headers["x-tiffin-tier"] == "big", hard.headers["x-tiffin-decision"]
         timings = hard.json()["timings"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from models.values import ChatMessage, GenerateRequest, Tool
-from tests.routing.fleets import settings_with
+from models.values import ChatMessage, GenerateRequest, Image, Tool
+from tests.routing.fleets import CHEAP, DEAR, settings_with, upstream
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import TiffinError, Unavailable
 from tiffin.routing.client import Routing, ask_of
@@ -105,3 +105,13 @@ def test_a_chats_needs_are_read_off_its_request() -> None:
     asked = ask_of("x", "auto", request, whole=True)
     assert asked.needs == ["tools", "json_schema"]
     assert asked.prompt_tokens >= 100
+
+
+def test_an_image_goes_only_to_tiers_that_see() -> None:
+    seeing = upstream(DEAR, abilities=("vision",))
+    fleet = settings_with(upstreams={"mid": upstream(CHEAP), "eye": seeing, "eye2": seeing})
+    turn = ChatMessage("user", "What is it?", parts=["What is it?", Image("aGk=", "image/png")])
+    asked = ask_of("What is it?", "auto", GenerateRequest(messages=[turn]), whole=True)
+    assert (asked.needs, asked.prompt_tokens > 1000) == (["vision"], True)
+    decision = decider_of(fleet, with_model=False).decide(asked)
+    assert (decision.tier, decision.fallbacks) == ("eye", ["eye2"])

@@ -1,5 +1,6 @@
 """The ledger keeps every attempt, and what a crash leaves of it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -16,10 +17,11 @@ from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
 from tiffin.context import Deadline, RequestContext
 from tiffin.ops.settings import Settings
+from tiffin.routing.books import LedgerError
 from tiffin.routing.decide import decider_of
 from tiffin.routing.fleet import fleet_of
-from tiffin.routing.ledger import Ledger, LedgerError, Recorded
-from tiffin.routing.meter import Meter
+from tiffin.routing.ledger import Ledger, Recorded
+from tiffin.routing.meter import COMMIT_S, Meter
 from tiffin.routing.replay import read_decisions
 from tiffin.transport.messages import RouteDecision, RouteRequest
 
@@ -76,6 +78,29 @@ def test_a_request_in_work_is_in_the_ledger_of_a_killed_process(tmp_path: Path) 
     assert ended.returncode == -signal.SIGKILL
     rows = sqlite3.connect(path).execute("SELECT tenant, outcome, usd FROM attempts").fetchall()
     assert rows == [("acme", "begun", 0.5)]
+
+
+async def test_an_answer_thrown_away_for_a_better_one_is_paid_for_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    ledger = Ledger(path)
+    meter = Meter(fleet_of(settings_with()), ledger)
+    context = RequestContext(Deadline.after(5), key="k1")
+    running = meter.open("mid", DECISION, 900, context)
+    meter.close(running, "ok", Finished("stop", USAGE))
+    meter.replaced(running)
+    spent = ledger.spent("k1").key_usd
+    ledger.close()
+    written = sqlite3.connect(path).execute("SELECT outcome, usd, strongest_usd FROM attempts")
+    rows = written.fetchall()
+    assert rows == [("replaced", pytest.approx(spent), 0.0)]
+
+
+async def test_a_ledger_that_hangs_delays_an_answer_by_a_second_at_most() -> None:
+    meter = Meter(fleet_of(settings_with()))
+    running = meter.open("mid", DECISION, 900, RequestContext(Deadline.after(5)))
+    running.committed = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(2 * COMMIT_S):
+        await meter.first(running)
 
 
 def test_a_ledger_that_cannot_be_opened_says_which_setting_to_change(tmp_path: Path) -> None:

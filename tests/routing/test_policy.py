@@ -58,6 +58,15 @@ def test_every_alternative_tells_its_chance_its_cost_and_what_rules_it_out() -> 
     assert (decision.tier, "big" in decision.fallbacks) == ("mid", False)
 
 
+def test_a_cap_on_a_request_holds_for_all_its_answers_and_attempts() -> None:
+    policy = {"max_request_usd": 0.02, "target_quality": 0.9}
+    assert decide(policy).tier == "big"
+    three = decide(policy, answers=3, caps={"request_usd": 0.03})
+    assert three.tier == "mid"
+    assert three.alternatives[-1].usd == pytest.approx(3 * 0.016)
+    assert three.max_usd == 0.02, "the lower of the policy's cap and everybody's"
+
+
 def test_a_request_goes_only_where_it_can_be_answered() -> None:
     assert decide({"target_quality": 0}, needs=["logprobs"]).tier == "small"
     with pytest.raises(InvalidRequest, match=r"small: lacks vision\. mid: lacks vision"):
@@ -111,10 +120,10 @@ def test_the_cascade_is_for_whole_answers_only() -> None:
 
 def test_a_rule_comes_first_and_is_named() -> None:
     decider = decider_of(settings_with())
-    decision = decider.decide(RouteRequest("Prove that 12 * 7 = 84.", "auto"))
+    decision = decider.decide(RouteRequest("Compare 12 * 7 and 84.", "auto"))
     assert decision.complexity is not None
-    assert decision.complexity.by == "rule: the question contains mathematics"
-    assert decision.features["maths"] == 1
+    assert decision.complexity.by == "rule: the question asks for reasoning"
+    assert decision.features["reasoning"] == 1
     assert decision.tier == "mid", "one in two, of which it masters half"
 
 

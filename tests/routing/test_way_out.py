@@ -48,20 +48,22 @@ class FakeTier:
     breaks_after: int | None = None
     usage: TokenUsage = USAGE
     logprob: float | None = None
+    logprobs: list[float] = field(default_factory=list)
     calls: int = 0
 
     async def generate(
         self, request: GenerateRequest, _: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
         self.calls += 1
+        logprob = self.logprobs.pop(0) if self.logprobs else self.logprob
         await asyncio.sleep(self.wait_s)
         if self.fails:
             raise self.fails.pop(0)
         for number in range(4):
             if number == self.breaks_after:
                 raise BROKEN
-            sure = self.logprob is not None and request.logprobs is not None
-            yield TextDelta("word ", [TokenLogprob("word", self.logprob or 0.0)] if sure else [])
+            told = logprob is not None and request.logprobs is not None
+            yield TextDelta("word ", [TokenLogprob("word", logprob or 0.0)] if told else [])
         yield Finished("stop", self.usage)
 
 
@@ -80,8 +82,12 @@ def generator(clock: Clock | None = None, **tiers: FakeTier) -> Generator:
     return Generator(tiers, Meter(fleet_of(settings_with())), way_out)
 
 
-def decision(*tiers: str, escalate_below: float | None = None) -> RouteDecision:
-    return RouteDecision(tiers[0], "test", list(tiers[1:]), escalate_below=escalate_below)
+def decision(
+    *tiers: str, escalate_below: float | None = None, max_usd: float | None = None
+) -> RouteDecision:
+    return RouteDecision(
+        tiers[0], "test", list(tiers[1:]), escalate_below=escalate_below, max_usd=max_usd
+    )
 
 
 def context(seconds: float = 5.0) -> RequestContext:
@@ -255,6 +261,58 @@ async def test_a_sure_tier_is_kept_when_the_stronger_one_fails() -> None:
     begun = await tiers.begin(decision("small", "big", escalate_below=0.8), REQUEST, request)
     assert await text_of(begun) == "word " * 4
     assert begun.tier == "small"
+
+
+async def test_of_several_cascades_at_once_each_marks_its_own_answer_as_replaced() -> None:
+    request = context()
+    unsure = FakeTier(logprobs=[-0.01, -2.0, -0.01])
+    tiers = generator(mid=unsure, big=FakeTier())
+    cascade = decision("mid", "big", escalate_below=0.8)
+    begun = await asyncio.gather(*(tiers.begin(cascade, REQUEST, request) for _ in range(3)))
+    assert [await text_of(one) for one in begun] == ["word " * 4] * 3
+    assert [one.tier for one in begun] == ["mid", "big", "mid"]
+    assert outcomes(request) == [("mid", "ok"), ("mid", "replaced"), ("mid", "ok"), ("big", "ok")]
+    strongest = 1000 * 10e-6 + 100 * 30e-6
+    assert request.bill.strongest_usd == pytest.approx(3 * strongest), "one for each answer read"
+    assert tiers.meter.strong_share() == pytest.approx(1 / 3)
+
+
+DEAR_ONE = 100 * 10e-6 + 256 * 30e-6
+"""The most that one answer of `big` to REQUEST may cost."""
+
+
+async def test_an_escalation_that_would_pass_the_cap_leaves_the_cheap_answer() -> None:
+    spent = 500 * 1e-6 + 500 * 0.1e-6 + 100 * 4e-6  # by `mid`, on its unsure answer
+    for cap, tier in ((DEAR_ONE + spent + 1e-6, "big"), (DEAR_ONE + spent - 1e-6, "mid")):
+        request = context()
+        tiers = generator(mid=FakeTier(logprob=-2.0), big=FakeTier())
+        cascade = decision("mid", "big", escalate_below=0.8, max_usd=cap)
+        begun = await tiers.begin(cascade, REQUEST, request)
+        assert (begun.tier, await text_of(begun)) == (tier, "word " * 4)
+
+
+async def test_fallbacks_stay_within_the_cap_of_the_whole_request() -> None:
+    request = context()
+    tiers = generator(mid=FakeTier(breaks_after=2), big=FakeTier(), small=FakeTier())
+    cap = decision("mid", max_usd=0.0012)
+    first = await tiers.begin(cap, REQUEST, request)
+    with pytest.raises(UpstreamFailed):
+        await text_of(first)
+    assert request.bill.usd > 0, "what was written before it broke is paid for"
+    with pytest.raises(InvalidRequest, match=r"cost so far, an answer of mid or big would pass"):
+        await tiers.begin(decision("mid", "big", max_usd=0.0012), REQUEST, request)
+    freely = decision("mid", "big", "small", max_usd=0.0012)
+    assert (await tiers.begin(freely, REQUEST, request)).tier == "small", "what is free stays open"
+
+
+async def test_answers_side_by_side_count_with_what_they_may_yet_cost() -> None:
+    request = context()
+    tiers = generator(big=FakeTier(wait_s=0.01))
+    two = decision("big", max_usd=2.5 * DEAR_ONE)
+    begun = await asyncio.gather(
+        *(tiers.begin(two, REQUEST, request) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(one) for one in begun] == [Begun, Begun, InvalidRequest]
 
 
 async def test_live_figures_follow_what_was_measured() -> None:

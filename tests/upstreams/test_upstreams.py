@@ -12,6 +12,7 @@ from models.values import (
     ChatMessage,
     Finished,
     GenerateRequest,
+    Image,
     TextDelta,
     TokenEvent,
     Tool,
@@ -22,6 +23,7 @@ from tests.support.stack import free_port
 from tests.support.upstreams import TEXT, FakeProvider, Step, provider
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import (
+    UNSUPPORTED_PARAMETER,
     DeadlineExceeded,
     FieldTooLarge,
     InvalidRequest,
@@ -43,13 +45,16 @@ each_provider = pytest.mark.parametrize("kind", PROVIDERS)
 
 
 @asynccontextmanager
-async def connected(kind: str, url: str) -> AsyncGenerator[Upstream, None]:
+async def connected(
+    kind: str, url: str, abilities: tuple[str, ...] = ("tools", "json_schema", "vision")
+) -> AsyncGenerator[Upstream, None]:
     settings = UpstreamSettings.model_validate(
         {
             "provider": kind,
             "model": "big",
             "base_url": url,
             "key_env": "A_KEY",
+            "abilities": abilities,
             "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2},
         }
     )
@@ -106,6 +111,65 @@ async def test_a_tool_call_crosses_both_ways(kind: str) -> None:
     assert finished(events).reason == "tool_calls"
     sent = str(fake.requests[0])
     assert all(part in sent for part in ("height", "tree", "20 m"))
+
+
+PIXEL = "iVBORw0KGgo="
+SEEN: dict[str, Any] = {
+    "openai": [
+        {"type": "text", "text": "This"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+        {"type": "text", "text": "or that?"},
+    ],
+    "anthropic": [
+        {"type": "text", "text": "This"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+        {"type": "text", "text": "or that?"},
+    ],
+    "google": [
+        {"text": "This"},
+        {"inlineData": {"mime_type": "image/png", "data": PIXEL}},  # Google reads either spelling
+        {"text": "or that?"},
+    ],
+}
+SEEN["openai"][1]["image_url"]["detail"] = "auto"
+
+
+def looking(*parts: str | Image) -> GenerateRequest:
+    return GenerateRequest(messages=[ChatMessage("user", "This or that?", parts=list(parts))])
+
+
+@each_provider
+async def test_an_image_stands_where_it_stood_in_the_providers_own_words(kind: str) -> None:
+    async with provider() as fake:
+        events = await answer(kind, fake, looking("This", Image(PIXEL, "image/png"), "or that?"))
+    assert finished(events).reason == "stop"
+    body = fake.requests[0]
+    turn = body["contents"][0]["parts"] if kind == "google" else body["messages"][0]["content"]
+    assert turn == SEEN[kind.removesuffix("-compatible")]
+
+
+async def test_an_images_address_is_passed_on_where_the_provider_fetches_it() -> None:
+    address = Image("https://example.org/a.png", detail="auto")
+    async with provider() as fake:
+        await answer("openai", fake, looking(address))
+        await answer("anthropic", fake, looking(address))
+        with pytest.raises(InvalidRequest, match="send a data: URL"):
+            await answer("google", fake, looking(address))
+    shown = [request["messages"][0]["content"][0] for request in fake.requests]
+    assert shown[0]["image_url"]["url"] == shown[1]["source"]["url"] == address.data
+
+
+async def test_what_a_provider_cannot_see_is_left_to_another_tier() -> None:
+    close = looking(Image(PIXEL, "image/png", "high"))
+    async with provider() as fake:
+        for kind in ("anthropic", "google"):
+            with pytest.raises(InvalidRequest, match="looks at all images alike") as raised:
+                await answer(kind, fake, close)
+            assert raised.value.code == UNSUPPORTED_PARAMETER
+        async with connected("openai", fake.url, ("tools",)) as blind:
+            with pytest.raises(InvalidRequest, match="sees no images"):
+                await anext(blind.generate(close, RequestContext(Deadline.after(5))))
+    assert fake.requests == []
 
 
 async def test_anthropic_is_shown_what_to_cache_and_bills_what_it_wrote() -> None:

@@ -35,9 +35,18 @@ from tiffin.api.chat_values import (
     Logprobs,
     Message,
     NamedTool,
+    TextPart,
     TopLogprob,
 )
-from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
+from tiffin.api.generation import (
+    ContextOf,
+    GatewayOf,
+    Generation,
+    begin,
+    json_response,
+    tier_of,
+)
+from tiffin.api.images import check_seen, parts_of
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.errors import InvalidRequest
@@ -54,6 +63,8 @@ _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 async def chat_completions(body: ChatRequest, gateway: GatewayOf, context: ContextOf) -> Response:
     """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
     request = generate_request(body)
+    if any(message.parts for message in request.messages):
+        check_seen(request.messages, tier_of(body.model, gateway), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
     generation = await begin(
         body.model,
@@ -98,8 +109,9 @@ def generate_request(body: ChatRequest) -> GenerateRequest:
 def _message(message: Message, index: int) -> ChatMessage:
     param = f"messages[{index}]"
     content = message.content
+    parts = parts_of(message, param)
     if isinstance(content, list):
-        content = "\n".join(part.text for part in content)
+        content = "\n".join(part.text for part in content if isinstance(part, TextPart))
     calls = [
         ToolCall(call.id, call.function.name, call.function.arguments)
         for call in message.tool_calls or ()
@@ -114,7 +126,7 @@ def _message(message: Message, index: int) -> ChatMessage:
         name = f"{param}.content"
         raise InvalidRequest(f"{name}: needed in this turn", param=name)
     role = "system" if message.role == "developer" else message.role
-    return ChatMessage(role, content or message.refusal or "", calls, message.tool_call_id)
+    return ChatMessage(role, content or message.refusal or "", calls, message.tool_call_id, parts)
 
 
 def _tool_choice(body: ChatRequest) -> str:

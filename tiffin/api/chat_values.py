@@ -26,10 +26,27 @@ from tiffin.api.openai_values import (
 
 
 class TextPart(Sent):
-    """A part of a message. No model here reads images, sound or files."""
+    """A part of a message. No model here reads sound or files."""
 
     type: Literal["text"]
     text: str
+
+
+class ImageUrl(Sent):
+    """An https address, or the image itself as a `data:` URL in base64."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Sent):
+    """An image in a user's turn, for tiers whose abilities include vision."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
 class CalledFunction(Sent):
@@ -51,7 +68,7 @@ class Message(Sent):
     """One turn. Fields that only answers carry are accepted where a client sends an answer back."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
     name: Annotated[str | None, Field(description="Chat templates here do not show it.")] = None
     tool_calls: list[SentToolCall] | None = None
     tool_call_id: str | None = None

@@ -50,11 +50,9 @@ async def begin(
     """
     began = time.perf_counter()
     settings = gateway.settings
-    tier = settings.adapters().get(model)
-    if tier is not None:
+    if model in settings.adapters():
         requests = [msgspec.structs.replace(request, adapter=model) for request in requests]
-    named = tier or routed_name(model, gateway.pipeline.models, settings.routing.policies)
-    events = _placed(named, requests, gateway, context, whole=whole)
+    events = _placed(tier_of(model, gateway), requests, gateway, context, whole=whole)
     try:
         head = await anext(events)
     except InvalidRequest as error:
@@ -70,6 +68,13 @@ async def begin(
     if head.degraded:
         headers["x-tiffin-degraded"] = ",".join(head.degraded)
     return Generation(head, _pieces(events), int(time.time()), headers)
+
+
+def tier_of(model: str, gateway: Gateway) -> str:
+    """The tier or policy that a model's name stands for."""
+    settings = gateway.settings
+    tier = settings.adapters().get(model)
+    return tier or routed_name(model, gateway.pipeline.models, settings.routing.policies)
 
 
 def json_response(body: BaseModel, headers: dict[str, str]) -> Response:

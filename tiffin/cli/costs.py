@@ -1,6 +1,5 @@
 """`tiffin costs`: what the answers cost, by tenant, key, tier and day."""
 
-import sqlite3
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tiffin.ops.settings import load_settings
-from tiffin.routing.ledger import LedgerError, open_ledger
+from tiffin.routing.books import open_books
 
 COLUMNS = ("day", "tenant", "key", "tier")
 
@@ -16,10 +15,8 @@ COLUMNS = ("day", "tenant", "key", "tier")
 @click.command()
 @click.option("--by", default=",".join(COLUMNS), show_default=True, help="Sum by these columns.")
 @click.option("--since", help="From this UTC day on, as 2026-01-31.")
-@click.option(
-    "--ledger", type=click.Path(exists=True, path_type=Path), help="None: that of the settings."
-)
-def costs(by: str, since: str | None, ledger: Path | None) -> None:
+@click.option("--ledger", help="A file or an address; none: that of the settings.")
+def costs(by: str, since: str | None, ledger: str | None) -> None:
     """Print attempts, tokens and US dollars, and what the strongest tier would have cost."""
     columns = [name.strip() for name in by.split(",")]
     if unknown := set(columns) - set(COLUMNS):
@@ -27,26 +24,23 @@ def costs(by: str, since: str | None, ledger: Path | None) -> None:
         raise click.UsageError(message)
     titles = ("answers", "attempts", "prompt", "cached", "completion", "USD", "strongest, USD")
     table = Table(*columns, *titles)
-    for row in sums(ledger or load_settings().ledger_path(), columns, since or ""):
+    for row in sums(ledger or load_settings().ledger_at(), columns, since or ""):
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row
         counts = (answers, attempts, prompt, cached, completion)
         table.add_row(*map(str, names), *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
     Console(width=None if Console().is_terminal else 200).print(table)
 
 
-def sums(path: Path, columns: list[str], since: str) -> list[tuple[object, ...]]:
+def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object, ...]]:
     """One row a group: the columns, then answers, attempts, tokens and US dollars."""
     names = ", ".join(columns)  # each is one of COLUMNS
     statement = (
-        f"SELECT {names}, SUM(outcome = 'ok'), COUNT(*), SUM(prompt_tokens), SUM(cached_tokens),"  # noqa: S608
-        f" SUM(completion_tokens), SUM(usd), SUM(strongest_usd) FROM attempts WHERE day >= ?"
-        f" GROUP BY {names} ORDER BY {names}"
+        f"SELECT {names}, SUM(CASE WHEN outcome = 'ok' THEN 1 ELSE 0 END), COUNT(*),"  # noqa: S608
+        " SUM(prompt_tokens), SUM(cached_tokens), SUM(completion_tokens), SUM(usd),"
+        f" SUM(strongest_usd) FROM attempts WHERE day >= ? GROUP BY {names} ORDER BY {names}"
     )
-    connection = open_ledger(path)
+    books = open_books(where)
     try:
-        return connection.execute(statement, (since,)).fetchall()
-    except sqlite3.Error as error:
-        message = f"the ledger {path} cannot be read: {error}"
-        raise LedgerError(message) from error
+        return books.read(statement, (since,))
     finally:
-        connection.close()
+        books.close()

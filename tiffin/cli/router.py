@@ -17,11 +17,11 @@ from models.store import Store
 from tiffin.cli.progress import pull_shown
 from tiffin.ops.settings import SettingsError, load_settings
 from tiffin.routing.complexity import SHIPPED, ComplexityModel
-from tiffin.routing.evaluation import OF_STRONG, Worth, calibration, evaluate
+from tiffin.routing.evaluation import OF_STRONG, SERVED, Worth, calibration, evaluate
 from tiffin.routing.fleet import fleet_of
-from tiffin.routing.outcomes import Outcomes, OutcomesError, read_outcomes
+from tiffin.routing.outcomes import By, Outcomes, OutcomesError, read_outcomes
 from tiffin.routing.replay import Outcome, read_decisions, replay
-from tiffin.routing.training import calibrate, train
+from tiffin.routing.training import FOLDS, calibrate, cross_validated, judge_all, train
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
 DATA_HELP = "Labelled traffic: CSV (.gz) or JSON lines (see docs/routing.md)."
@@ -46,11 +46,11 @@ def router() -> None:
 @out_option
 @vectors_option
 @sha_option
-@click.option("--seed", default=0, show_default=True, help="Of the split into groups.")
+@click.option("--seed", default=0, show_default=True, help="Of the folds and the trees.")
 def train_command(
     data: Path, out: Path, vectors: Path | None, sha256: str | None, seed: int
 ) -> None:
-    """Train a complexity model on 60 % of DATA's groups and calibrate it on 15 %."""
+    """Train a complexity model on DATA and calibrate it by cross-validation over its groups."""
     outcomes = _outcomes(data, sha256)
     model = train(outcomes, _embedded(outcomes, vectors), seed=seed)
     model.save(out)
@@ -78,11 +78,20 @@ def calibrate_command(
 @model_option
 @vectors_option
 @sha_option
-@click.option("--seed", type=int, help="Of the split; none: the one the model was trained with.")
+@click.option("--seed", type=int, help="Of the folds; none: the one the model was trained with.")
 @click.option(
     "--weak-cost", default=0.01, show_default=True, help="Cost of a weak call / a strong call."
 )
-@click.option("--all-rows", is_flag=True, help="DATA was not used for training: take all of it.")
+@click.option(
+    "--by",
+    type=click.Choice(["group", "query"]),
+    default="group",
+    show_default=True,
+    help="What is held out: whole groups, or queries of groups that are known.",
+)
+@click.option(
+    "--without", multiple=True, help="Leave this group out of the figures, not of the training."
+)
 def eval_command(  # noqa: PLR0917  click passes them by name
     data: Path,
     model: Path,
@@ -90,27 +99,38 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     sha256: str | None,
     seed: int | None,
     weak_cost: float,
-    *,
-    all_rows: bool,
+    by: By,
+    without: tuple[str, ...],
 ) -> None:
-    """Print the cost-quality curve on DATA's held-out groups, beside simpler ways to choose."""
+    """Print what a model is worth on DATA, beside simpler ways to choose.
+
+    On the data that it was trained on, models like it are trained without what they are tested on.
+    """
     outcomes = _outcomes(data, sha256)
     loaded = ComplexityModel.load(model)
     embedded = _embedded(outcomes, vectors)
     seed = int(loaded.metadata.get("seed", 0)) if seed is None else seed
-    rows = np.arange(len(outcomes.queries)) if all_rows else outcomes.split(seed)[2]
-    worths = evaluate(loaded, outcomes, embedded, rows, weak_cost=weak_cost)
-    groups = len({outcomes.groups[int(row)] for row in rows})
-    click.echo(f"{len(rows)} queries of {groups} groups")
-    _print(_worth_table(worths))
-    error = calibration(loaded, outcomes, embedded, rows)
+    own = outcomes.sha256 == loaded.metadata.get("data_sha256")
+    if own:
+        said = cross_validated(outcomes, embedded, seed=seed, by=by)
+    else:
+        said = judge_all(loaded, outcomes, embedded)
+    if unknown := set(without) - set(outcomes.groups):
+        message = f"--without: {data} has no group {', '.join(sorted(unknown))}"
+        raise OutcomesError(message)
+    kept = np.flatnonzero([group not in without for group in outcomes.groups])
+    said, outcomes = said.take(kept), outcomes.take(kept)
+    how = f"by {by} in {FOLDS} parts, each held out once" if own else "none of them trained on"
+    click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
+    _print(_worth_table(evaluate(said, outcomes, weak_cost=weak_cost, by=by)))
+    error = calibration(loaded, said, outcomes)
     click.echo(f"expected calibration error of the probability: {error:.3f}")
 
 
 @router.command("replay")
 @click.option("--policy", "name", required=True, help="A policy of the settings.")
-@click.option("--ledger", type=File, help="None: the one of the settings.")
-def replay_command(name: str, ledger: Path | None) -> None:
+@click.option("--ledger", help="A file or an address; none: the one of the settings.")
+def replay_command(name: str, ledger: str | None) -> None:
     """Take the ledger's decisions again by another policy; print tiers, cost and quality."""
     settings = load_settings()
     policy = settings.routing.policies.get(name)
@@ -118,7 +138,7 @@ def replay_command(name: str, ledger: Path | None) -> None:
         allowed = ", ".join(settings.routing.policies)
         message = f"no policy {name!r}; there are: {allowed}"
         raise SettingsError(message)
-    recorded = read_decisions(ledger or settings.ledger_path())
+    recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
     for title, outcome in (("recorded", was), (name, would)):
@@ -156,16 +176,19 @@ def _embedded(outcomes: Outcomes, kept: Path | None) -> NDArray[np.float32]:
 
 
 def _worth_table(worths: list[Worth]) -> Table:
-    share = f"strong calls at {OF_STRONG:.0%} of its quality"
-    quality = ("quality at 25 %", "50 %", "75 %")
-    table = Table("way to choose", "area under the curve", share, "cost there", *quality)
+    at = f"at {OF_STRONG:.0%} of its quality"
+    titles = ("area", "95 %", "behind ours, 95 %", f"strong calls {at}", f"cost {at}")
+    table = Table("way to choose", *titles, "strong calls for half the gap", "for 80 %")
     for worth in worths:
         table.add_row(
             worth.name,
             f"{worth.area:.3f}",
-            f"{worth.strong_share:.1%}",
-            f"{worth.cost:.1%}",
-            *(f"{worth.quality_at(at):.3f}" for at in (0.25, 0.5, 0.75)),
+            "{:.3f}-{:.3f}".format(*worth.between),
+            "" if worth.name == SERVED else "{:+.3f} to {:+.3f}".format(*worth.behind),
+            *(
+                f"{share:.1%}"
+                for share in (worth.strong_share, worth.cost, worth.half_gap, worth.most_gap)
+            ),
         )
     return table
 

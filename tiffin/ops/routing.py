@@ -6,8 +6,9 @@ Tiers that Tiffin serves itself stand under `tiers`; those that somebody else se
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tiffin.ops.section import Section
 
@@ -187,10 +188,27 @@ class RoutingSettings(Section):
         Path | None, Field(description="Made by `tiffin router train`; none: the one shipped.")
     ] = None
     ledger: Annotated[
-        Path | None, Field(description="SQLite file of costs; none: ledger.sqlite3 in `home`.")
+        str | None,
+        Field(
+            description="Costs: an SQLite file, or `postgresql://user@host/database` where"
+            " replicas share it (the password in PGPASSWORD); none: ledger.sqlite3 in `home`."
+        ),
     ] = None
     caps: CapSettings = CapSettings()
     way_out: WayOutSettings = WayOutSettings()
+
+    @field_validator("ledger")
+    @classmethod
+    def _check_ledger(cls, ledger: str | None) -> str | None:
+        if ledger is not None and "://" in ledger:
+            parts = urlsplit(ledger)
+            if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
+                message = "give a path, or postgresql://user@host/database"
+                raise ValueError(message)
+            if parts.password is not None:
+                message = "keep the password out of it, in the variable PGPASSWORD"
+                raise ValueError(message)
+        return ledger
 
     @model_validator(mode="after")
     def _keep_presets(self) -> "RoutingSettings":

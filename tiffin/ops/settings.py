@@ -156,9 +156,10 @@ class Settings(BaseSettings):
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
 
-    def ledger_path(self) -> Path:
-        """The SQLite file of costs."""
-        return (self.routing.ledger or self.home / "ledger.sqlite3").expanduser()
+    def ledger_at(self) -> str:
+        """The SQLite file of costs, or the address of the database."""
+        ledger = self.routing.ledger or str(self.home / "ledger.sqlite3")
+        return ledger if "://" in ledger else str(Path(ledger).expanduser())
 
     def adapters(self) -> dict[str, str]:
         """The tier of every LoRA adapter, by the adapter's name."""

@@ -68,7 +68,7 @@ class ChatPipeline:
         `requests` holds one for each answer, and is never empty. An answer that fails ends all.
         """
         began = time.perf_counter()
-        decision, degraded = await self._decide(model, requests[0], context, whole=whole)
+        decision, degraded = await self._decide(model, requests, context, whole=whole)
         held = any(request.tools for request in requests)
         limits = Limits.of(context, context.deadline, self.limits, streamed=not whole, held=held)
         async with AsyncExitStack() as stack:
@@ -92,12 +92,18 @@ class ChatPipeline:
                     yield piece
 
     async def _decide(
-        self, model: str, request: GenerateRequest, context: RequestContext, *, whole: bool
+        self,
+        model: str,
+        requests: Sequence[GenerateRequest],
+        context: RequestContext,
+        *,
+        whole: bool,
     ) -> tuple[RouteDecision, list[str]]:
         """The router's decision; its rules applied here when it does not answer."""
+        request = requests[0]
         query = _query(request)
         try:
-            ask = ask_of(query, model, request, whole=whole)
+            ask = ask_of(query, model, request, whole=whole, answers=len(requests))
             decision = checked(await self.router.route(ask, context), self.models)
             degraded = ["router"] if decision.degraded else []
         except AWAY:

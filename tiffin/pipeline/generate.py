@@ -20,8 +20,10 @@ import msgspec
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
 from tiffin.context import RequestContext
 from tiffin.errors import (
+    NO_TIER_SATISFIES,
     UPSTREAM_OVERLOADED,
     DeadlineExceeded,
+    InvalidRequest,
     Overloaded,
     RateLimited,
     TiffinError,
@@ -53,6 +55,7 @@ class Begun:
     tier: str
     first: TokenEvent
     rest: AsyncGenerator[TokenEvent, None]
+    running: Running
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,34 @@ class Generator:
         request: GenerateRequest,
         context: RequestContext,
     ) -> Begun:
-        failure: TiffinError = UpstreamFailed("there is no tier to ask")
+        failure: TiffinError | None = None
         for position, tier in enumerate(tiers):
-            others = tiers[position + 1 :]
+            if not self._within_cap(tier, decision, request, context):
+                continue
+            others = tuple(
+                other
+                for other in tiers[position + 1 :]
+                if self._within_cap(other, decision, request, context)
+            )
             try:
                 return await self._ask(tier, decision, request, context, others)
             except TiffinError as error:
                 if is_final(error) or context.begin_s() <= 0:
                     raise
                 failure = error
-        raise failure
+        raise failure or _beyond_cap(tiers, decision)
+
+    def _within_cap(
+        self,
+        tier: str,
+        decision: RouteDecision,
+        request: GenerateRequest,
+        context: RequestContext,
+    ) -> bool:
+        """Whether one more attempt fits into what the whole request may cost. A free one does."""
+        usd = self.meter.most_usd(tier, request)
+        cap = decision.max_usd
+        return cap is None or usd == 0 or context.bill.committed_usd + usd <= cap
 
     async def _ask(
         self,
@@ -111,7 +132,7 @@ class Generator:
             return await self._attempt(tier, decision, request, context, others)
         except TiffinError as error:
             wait_s = self._retry_wait_s(tier, error, context, others)
-            if wait_s is None:
+            if wait_s is None or not self._within_cap(tier, decision, request, context):
                 raise
         await asyncio.sleep(wait_s)
         breaker.enter(last=True)
@@ -147,19 +168,20 @@ class Generator:
         context: RequestContext,
         others: tuple[str, ...],
     ) -> Begun:
-        events = self._metered(tier, decision, request, context, others)
-        return Begun(tier, await anext(events), events)
+        most_usd = self.meter.most_usd(tier, request)
+        running = self.meter.open(tier, decision, prompt_tokens(request), context, most_usd)
+        events = self._metered(running, request, context, others)
+        return Begun(tier, await anext(events), events, running)
 
     async def _metered(
         self,
-        tier: str,
-        decision: RouteDecision,
+        running: Running,
         request: GenerateRequest,
         context: RequestContext,
         others: tuple[str, ...],
     ) -> AsyncGenerator[TokenEvent, None]:
         """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
-        running = self.meter.open(tier, decision, prompt_tokens(request), context)
+        tier = running.attempt.tier
         finished: Finished | None = None
         outcome = "abandoned"
         try:
@@ -239,10 +261,18 @@ class Generator:
             except TiffinError:
                 pass  # the cheap answer is better than none
             else:
-                context.bill.attempts[0].outcome = "replaced"
+                self.meter.replaced(begun.running)
                 return escalated
         kept = events if request.logprobs is not None else [_plain(event) for event in events]
-        return Begun(begun.tier, kept[0], _replayed(kept[1:]))
+        return Begun(begun.tier, kept[0], _replayed(kept[1:]), begun.running)
+
+
+def _beyond_cap(tiers: tuple[str, ...], decision: RouteDecision) -> InvalidRequest:
+    message = (
+        f"with what this request has cost so far, an answer of {' or '.join(tiers)} would pass"
+        f" the cap on a request, {decision.max_usd:g} USD"
+    )
+    return InvalidRequest(message, code=NO_TIER_SATISFIES)
 
 
 def _read(running: Running, event: TokenEvent) -> None:

@@ -9,6 +9,7 @@ from models.values import TokenUsage
 from tiffin.transport.messages import RouteDecision
 
 BEGUN = "begun"
+REPLACED = "replaced"
 NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 
 
@@ -16,6 +17,7 @@ NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 class Attempt:
     """One tier asked once. `outcome` is `begun`, `ok`, `abandoned`, `replaced` or an error's type.
 
+    `most_usd` is what it may come to while it is in work, reckoned for the longest answer allowed.
     `estimated` says that the tier told no usable token counts, and ours stand in.
     """
 
@@ -26,6 +28,7 @@ class Attempt:
     outcome: str = BEGUN
     usage: TokenUsage = NO_USAGE
     usd: float = 0.0
+    most_usd: float = 0.0
     strongest_usd: float = 0.0
     estimated: bool = False
     ttft_ms: float | None = None
@@ -43,6 +46,14 @@ class Bill:
     def usd(self) -> float:
         """What all attempts cost, the failed ones too."""
         return sum(attempt.usd for attempt in self.attempts)
+
+    @property
+    def committed_usd(self) -> float:
+        """What was spent, and what the attempts in work may yet come to."""
+        return sum(
+            max(attempt.usd, attempt.most_usd) if attempt.outcome == BEGUN else attempt.usd
+            for attempt in self.attempts
+        )
 
     @property
     def strongest_usd(self) -> float:

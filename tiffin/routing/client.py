@@ -15,7 +15,7 @@ from tiffin.context import Deadline, RequestContext
 from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
 from tiffin.routing.decide import Decider
 from tiffin.routing.ledger import Recorded
-from tiffin.routing.meter import Meter, prompt_tokens
+from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
 from tiffin.routing.way_out import WayOut
 from tiffin.transport.clients import EmbeddingClient, RouterClient
 from tiffin.transport.messages import Array, RouteDecision, RouteRequest, TierState
@@ -25,9 +25,6 @@ ROUTER_S = 0.5
 
 EMBED_S = 0.05
 """For callers without an embedding: if it takes longer, the text alone decides."""
-
-DEFAULT_ANSWER_TOKENS = 256
-"""For reckoning the cost of an answer whose length the client left open."""
 
 
 class Router(Protocol):
@@ -125,19 +122,23 @@ def checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
     return decision
 
 
-def ask_of(query: str, model: str, request: GenerateRequest, *, whole: bool) -> RouteRequest:
+def ask_of(
+    query: str, model: str, request: GenerateRequest, *, whole: bool, answers: int = 1
+) -> RouteRequest:
     """What to ask the router about a request that a client wrote itself, such as a chat."""
     needs = {
         "tools": bool(request.tools),
         "json_schema": request.json_schema is not None,
         "logprobs": request.logprobs is not None,
         "completion": request.prompt is not None,
+        "vision": any(message.images for message in request.messages),
     }
     return RouteRequest(
         query,
         model,
         needs=[ability for ability, needed in needs.items() if needed],
         prompt_tokens=prompt_tokens(request),
-        max_tokens=request.max_tokens or DEFAULT_ANSWER_TOKENS,
+        max_tokens=answer_tokens(request),
         whole=whole,
+        answers=answers,
     )

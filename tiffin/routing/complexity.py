@@ -1,10 +1,10 @@
 """How hard a query is: a small trained model on its embedding and its text's features.
 
-Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the embedding
-and the text features, `text` the features alone, for callers that have no embedding. A head is a
-small neural network or a logistic regression (no hidden layer), calibrated by an isotonic curve on
-subjects that it was not trained on. The file's metadata say from what, how and with which seed it
-was trained; `tiffin.routing.training` makes it.
+Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the text
+features and the embedding, `text` the features alone, for callers that have no embedding. A head is
+a sum of small trees, calibrated by an isotonic curve on what they said of subjects that they had
+not been trained on. The file's metadata say from what, how and with which seed it was trained;
+`tiffin.routing.training` makes it.
 """
 
 import json
@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from models.errors import ModelError
 from tiffin.routing.features import text_features
+from tiffin.routing.trees import Trees
 from tiffin.transport.messages import Complexity, Level
 
 SHIPPED = Path(__file__).with_name("complexity.safetensors")
@@ -37,25 +38,27 @@ class ComplexityModelError(ModelError):
 
 @dataclass(frozen=True)
 class Head:
-    """`layers` are pairs of weights (inputs, outputs) and bias (outputs,); the last has one output.
+    """Trees on the text features and, where `axes` has any, on the embedding's place along them.
 
-    Between layers is a ReLU. `curve` (2, knots) maps the network's probability of failure to the
-    calibrated probability that the cheapest tier suffices; linear between knots, falling.
+    `axes` (dimensions, axes) leave from `centre` (dimensions,). `spread` (1,) is the unit of the
+    trees' sum. `curve` (2, knots) maps the difficulty to the calibrated probability that the
+    cheapest tier suffices; linear between knots, falling.
     """
 
-    mean: Floats
-    scale: Floats
-    layers: tuple[tuple[Floats, Floats], ...]
+    centre: Floats
+    axes: Floats
+    trees: Trees
+    spread: Floats
     curve: Floats
 
-    def difficulty(self, rows: Floats) -> Floats:
-        """The network's own probability that the cheapest tier fails: float32 (rows,)."""
-        hidden: NDArray[Any] = (rows - self.mean) / self.scale
-        for weights, bias in self.layers[:-1]:
-            hidden = np.maximum(hidden @ weights + bias, 0)
-        weights, bias = self.layers[-1]
-        logits = (hidden @ weights + bias)[:, 0]
-        difficulty: Floats = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    def difficulty(self, text: Floats, vectors: Floats) -> Floats:
+        """How much the strong tier is likely to gain, from 0 to 1, 0.5 for the average query.
+
+        `text` is (rows, features), `vectors` (rows, dimensions); those of a head without axes may
+        have none.
+        """
+        sums = self.trees.value(seen(text, vectors, self.centre, self.axes))
+        difficulty: Floats = (1 / (1 + np.exp(-sums / self.spread))).astype(np.float32)
         return difficulty
 
     def p_cheap(self, difficulty: Floats) -> Floats:
@@ -65,10 +68,20 @@ class Head:
 
     def tensors(self, prefix: str) -> dict[str, Floats]:
         """As they lie in the file."""
-        tensors = {"mean": self.mean, "scale": self.scale, "curve": self.curve}
-        for number, (weights, bias) in enumerate(self.layers):
-            tensors |= {f"{number}.weights": weights, f"{number}.bias": bias}
+        tensors = {name: getattr(self, name) for name in _OWN} | vars(self.trees)
         return {f"{prefix}.{name}": np.ascontiguousarray(t) for name, t in tensors.items()}
+
+
+_OWN = ("centre", "axes", "spread", "curve")
+_TREES = ("features", "thresholds", "leaves")
+
+
+def seen(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
+    """What the trees read of each row."""
+    if axes.shape[1] == 0:
+        return text
+    rows: Floats = np.hstack([text, (vectors - centre) @ axes])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,12 @@ class ComplexityModel:
 
     def judge(self, features: Mapping[str, float], vector: Floats | None) -> Complexity:
         """The complexity of one query: its text features and, where there is one, its embedding."""
-        row = np.fromiter(features.values(), np.float32, len(features))
-        head, by = self.text, "model: text"
-        if vector is not None and len(vector) + len(row) == len(self.full.mean):
-            row, head, by = np.concatenate([vector, row]), self.full, "model: embedding and text"
-        difficulty = head.difficulty(row[None, :])
+        text = np.fromiter(features.values(), np.float32, len(features))[None, :]
+        if vector is not None and len(vector) == len(self.full.centre):
+            head, by, vectors = self.full, "model: embedding and text", vector[None, :]
+        else:
+            head, by, vectors = self.text, "model: text", np.empty((1, 0), np.float32)
+        difficulty = head.difficulty(text, vectors)
         p_cheap = float(head.p_cheap(difficulty)[0])
         return Complexity(level_of(p_cheap), round(float(difficulty[0]), 4), round(p_cheap, 4), by)
 
@@ -120,13 +134,5 @@ def level_of(p_cheap: float) -> Level:
 
 
 def _head(tensors: Mapping[str, Any], prefix: str) -> Head:
-    count = sum(name.startswith(f"{prefix}.") and name.endswith(".bias") for name in tensors)
-    if count == 0:
-        raise KeyError(prefix)
-    layers = tuple(
-        (tensors[f"{prefix}.{number}.weights"], tensors[f"{prefix}.{number}.bias"])
-        for number in range(count)
-    )
-    return Head(
-        tensors[f"{prefix}.mean"], tensors[f"{prefix}.scale"], layers, tensors[f"{prefix}.curve"]
-    )
+    own = {name: tensors[f"{prefix}.{name}"] for name in _OWN}
+    return Head(**own, trees=Trees(**{name: tensors[f"{prefix}.{name}"] for name in _TREES}))

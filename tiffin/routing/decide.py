@@ -64,7 +64,7 @@ class Decider:
         """The complexity: what a rule says comes first; the model may only think it harder."""
         vector = None if request.vector is None else request.vector.numpy()
         judged = self.model.judge(features, vector) if self.model else None
-        demand = rules.demand_of(request.query)
+        demand = rules.demand_of(request.query, judged=judged is not None)
         if demand is None:
             return judged or _by_rule(P_CHEAP_UNJUDGED, "a plain question")
         if judged is not None and judged.p_cheap < P_CHEAP_BY_RULE:

@@ -35,6 +35,11 @@ class FleetTier:
     strength: float
     fallbacks: tuple[str, ...]
 
+    def most_usd(self, prompt_tokens: int, max_tokens: int, answer_s: float | None) -> float:
+        """The cost of the longest answer allowed; `answer_s` is what one took of late."""
+        usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
+        return self.price.usd(usage, NOMINAL_S if answer_s is None else answer_s)
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -61,6 +66,7 @@ def fleet_of(settings: Settings) -> Fleet:
     }
     cards |= settings.upstreams
     _check_names(settings)
+    _check_vision(settings)
     prices = {name: Price.of(card.price) for name, card in cards.items()}
     ordered = sorted(cards, key=lambda name: prices[name].usd(NOMINAL, NOMINAL_S))
     tiers = {}
@@ -109,6 +115,13 @@ def _check_names(settings: Settings) -> None:
     for name in settings.routing.policies:
         if name in settings.tiers:
             message = f"routing.policies.{name}: the name is taken by a tier; use another"
+            raise SettingsError(message)
+
+
+def _check_vision(settings: Settings) -> None:
+    for name, tier in settings.tiers.items():
+        if "vision" in tier.abilities:
+            message = f"tiers.{name}.abilities: vision is for upstreams: no engine here sees images"
             raise SettingsError(message)
 
 

@@ -1,17 +1,16 @@
-"""The ledger: every attempt and what it cost, in an SQLite file that several processes may share.
+"""The ledger: every attempt and what it cost, in books that several processes may share.
 
 A row is written when a tier is asked and again when the attempt ends. `opened` gives a future that
 is done once the first row is committed: the entry service awaits it before it passes on the first
 token, so that nothing a client has read is missing after a crash. One writer thread commits all
-that waits at once; WAL mode lets `tiffin costs` read beside it. Commits survive the death of the
-process; the last ones before a power cut may be lost (synchronous=NORMAL).
+that waits at once. Commits survive the death of the process; in an SQLite file the last ones before
+a power cut may be lost (synchronous=NORMAL).
 """
 
 import asyncio
 import datetime as dt
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections import defaultdict
@@ -19,40 +18,36 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from models.errors import ModelError
 from tiffin.routing.bill import Attempt
+from tiffin.routing.books import BUSY_S, LedgerError, Statement, open_books
 from tiffin.transport.messages import RouteDecision, Spent
 
 logger = logging.getLogger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempts (
-    request_id TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, day TEXT NOT NULL,
-    tenant TEXT NOT NULL, key TEXT NOT NULL, policy TEXT NOT NULL,
-    tier TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL, outcome TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, usd REAL NOT NULL, strongest_usd REAL NOT NULL,
-    estimated INTEGER NOT NULL, ttft_ms REAL, seconds REAL NOT NULL,
-    PRIMARY KEY (request_id, number, at)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS attempts_by_day ON attempts (day, tenant, key, tier);
-CREATE TABLE IF NOT EXISTS decisions (
-    request_id TEXT NOT NULL, at REAL NOT NULL, record BLOB NOT NULL,
-    PRIMARY KEY (request_id, at)
-) WITHOUT ROWID;
-"""
-_PUT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * 19)})"  # noqa: S608
+_COLUMNS = (
+    "request_id, number, at, day, tenant, key, policy, tier, model, provider, outcome,"
+    " prompt_tokens, cached_tokens, completion_tokens, usd, strongest_usd, estimated, ttft_ms,"
+    " seconds"
+)
+_CHANGED = _COLUMNS.split(", ")[10:]
+_PUT = (
+    f"INSERT INTO attempts ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
+    " ON CONFLICT (request_id, number, at) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _CHANGED)
+)
+_DECIDED = (
+    "INSERT INTO decisions (request_id, at, record) VALUES (?, ?, ?)"
+    " ON CONFLICT (request_id, at) DO UPDATE SET record = excluded.record"
+)
+_SPENT = "SELECT key, SUM(usd) FROM attempts WHERE day = ? GROUP BY key"
 
-BUSY_S = 5.0
 MAX_COMMIT = 500
-
-
-class LedgerError(ModelError):
-    """The ledger's file cannot be opened or read."""
+REFRESH_S = 2.0
+"""How often what other replicas spent is read; a cap may be passed by what they spend meanwhile."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -81,95 +76,139 @@ class Entry:
         return dt.datetime.fromtimestamp(self.at, dt.UTC).date().isoformat()
 
 
+class _Row(NamedTuple):
+    """Waits to be written; `usd` is spent once it is, on that day by that key."""
+
+    statement: str
+    values: tuple[Any, ...]
+    done: "Future[None]"
+    day: str = ""
+    key: str = ""
+    usd: float = 0.0
+
+
 class Ledger:
     """Open from when it is made until `close`. Safe for any thread."""
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
-        self._path = path
+    def __init__(self, where: str | Path, now: Callable[[], float] = time.time) -> None:
+        self._where = where
         self._now = now
-        self._todo: queue.SimpleQueue[tuple[str, tuple[Any, ...], Future[None]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._spent: dict[tuple[str, str], float] = defaultdict(float)
-        connection = open_ledger(path)
-        today = Entry("", "", "", "", now()).day
-        rows = connection.execute(
-            "SELECT key, SUM(usd) FROM attempts WHERE day = ? GROUP BY key", (today,)
-        )
-        for key, usd in rows:
-            self._count(today, key, usd)
-        self._thread = threading.Thread(
-            target=self._write, args=(connection,), name="ledger", daemon=True
-        )
+        self._todo: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._written: dict[tuple[str, str], float] = {}
+        self._waiting: dict[tuple[str, str], float] = defaultdict(float)
+        self._books = open_books(where)
+        self._refresh()
+        self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._thread.start()
 
     def opened(self, entry: Entry, attempt: Attempt) -> "asyncio.Future[None]":
         """Write that a tier is asked. The future is done when it is committed."""
-        return asyncio.wrap_future(self._put(_PUT, _row(entry, attempt)))
+        return asyncio.wrap_future(self._put(_Row(_PUT, _row(entry, attempt), Future())))
 
     def closed(self, entry: Entry, attempt: Attempt) -> None:
         """Write how the attempt ended and what it cost."""
-        self._count(entry.day, entry.key, attempt.usd)
-        self._put(_PUT, _row(entry, attempt))
+        row = _Row(_PUT, _row(entry, attempt), Future(), entry.day, entry.key, attempt.usd)
+        with self._lock:
+            self._waiting[entry.day, entry.key] += attempt.usd
+        self._put(row)
+
+    def amended(self, entry: Entry, attempt: Attempt) -> None:
+        """Write an attempt again whose end and cost are known already."""
+        self._put(_Row(_PUT, _row(entry, attempt), Future()))
 
     def decided(self, entry: Entry, recorded: Recorded) -> None:
         """Keep a decision for replay."""
-        row = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))
-        self._put("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?)", row)
+        values = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))
+        self._put(_Row(_DECIDED, values, Future()))
 
     def spent(self, key: str) -> Spent:
-        """What was spent on the present UTC day, as this process knows it."""
-        day = Entry("", "", "", "", self._now()).day
-        return Spent(key_usd=self._spent[day, f"key {key}"], day_usd=self._spent[day, "all"])
+        """What was spent on the present UTC day; by other replicas, as of `REFRESH_S` ago."""
+        today = self._today()
+        with self._lock:
+            sums = [*self._written.items(), *self._waiting.items()]
+        return Spent(
+            key_usd=sum(usd for (day, who), usd in sums if (day, who) == (today, key)),
+            day_usd=sum(usd for (day, _), usd in sums if day == today),
+        )
 
     def close(self) -> None:
-        """Write what waits, then close the file."""
+        """Write what waits, then close the connection."""
         self._todo.put(None)
         self._thread.join(BUSY_S)
 
-    def _count(self, day: str, key: str, usd: float) -> None:
-        self._spent[day, f"key {key}"] += usd
-        self._spent[day, "all"] += usd
+    def _today(self) -> str:
+        return Entry("", "", "", "", self._now()).day
 
-    def _put(self, statement: str, row: tuple[Any, ...]) -> "Future[None]":
-        done: Future[None] = Future()
-        self._todo.put((statement, row, done))
-        return done
+    def _put(self, row: _Row) -> "Future[None]":
+        self._todo.put(row)
+        return row.done
 
-    def _write(self, connection: sqlite3.Connection) -> None:
+    def _write(self) -> None:
         """The writer thread: commits what waits, up to `MAX_COMMIT` rows at once."""
+        refreshed = time.monotonic()
         ending = False
         while not ending:
-            batch = [self._todo.get()]
-            while len(batch) < MAX_COMMIT and not self._todo.empty():
-                batch.append(self._todo.get())
+            batch = self._next_batch()
             rows = [item for item in batch if item is not None]
             ending = len(rows) < len(batch)
-            try:
-                with connection:
-                    for statement, row, _ in rows:
-                        connection.execute(statement, row)
-            except sqlite3.Error:
-                # An answer is worth more than its line in the ledger; the operator must know.
-                logger.exception("%s: %d rows are lost", self._path, len(rows))
-            for _, _, done in rows:
-                done.set_result(None)
-        connection.close()
+            if rows:
+                self._commit(rows)
+            if self._books.shared and time.monotonic() - refreshed >= REFRESH_S:
+                refreshed = time.monotonic()
+                self._try_refresh()
+        self._books.close()
 
+    def _next_batch(self) -> list[_Row | None]:
+        """What waits; nothing where that takes longer than a refresh may."""
+        try:
+            batch = [self._todo.get(timeout=REFRESH_S if self._books.shared else None)]
+        except queue.Empty:
+            return []
+        while len(batch) < MAX_COMMIT and not self._todo.empty():
+            batch.append(self._todo.get())
+        return batch
 
-def open_ledger(path: Path) -> sqlite3.Connection:
-    """A connection to the ledger's file, made if it is not there. Raises LedgerError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The connection is made here and then used by the writer thread alone.
-        connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-    except (sqlite3.Error, OSError) as error:
-        message = f"the ledger {path} cannot be opened: {error}; set TIFFIN_ROUTING__LEDGER"
-        raise LedgerError(message) from error
-    return connection
+    def _commit(self, rows: list[_Row]) -> None:
+        statements: list[Statement] = [(row.statement, row.values) for row in rows]
+        try:
+            self._books.write(statements)
+        except self._books.errors:
+            self._commit_again(statements)
+        with self._lock:
+            for row in rows:
+                if row.usd:
+                    at = row.day, row.key
+                    self._waiting[at] -= row.usd
+                    self._written[at] = self._written.get(at, 0.0) + row.usd
+        for row in rows:
+            row.done.set_result(None)
+
+    def _commit_again(self, statements: list[Statement]) -> None:
+        """On a new connection: a database may have been restarted."""
+        errors: tuple[type[Exception], ...] = (LedgerError, *self._books.errors)
+        try:
+            if self._books.shared:
+                self._books.close()
+                self._books = open_books(self._where)
+            self._books.write(statements)
+        except errors:
+            # An answer is worth more than its line in the ledger; the operator must know.
+            logger.exception("%s: %d rows are lost", self._where, len(statements))
+
+    def _try_refresh(self) -> None:
+        try:
+            self._refresh()
+        except LedgerError as error:
+            logger.warning("%s; caps count what this replica spent", error)
+
+    def _refresh(self) -> None:
+        """Read what was spent today, by whomever. Called between commits."""
+        today = self._today()
+        rows = self._books.read(_SPENT, (today,))
+        with self._lock:
+            self._written = {(today, str(key)): float(usd) for key, usd in rows}
+            self._waiting = defaultdict(float, {k: usd for k, usd in self._waiting.items() if usd})
 
 
 def _row(entry: Entry, attempt: Attempt) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.context import RequestContext
 from tiffin.ops import metrics
-from tiffin.routing.bill import NO_USAGE, Attempt
+from tiffin.routing.bill import NO_USAGE, REPLACED, Attempt
 from tiffin.routing.fleet import LEAST, Fleet
 from tiffin.routing.ledger import Entry, Ledger, Recorded
 from tiffin.transport.messages import RouteDecision, Spent
@@ -22,6 +22,15 @@ WEIGHT = 0.2
 
 RECENT = 200
 """Requests over which the share of the strongest tier is taken."""
+
+COMMIT_S = 1.0
+"""By how much a ledger that hangs may delay an answer."""
+
+DEFAULT_ANSWER_TOKENS = 256
+"""For reckoning the cost of an answer whose length the client left open."""
+
+IMAGE_TOKENS = 1600
+"""Of an image, at most about: providers count it by its size, which is not known of an address."""
 
 CHARS_PER_TOKEN = 4.0
 """For English text, where a tier tells no counts."""
@@ -83,8 +92,21 @@ class Meter:
         if self.ledger:
             self.ledger.decided(_entry(context, recorded.decision), recorded)
 
+    def most_usd(self, tier: str, request: GenerateRequest) -> float:
+        """What one answer of that tier may come to."""
+        if self.fleet is None:
+            return 0.0
+        return self.fleet[tier].most_usd(
+            prompt_tokens(request), answer_tokens(request), self.of(tier).answer_s
+        )
+
     def open(
-        self, tier: str, decision: RouteDecision, prompt_tokens: int, context: RequestContext
+        self,
+        tier: str,
+        decision: RouteDecision,
+        prompt_tokens: int,
+        context: RequestContext,
+        most_usd: float = 0.0,
     ) -> Running:
         """A tier is asked. Until it tells its counts the prompt's estimate stands on the bill."""
         known = self.fleet[tier] if self.fleet else None
@@ -93,6 +115,7 @@ class Meter:
             tier=tier,
             model=known.model if known else tier,
             provider=known.provider if known else "tiffin",
+            most_usd=most_usd,
         )
         attempt.usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=0)
         attempt.estimated = True
@@ -104,11 +127,11 @@ class Meter:
         return Running(attempt, entry, prompt_tokens, time.monotonic(), committed)
 
     async def first(self, running: Running) -> None:
-        """Its first token came; returns once the ledger has the attempt."""
+        """Its first token came; returns once the ledger has the attempt, or `COMMIT_S` later."""
         running.attempt.ttft_ms = (time.monotonic() - running.began) * 1000
         self.of(running.attempt.tier).began(running.attempt.ttft_ms)
         if running.committed is not None:
-            await running.committed
+            await asyncio.wait([running.committed], timeout=COMMIT_S)
 
     def believed(self, running: Running, finished: Finished) -> Finished:
         """The last event with counts that can be: the tier's, or our estimate."""
@@ -134,6 +157,15 @@ class Meter:
         if self.ledger:
             self.ledger.closed(running.entry, attempt)
 
+    def replaced(self, running: Running) -> None:
+        """A closed attempt's answer was thrown away for a better one, and reached nobody."""
+        attempt = running.attempt
+        attempt.outcome, attempt.strongest_usd = REPLACED, 0.0
+        if self.fleet is not None:
+            self.recent.remove(self.fleet.strongest.name == attempt.tier)
+        if self.ledger:
+            self.ledger.amended(running.entry, attempt)
+
     def _price(self, attempt: Attempt, figures: TierFigures) -> None:
         if self.fleet is None:
             return
@@ -154,13 +186,19 @@ def estimate_tokens(chars: int) -> int:
     return round(chars / CHARS_PER_TOKEN)
 
 
+def answer_tokens(request: GenerateRequest) -> int:
+    """How many tokens the answer may have."""
+    return request.max_tokens or DEFAULT_ANSWER_TOKENS
+
+
 def prompt_tokens(request: GenerateRequest) -> int:
     """About how many tokens a tier will read, tools and all."""
     if isinstance(request.prompt, list):
         return len(request.prompt)
     texts = [request.prompt] if request.prompt else [turn.content for turn in request.messages]
     tools = (f"{tool.name} {tool.description} {tool.parameters}" for tool in request.tools)
-    return estimate_tokens(sum(map(len, texts)) + sum(map(len, tools)))
+    images = sum(len(turn.images) for turn in request.messages)
+    return IMAGE_TOKENS * images + estimate_tokens(sum(map(len, texts)) + sum(map(len, tools)))
 
 
 def _believed(running: Running, usage: TokenUsage | None) -> tuple[TokenUsage, bool]:

@@ -11,8 +11,9 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from models.errors import ModelError
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.intp]
+By = Literal["group", "query"]
 
 _WORDS = {"true": 1.0, "false": 0.0}
 
@@ -38,16 +41,24 @@ class Outcomes:
     groups: Sequence[str]
     sha256: str
 
-    def split(self, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-        """Rows to train on (60 %), to calibrate on (15 %) and to hold out (25 %), by group."""
-        names = sorted(set(self.groups))
-        order = np.random.default_rng(seed).permutation(len(names))
-        train, calibrate = round(0.6 * len(names)), round(0.75 * len(names))
-        parts = np.split(order, [train, calibrate])
-        number = {name: i for i, name in enumerate(names)}
-        rows = np.array([number[group] for group in self.groups])
-        first, second, third = (np.flatnonzero(np.isin(rows, part)) for part in parts)
-        return first, second, third
+    def take(self, rows: Rows) -> "Outcomes":
+        """Those rows alone."""
+        queries, groups = ([names[row] for row in rows] for names in (self.queries, self.groups))
+        return replace(
+            self, queries=queries, weak=self.weak[rows], strong=self.strong[rows], groups=groups
+        )
+
+    def numbers(self, by: By) -> Rows:
+        """The number of each row's group or query. Traffic of one group has queries only."""
+        names = self.queries if by == "query" or len(set(self.groups)) == 1 else self.groups
+        return np.unique(np.array(names), return_inverse=True)[1]
+
+    def folds(self, seed: int, count: int, by: By = "group") -> list[Rows]:
+        """The rows in `count` parts, of which no two share a group (or a query)."""
+        numbers = self.numbers(by)
+        order = np.random.default_rng(seed).permutation(numbers.max() + 1)
+        parts = np.array_split(order, min(count, len(order)))
+        return [np.flatnonzero(np.isin(numbers, part)) for part in parts]
 
 
 def read_outcomes(path: Path) -> Outcomes:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from models.values import TokenUsage
-from tiffin.errors import InvalidRequest, SpendingCapReached, TiffinError
+from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest, SpendingCapReached, TiffinError
 from tiffin.ops.routing import CapSettings, PolicySettings
-from tiffin.routing.fleet import NOMINAL_S, Fleet, FleetTier
+from tiffin.routing.fleet import Fleet, FleetTier
 from tiffin.transport.messages import (
     Alternative,
     Complexity,
@@ -78,6 +77,7 @@ def choose(  # noqa: PLR0917  all that a choice depends on
         complexity=complexity,
         alternatives=[option.shown() for option in options],
         escalate_below=policy.escalate_below if request.whole else None,
+        max_usd=min(_request_caps(policy, caps), default=None),
     )
 
 
@@ -98,8 +98,8 @@ def _option(  # noqa: PLR0917  as `choose`
     caps: CapSettings,
 ) -> _Option:
     state = request.tiers.get(tier.name, TierState())
-    usage = TokenUsage(prompt_tokens=request.prompt_tokens, completion_tokens=request.max_tokens)
-    usd = tier.price.usd(usage, NOMINAL_S if state.answer_s is None else state.answer_s)
+    one = tier.most_usd(request.prompt_tokens, request.max_tokens, state.answer_s)
+    usd = one * request.answers
     refusals = [
         *_cannot(tier, request),
         *_too_dear(usd, policy, request, caps),
@@ -136,6 +136,10 @@ def _too_dear(
         for kind, what, cap, spent in limits
         if cap is not None and usd > 0 and spent + usd > cap
     ]
+
+
+def _request_caps(policy: PolicySettings, caps: CapSettings) -> list[float]:
+    return [cap for cap in (policy.max_request_usd, caps.request_usd) if cap is not None]
 
 
 def _unwanted(
@@ -200,4 +204,4 @@ def _nothing_left(options: list[_Option]) -> TiffinError:
     why = " ".join(f"{o.tier.name}: {o.shown().refused}." for o in options)
     if any(option.refused_for("spent") and not option.refused_for("cannot") for option in options):
         return SpendingCapReached(f"the spending cap is reached. {why}")
-    return InvalidRequest(f"no tier can answer this. {why}", code="no_tier_satisfies")
+    return InvalidRequest(f"no tier can answer this. {why}", code=NO_TIER_SATISFIES)

@@ -5,7 +5,6 @@ from what was recorded: complexity, needs and lengths, not the query. Quality is
 probabilities that the answers suffice, so it is the model's expectation, not a measurement.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ import msgspec
 
 from tiffin.errors import TiffinError
 from tiffin.ops.routing import CapSettings, PolicySettings
+from tiffin.routing.books import LedgerError, open_books
 from tiffin.routing.fleet import Fleet
-from tiffin.routing.ledger import LedgerError, Recorded, open_ledger
+from tiffin.routing.ledger import Recorded
 from tiffin.routing.policy import choose, p_suffices
 from tiffin.transport.messages import Alternative, RouteRequest, TierState
 
@@ -39,17 +39,17 @@ class Outcome:
         self.quality += quality
 
 
-def read_decisions(path: Path) -> list[Recorded]:
+def read_decisions(where: str | Path) -> list[Recorded]:
     """All decisions that the ledger kept, oldest first. Raises LedgerError."""
-    connection = open_ledger(path)
+    books = open_books(where)
     try:
-        rows = connection.execute("SELECT record FROM decisions ORDER BY at").fetchall()
+        rows = books.read("SELECT record FROM decisions ORDER BY at")
         return [msgspec.msgpack.decode(row[0], type=Recorded) for row in rows]
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
-        message = f"the ledger {path} cannot be read: {error}"
+    except msgspec.MsgspecError as error:
+        message = f"the ledger {where} cannot be read: {error}"
         raise LedgerError(message) from error
     finally:
-        connection.close()
+        books.close()
 
 
 def replay(

@@ -6,7 +6,7 @@ Every decision names the rule that made it.
 
 from collections.abc import Sequence
 
-from tiffin.routing.features import CODE, MATHS, REASONING, text_features
+from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
 from tiffin.transport.messages import RouteDecision
 
 AUTO, AUTO_FAST, AUTO_QUALITY = "auto", "auto-fast", "auto-quality"
@@ -39,16 +39,24 @@ def decide(query: str, model: str, tiers: Sequence[str]) -> RouteDecision:
     return RouteDecision(tiers[-1], demand, list(reversed(tiers[:-1])))
 
 
-def demand_of(query: str) -> str | None:
-    """Why the query asks for the most capable tier, or None."""
+def demand_of(query: str, *, judged: bool = False) -> str | None:
+    """Why the query asks for the most capable tier, or None.
+
+    Where the complexity model has `judged` the query too, mathematics and length are left to it: it
+    learned from thousands of such queries. Of code, reasoning and other alphabets it saw too few.
+    """
     if CODE.search(query):
         return "the question contains code"
-    if MATHS.search(query):
-        return "the question contains mathematics"
     if REASONING.search(query):
         return "the question asks for reasoning"
+    if other_script(query[:LONG_CHARS]) > MANY_FOREIGN_LETTERS:
+        return "the question is not in the Latin alphabet"
+    return None if judged else _demand_if_unjudged(query)
+
+
+def _demand_if_unjudged(query: str) -> str | None:
+    if MATHS.search(query):
+        return "the question contains mathematics"
     if len(query.split()) > LONG_QUERY_WORDS:
         return f"the question is longer than {LONG_QUERY_WORDS} words"
-    if text_features(query)["other_script"] > MANY_FOREIGN_LETTERS:
-        return "the question is not in the Latin alphabet"
     return None

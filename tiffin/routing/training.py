@@ -1,34 +1,45 @@
-"""Trains and calibrates the complexity model. Called by `tiffin router train` and `calibrate`.
+"""Trains and calibrates the complexity model. Called by `tiffin router train`, `calibrate`, `eval`.
 
 What is learned is the gain: by how much the strong model's answer is better than the weak one's.
 Whether the weak model is right is easier to predict, but a question that both get wrong is no
-reason to pay for the strong one. Ridge regression in closed form: on the 57 subjects of MMLU a
-logistic regression, a small network and nearest neighbours did no better on unseen subjects, so the
-simplest stands (docs/decisions/0050).
+reason to pay for the strong one. Boosted trees of depth three on the text's features and on the
+first principal axes of the embeddings (docs/decisions/0053 has what else was tried).
+
+All rows train the model. Its probabilities, and every figure, come from cross-validation: from what
+models that had not seen a row's group said of it.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.routing.complexity import ComplexityModel, Head
+from tiffin.routing.complexity import ComplexityModel, Head, seen
 from tiffin.routing.features import text_features
-from tiffin.routing.outcomes import Outcomes
+from tiffin.routing.outcomes import By, Outcomes
+from tiffin.routing.trees import Growth, grow
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
-FULL_PENALTY = 1e5
-TEXT_PENALTY = 1e3
-"""Ridge penalties for 10,000 rows of standardised features; scaled with the rows."""
-
-TEXT_WEIGHT = 3.0
-"""How much less the few text features are held back than the many of the embedding."""
-
-PENALTY_ROWS = 10_000
+AXES = 20
+FOLDS = 10
 KNOTS = 12
+GROWTH = Growth()
+
+
+@dataclass(frozen=True)
+class Difficulties:
+    """What the two heads say of each row: float32 (rows,)."""
+
+    full: Floats
+    text: Floats
+
+    def take(self, rows: Rows) -> "Difficulties":
+        """Of those rows alone."""
+        return Difficulties(self.full[rows], self.text[rows])
 
 
 def text_matrix(queries: Sequence[str]) -> Floats:
@@ -36,64 +47,92 @@ def text_matrix(queries: Sequence[str]) -> Floats:
     return np.array([list(text_features(query).values()) for query in queries], np.float32)
 
 
-def train(outcomes: Outcomes, vectors: Floats, *, seed: int) -> ComplexityModel:
-    """Fit both heads on the training rows and calibrate them on rows of other groups."""
-    rows, others, _ = outcomes.split(seed)
+def train(
+    outcomes: Outcomes, vectors: Floats, *, seed: int, growth: Growth = GROWTH
+) -> ComplexityModel:
+    """Fit both heads on all rows and calibrate them by cross-validation over groups."""
     text = text_matrix(outcomes.queries)
-    full = np.hstack([vectors, text])
     gain = outcomes.strong - outcomes.weak
-    stretch = np.ones(full.shape[1], np.float32)
-    stretch[vectors.shape[1] :] = TEXT_WEIGHT
-    heads = []
-    for matrix, penalty, weight in (
-        (full, FULL_PENALTY, stretch),
-        (text, TEXT_PENALTY, np.ones(text.shape[1], np.float32)),
-    ):
-        head = _fit(matrix[rows], gain[rows], penalty * len(rows) / PENALTY_ROWS, weight)
-        heads.append(_calibrated(head, matrix[others], gain[others]))
+    unseen = cross_validated(outcomes, vectors, seed=seed, growth=growth)
     metadata = {
         "features": json.dumps(list(text_features(""))),
         "seed": str(seed),
         "data_sha256": outcomes.sha256,
-        "rows": f"{len(rows)} trained, {len(others)} calibrated",
-        "learned": "ridge regression of strong - weak",
+        "rows": f"{len(gain)} trained, calibrated by {FOLDS}-fold cross-validation over groups",
+        "learned": "boosted trees on strong - weak",
     }
-    return ComplexityModel(heads[0], heads[1], metadata)
+    full, plain = _fit(text, vectors, gain, growth, seed)
+    return ComplexityModel(
+        _calibrated(full, unseen.full, gain), _calibrated(plain, unseen.text, gain), metadata
+    )
 
 
 def calibrate(model: ComplexityModel, outcomes: Outcomes, vectors: Floats) -> ComplexityModel:
     """The same model with its probabilities fitted to other traffic."""
-    text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
+    judged = judge_all(model, outcomes, vectors)
     return ComplexityModel(
-        _calibrated(model.full, np.hstack([vectors, text]), gain),
-        _calibrated(model.text, text, gain),
+        _calibrated(model.full, judged.full, gain),
+        _calibrated(model.text, judged.text, gain),
         {**model.metadata, "calibrated_on_sha256": outcomes.sha256},
     )
 
 
-def _fit(matrix: Floats, gain: Floats, penalty: float, weight: Floats) -> Head:
-    """Ridge regression; the head's logit is the gain in units of its spread, so 0.5 is the mean."""
-    mean = matrix.mean(axis=0)
-    scale = np.maximum(matrix.std(axis=0), 1e-6) / weight
-    rows = ((matrix - mean) / scale).astype(np.float64)
-    gram = rows.T @ rows + penalty * np.eye(rows.shape[1])
-    weights = np.linalg.solve(gram, rows.T @ (gain - gain.mean()))
-    weights /= max(float((rows @ weights).std()), 1e-9)
-    layer = (weights[:, None].astype(np.float32), np.zeros(1, np.float32))
-    identity = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
-    return Head(mean.astype(np.float32), scale.astype(np.float32), (layer,), identity)
+def judge_all(model: ComplexityModel, outcomes: Outcomes, vectors: Floats) -> Difficulties:
+    """What a model says of rows that it was not trained on."""
+    text = text_matrix(outcomes.queries)
+    return Difficulties(model.full.difficulty(text, vectors), model.text.difficulty(text, vectors))
 
 
-def _calibrated(head: Head, matrix: Floats, gain: Floats) -> Head:
+def cross_validated(
+    outcomes: Outcomes,
+    vectors: Floats,
+    *,
+    seed: int,
+    by: By = "group",
+    growth: Growth = GROWTH,
+) -> Difficulties:
+    """What models say of each row that were trained without its group (or without its query)."""
+    text = text_matrix(outcomes.queries)
+    gain = outcomes.strong - outcomes.weak
+    said = Difficulties(np.zeros(len(gain), np.float32), np.zeros(len(gain), np.float32))
+    for rows in outcomes.folds(seed, FOLDS, by):
+        others = np.setdiff1d(np.arange(len(gain)), rows)
+        full, plain = _fit(text[others], vectors[others], gain[others], growth, seed)
+        said.full[rows] = full.difficulty(text[rows], vectors[rows])
+        said.text[rows] = plain.difficulty(text[rows], vectors[rows])
+    return said
+
+
+def _fit(
+    text: Floats, vectors: Floats, gain: Floats, growth: Growth, seed: int
+) -> tuple[Head, Head]:
+    """Both heads, not calibrated yet."""
+    none = np.empty((vectors.shape[1], 0), np.float32)
+    centre = vectors.mean(axis=0)
+    heads = []
+    for axes in (_axes(vectors - centre), none):
+        rows = seen(text, vectors, centre, axes)
+        trees = grow(rows, (gain - gain.mean()).astype(np.float64), growth, seed)
+        spread = np.maximum(trees.value(rows).std(keepdims=True), np.float32(1e-6))
+        heads.append(Head(centre, axes, trees, spread, np.array([[0, 1], [1, 0]], np.float32)))
+    return heads[0], heads[1]
+
+
+def _axes(centred: Floats) -> Floats:
+    """The directions in which the embeddings differ most: (dimensions, axes)."""
+    _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    return np.ascontiguousarray(directions[:, ::-1][:, :AXES], np.float32)
+
+
+def _calibrated(head: Head, difficulty: Floats, gain: Floats) -> Head:
     """Isotonic over bins of equal size: the share of queries at which the weak model suffices."""
-    difficulty = head.difficulty(matrix)
     order = np.argsort(difficulty, kind="stable")
     bins = np.array_split(order, min(KNOTS, max(1, len(order) // 20)))
     suffices = (gain <= 0).astype(np.float64)
     x = np.array([difficulty[rows].mean() for rows in bins])
     y = _falling(np.array([suffices[rows].mean() for rows in bins]))
-    return Head(head.mean, head.scale, head.layers, np.array([x, y], np.float32))
+    return replace(head, curve=np.array([x, y], np.float32))
 
 
 def _falling(values: NDArray[np.float64]) -> NDArray[np.float64]:

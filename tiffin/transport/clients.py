@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.values import GenerateRequest, TokenEvent
 from tiffin.context import RequestContext
-from tiffin.errors import UpstreamFailed
+from tiffin.errors import UNSUPPORTED_PARAMETER, InvalidRequest, UpstreamFailed
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.messages import (
     Array,
@@ -91,5 +91,8 @@ class LLMClient(ServiceClient):
         self, request: GenerateRequest, context: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
         """Stream the answer; closing the generator stops the engine."""
+        if any(turn.images for turn in request.messages):
+            message = f"messages: {self._service} sees no images"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
         events = self.stream("generate", request, TokenEvent, context)
         return cast("AsyncGenerator[TokenEvent, None]", events)

@@ -82,8 +82,9 @@ class RouteRequest(msgspec.Struct, frozen=True):
 
     `vector` is the query's embedding, L2-normalised, where the caller has it. `needs` are the
     abilities that the request asks for, `prompt_tokens` an estimate of what the tier will read, and
-    `max_tokens` the longest answer. `whole` says that the answer is not streamed. The rest is what
-    the entry service has seen, so that a decision depends on nothing but this message.
+    `max_tokens` the longest answer, of which there are to be `answers`. `whole` says that they are
+    not streamed. The rest is what the entry service has seen, so that a decision depends on nothing
+    but this message.
     """
 
     query: str
@@ -96,6 +97,7 @@ class RouteRequest(msgspec.Struct, frozen=True):
     tiers: dict[str, TierState] = {}
     spent: Spent = Spent()
     strong_share: float = 0.0
+    answers: int = 1
 
 
 Level = Literal["simple", "moderate", "complex"]
@@ -128,8 +130,9 @@ class RouteDecision(msgspec.Struct, frozen=True):
     """The tier to ask, why, and which to ask next (in order) when it cannot answer.
 
     The rest is the record of the decision: it is shown on `x-tiffin-debug: 1` and kept for
-    `tiffin router replay`. `escalate_below` asks for the cascade. `degraded` says that the Router
-    did not answer, and the entry service decided without the complexity model.
+    `tiffin router replay`. `escalate_below` asks for the cascade, `max_usd` is what all attempts
+    together may cost. `degraded` says that the Router did not answer, and the entry service decided
+    without the complexity model.
     """
 
     tier: str
@@ -141,6 +144,7 @@ class RouteDecision(msgspec.Struct, frozen=True):
     alternatives: list[Alternative] = []
     escalate_below: float | None = None
     degraded: bool = False
+    max_usd: float | None = None
 
 
 class ServiceHealth(msgspec.Struct, frozen=True):

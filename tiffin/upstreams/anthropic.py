@@ -11,6 +11,7 @@ from models.values import (
     Finished,
     FinishReason,
     GenerateRequest,
+    Image,
     TextDelta,
     TokenEvent,
     TokenUsage,
@@ -99,6 +100,7 @@ class AnthropicUpstream(Upstream):
         if request.logprobs is not None:
             message = f"logprobs: the {self.name} tier's provider tells none"
             raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
+        self._check_detail(request)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         turns = [turn for turn in request.messages if turn.role != "system"]
@@ -193,8 +195,8 @@ def _messages(turns: list[ChatMessage]) -> list[dict[str, Any]]:
 def _blocks(turn: ChatMessage) -> list[dict[str, Any]]:
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.content}]
-    blocks: list[dict[str, Any]] = []
-    if turn.content:
+    blocks: list[dict[str, Any]] = [_part(part) for part in turn.parts if part]
+    if turn.content and not blocks:
         blocks.append({"type": "text", "text": turn.content})
     for call in turn.tool_calls:
         try:
@@ -204,6 +206,15 @@ def _blocks(turn: ChatMessage) -> list[dict[str, Any]]:
             raise InvalidRequest(message, param="messages") from None
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
     return blocks
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if part.media_type is None:
+        return {"type": "image", "source": {"type": "url", "url": part.data}}
+    source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+    return {"type": "image", "source": source}
 
 
 def _tools(request: GenerateRequest) -> dict[str, Any]:

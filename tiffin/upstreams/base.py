@@ -46,6 +46,7 @@ class Upstream(ABC):
         self.name = name
         self.model = settings.model
         self.max_output_tokens = settings.max_output_tokens
+        self.sees = "vision" in settings.abilities
 
     async def generate(
         self, request: GenerateRequest, context: RequestContext
@@ -88,10 +89,19 @@ class Upstream(ABC):
         if request.prompt is not None:
             message = f"prompt: the {self.name} tier completes conversations only"
             raise InvalidRequest(message, param="prompt")
+        if not self.sees and any(turn.images for turn in request.messages):
+            message = f"messages: the {self.name} tier sees no images"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
         for field in self.ignores:
             if getattr(request, field):
                 message = f"{field}: the {self.name} tier's provider has no such parameter"
                 raise InvalidRequest(message, param=field, code=UNSUPPORTED_PARAMETER)
+
+    def _check_detail(self, request: GenerateRequest) -> None:
+        """For providers that know no detail: an image in another one goes to another tier."""
+        if any(image.detail != "auto" for turn in request.messages for image in turn.images):
+            message = f"detail: the {self.name} tier's provider looks at all images alike"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
 
     def _broken(self, error: Exception) -> TiffinError:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):

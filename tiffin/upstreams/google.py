@@ -1,5 +1,6 @@
 """Tiers behind Google's Gemini API."""
 
+import base64
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -12,6 +13,7 @@ from models.values import (
     Finished,
     FinishReason,
     GenerateRequest,
+    Image,
     TextDelta,
     TokenEvent,
     TokenUsage,
@@ -96,6 +98,10 @@ class GoogleUpstream(Upstream):
         if request.logprobs is not None:
             message = f"logprobs: the {self.name} tier's provider tells none while it streams"
             raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
+        self._check_detail(request)
+        if any(image.media_type is None for turn in request.messages for image in turn.images):
+            message = f"image_url: the {self.name} tier's provider fetches none: send a data: URL"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
 
     def _translate(self, error: Exception) -> TiffinError:
         if isinstance(error, errors.APIError):
@@ -148,6 +154,8 @@ def _contents(turns: list[ChatMessage]) -> list[types.ContentUnionDict]:
             name = names.get(turn.tool_call_id or "", turn.tool_call_id or "")
             response = {"result": turn.content}
             parts.append({"function_response": {"name": name, "response": response}})
+        elif turn.parts:
+            parts += [_part(part) for part in turn.parts if part]
         elif turn.content:
             parts.append({"text": turn.content})
         parts += [
@@ -157,6 +165,13 @@ def _contents(turns: list[ChatMessage]) -> list[types.ContentUnionDict]:
         role = "model" if turn.role == "assistant" else "user"
         contents.append({"role": role, "parts": parts})
     return contents
+
+
+def _part(part: str | Image) -> types.Part:
+    if isinstance(part, str):
+        return types.Part(text=part)
+    data = base64.b64decode(part.data)
+    return types.Part(inline_data=types.Blob(mime_type=part.media_type, data=data))
 
 
 def _arguments(text: str) -> Any:  # noqa: ANN401  JSON

@@ -13,6 +13,7 @@ from models.values import (
     Finished,
     FinishReason,
     GenerateRequest,
+    Image,
     TextDelta,
     TokenEvent,
     TokenLogprob,
@@ -145,7 +146,8 @@ def _usage(usage: CompletionUsage) -> TokenUsage:
 
 
 def _message(turn: ChatMessage) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    content = [_part(part) for part in turn.parts] or turn.content
+    message: dict[str, Any] = {"role": turn.role, "content": content}
     if turn.tool_calls:
         message["tool_calls"] = [
             {
@@ -158,6 +160,13 @@ def _message(turn: ChatMessage) -> dict[str, Any]:
     if turn.tool_call_id is not None:
         message["tool_call_id"] = turn.tool_call_id
     return message
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    url = f"data:{part.media_type};base64,{part.data}" if part.media_type else part.data
+    return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
 
 
 def _tools(request: GenerateRequest) -> dict[str, Any]:

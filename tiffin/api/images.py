@@ -1,0 +1,75 @@
+"""Images in a conversation: read off its parts, and refused where no tier can see them.
+
+Called by `tiffin.api.chat`. An image's address is passed on to the provider and never fetched here,
+so that no client can make this server call another.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+from models.values import ChatMessage, Image
+from tiffin.api.chat_values import ImagePart, Message
+from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest
+from tiffin.ops.settings import Settings
+
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+VISION = "vision"
+
+_DATA_URL = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,(.+)", re.DOTALL)
+
+
+def parts_of(message: Message, param: str) -> list[str | Image]:
+    """A turn's texts and images in order; none where it has no image. Raises InvalidRequest."""
+    if not isinstance(message.content, list):
+        return []
+    parts: list[str | Image] = []
+    for index, part in enumerate(message.content):
+        if not isinstance(part, ImagePart):
+            parts.append(part.text)
+            continue
+        where = f"{param}.content[{index}]"
+        if message.role != "user":
+            text = f"{where}: only a user's turn may hold an image"
+            raise InvalidRequest(text, param=where)
+        parts.append(_image(part, f"{where}.image_url.url"))
+    return parts if any(isinstance(part, Image) for part in parts) else []
+
+
+def check_seen(messages: Iterable[ChatMessage], tier: str, settings: Settings) -> None:
+    """Raise InvalidRequest, naming the first image, where no tier has vision.
+
+    `tier` is the only one asked; the name of a policy asks all.
+    """
+    abilities = {str(name): card.abilities for name, card in settings.tiers.items()}
+    abilities |= {name: card.abilities for name, card in settings.upstreams.items()}
+    asked = [tier] if tier in abilities else list(abilities)
+    if any(VISION in abilities[name] for name in asked):
+        return
+    for turn, message in enumerate(messages):
+        for index, part in enumerate(message.parts):
+            if isinstance(part, Image):
+                where = f"messages[{turn}].content[{index}]"
+                text = f"{where}: an image needs a tier with vision; {', '.join(asked)}: without it"
+                raise InvalidRequest(text, param=where, code=NO_TIER_SATISFIES)
+
+
+def _image(part: ImagePart, param: str) -> Image:
+    url, detail = part.image_url.url, part.image_url.detail or "auto"
+    if url.startswith("https://"):
+        return Image(url, detail=detail)
+    matched = _DATA_URL.fullmatch(url)
+    if matched is None:
+        text = f"{param}: give an https address or data:<type>;base64,<bytes>"
+        raise InvalidRequest(text, param=param)
+    media_type, data = matched.groups()
+    if media_type not in MEDIA_TYPES:
+        text = f"{param}: {media_type} is none of {', '.join(MEDIA_TYPES)}"
+        raise InvalidRequest(text, param=param)
+    try:
+        base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        text = f"{param}: not base64: {error}"
+        raise InvalidRequest(text, param=param) from None
+    return Image(data, media_type, detail)
