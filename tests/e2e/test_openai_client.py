@@ -279,11 +279,13 @@ def test_errors_are_the_client_s_own(client: openai.OpenAI) -> None:
             messages=[
                 {
                     "role": "user",
-                    "content": [{"type": "image_url", "image_url": {"url": "data:image/png,"}}],
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+                    ],
                 }
             ],
         )
-    assert image.value.param == "messages[0].content[0].type"
+    assert image.value.param == "messages[0].content[0]"
     with pytest.raises(openai.BadRequestError) as schema:
         client.chat.completions.create(
             model=MODEL,

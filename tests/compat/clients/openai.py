@@ -118,11 +118,11 @@ def streamed_tools() -> None:
 
 @calls.fails(
     "chat.completions.create with an image",
-    error="messages[0].content[0].type",
-    why="no model of Tiffin's own reads images: 400",
+    error="an image needs a tier with vision",
+    why="no model of the laptop's reads images: 400; upstreams with `vision` do",
 )
 def image() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     turns: Any = [{"role": "user", "content": [picture]}]
     client.chat.completions.create(model="auto", messages=turns)
 
