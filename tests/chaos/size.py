@@ -17,13 +17,13 @@ class Size:
 
 
 SHORT = Size(
-    seconds=4,
+    seconds=3,
     disconnects=100,
     slow_clients=50,
     terms=1,
-    soak_s=20,
+    soak_s=10,
     kill_rounds=1,
-    interleavings=1000,
+    interleavings=500,
 )
 LONG = Size(
     seconds=12,
