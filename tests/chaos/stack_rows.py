@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +165,9 @@ def _kill_row(number: int, rounds: list[Round], failures: list[str]) -> Row:
     streams = [r for r in rounds if r.service == "SmallLLM" and r.stream_ended_s is not None]
     readyz_ms = percentile([ms for r in rounds for ms in r.readyz_ms], 0.99)
     degraded = sorted(set().union(*(r.degraded for r in rounds)))
-    ends = ", ".join(f"{r.stream_end} after {r.stream_ended_s:.2f} s" for r in streams)
+    ends = ", ".join(
+        f"{count} {end}" for end, count in Counter(r.stream_end for r in streams).items()
+    )
     ended = [r.stream_ended_s for r in streams if r.stream_ended_s is not None]
     services = ", ".join(dict.fromkeys(r.service for r in rounds))
     return Row(
@@ -172,8 +175,8 @@ def _kill_row(number: int, rounds: list[Round], failures: list[str]) -> Row:
         "0 client errors on questions; noticed within 1 s; open streams end in a typed error "
         "within 1 s; back within load time + 2 s; /readyz answers within 100 ms",
         f"{errors} errors of {asked} (degraded: {', '.join(degraded) or 'nothing'}); noticed after "
-        f"at most {max(noticed, default=0):.2f} s; streams: "
-        f"{ends or 'none'}; "
+        f"at most {max(noticed, default=0):.2f} s; streams: {ends or 'none'}, after at most "
+        f"{max(ended, default=0):.2f} s; "
         f"back at most {max(over):.1f} s beyond load time; /readyz p99 {readyz_ms:.0f} ms"
         f"{f'; {len(failures)} rounds failed ({failures[0][:80]})' if failures else ''}",
         misses(
