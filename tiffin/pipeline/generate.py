@@ -112,9 +112,11 @@ class Generator:
         context: RequestContext,
     ) -> bool:
         """Whether one more attempt fits into what the whole request may cost. A free one does."""
-        usd = self.meter.most_usd(tier, request)
         cap = decision.max_usd
-        return cap is None or usd == 0 or context.bill.committed_usd + usd <= cap
+        if cap is None:
+            return True
+        usd = self.meter.most_usd(tier, request)
+        return usd == 0 or context.bill.committed_usd + usd <= cap
 
     async def _ask(
         self,

@@ -1,4 +1,4 @@
-"""Small decision trees that add up: what the complexity model has beyond its linear part.
+"""Small decision trees that add up: what the complexity model judges by.
 
 `tiffin.routing.training` grows them by gradient boosting on squared error, `Trees.value` walks
 them. All are complete: `DEPTH` questions lead from the root to a leaf, so that a walk through every
