@@ -22,7 +22,8 @@ from models.store import Store
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta, TokenEvent
 from tests.support.quantized import quantize
 from tiffin.context import Deadline, RequestContext
-from tiffin.ops.settings import TierSettings, load_settings
+from tiffin.ops.serving import TierSettings
+from tiffin.ops.settings import load_settings
 from tiffin.transport.clients import EmbeddingClient, LLMClient
 
 PARALLEL = 16

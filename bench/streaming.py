@@ -30,7 +30,8 @@ from models.store import Store
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta
 from tests.support.stack import Stack, running_stack
 from tiffin.context import Deadline, RequestContext
-from tiffin.ops.settings import TierSettings, load_settings
+from tiffin.ops.serving import TierSettings
+from tiffin.ops.settings import load_settings
 from tiffin.transport.clients import LLMClient
 
 ROUNDS, MAX_TOKENS, SEED = 15, 256, 7

@@ -20,7 +20,8 @@ from services import hosting, placing
 from services.bento_models import CatalogModel
 from services.hosting import settings
 from tiffin.context import RequestContext
-from tiffin.ops.settings import SettingsError, Tier, TierSettings
+from tiffin.ops.serving import TierSettings
+from tiffin.ops.settings import SettingsError, Tier
 from tiffin.transport.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
 

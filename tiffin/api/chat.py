@@ -19,6 +19,7 @@ from models.values import (
     ToolCall,
     ToolCallDelta,
 )
+from tiffin.api.answers import model_answer
 from tiffin.api.chat_values import (
     AnsweredCall,
     AnswerMessage,
@@ -43,7 +44,6 @@ from tiffin.api.generation import (
     GatewayOf,
     Generation,
     begin,
-    json_response,
     tier_of,
 )
 from tiffin.api.images import check_seen, parts_of
@@ -80,7 +80,7 @@ async def chat_completions(body: ChatRequest, gateway: GatewayOf, context: Conte
         chunks = _chunks(completion_id, generation, len(requests), with_usage=usage)
         return event_stream(frames(chunks), generation.headers)
     answer = await _whole(completion_id, generation, len(requests))
-    return json_response(answer, generation.headers)
+    return model_answer(answer, generation.headers)
 
 
 def generate_request(body: ChatRequest) -> GenerateRequest:

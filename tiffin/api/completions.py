@@ -16,6 +16,7 @@ from models.values import (
     TokenUsage,
     ToolCallDelta,
 )
+from tiffin.api.answers import model_answer
 from tiffin.api.completions_values import (
     MAX_PROMPTS,
     Completion,
@@ -23,7 +24,7 @@ from tiffin.api.completions_values import (
     CompletionLogprobs,
     CompletionRequest,
 )
-from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
+from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin
 from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.errors import InvalidRequest, UpstreamFailed
@@ -50,7 +51,7 @@ async def completions(body: CompletionRequest, gateway: GatewayOf, context: Cont
         usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _chunks(opened, generation, n if usage else 0)
         return event_stream(frames(chunks), generation.headers)
-    return json_response(await _whole(opened, generation, len(requests), n), generation.headers)
+    return model_answer(await _whole(opened, generation, len(requests), n), generation.headers)
 
 
 def generate_requests(body: CompletionRequest) -> list[GenerateRequest]:

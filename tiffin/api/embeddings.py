@@ -4,12 +4,12 @@ import base64
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 from fastapi import APIRouter, Response
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
+from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_inputs
 from tiffin.api.names import check_model
 from tiffin.api.rag import ContextOf, GatewayOf
@@ -107,7 +107,7 @@ async def create_embeddings(
         for index, embedding in enumerate(_encoded(rows, body.encoding_format))
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_response({"object": "list", "data": data, "model": model, "usage": usage})
+    return numbers_answer({"object": "list", "data": data, "model": model, "usage": usage})
 
 
 def as_list(value: str | Sequence[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
@@ -117,11 +117,6 @@ def as_list(value: str | Sequence[str] | list[int] | list[list[int]]) -> list[st
     if all(isinstance(item, int) for item in value):
         return [list(value)]  # type: ignore[arg-type]
     return list(value)  # type: ignore[arg-type]
-
-
-def json_response(body: object) -> Response:
-    """JSON of many numbers, written without holding up other requests."""
-    return Response(msgspec.json.encode(body), media_type="application/json")
 
 
 def _encoded(rows: NDArray[np.float32], encoding: str) -> list[Any]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
-from fastapi import Depends, Response
-from pydantic import BaseModel
+from fastapi import Depends
 
 from models.values import Finished, GenerateRequest
 from tiffin.api.context import context_of
@@ -75,13 +74,6 @@ def tier_of(model: str, gateway: Gateway) -> str:
     settings = gateway.settings
     tier = settings.adapters().get(model)
     return tier or routed_name(model, gateway.pipeline.models, settings.routing.policies)
-
-
-def json_response(body: BaseModel, headers: dict[str, str]) -> Response:
-    """The body as it is: FastAPI would validate and copy it once more."""
-    return Response(
-        body.model_dump_json(by_alias=True), headers=headers, media_type="application/json"
-    )
 
 
 async def _placed(

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.errors import BodyTooLarge, FieldTooLarge, HeadersTooLarge, InvalidRequest
-from tiffin.ops.settings import LimitSettings
+from tiffin.ops.requests import LimitSettings
 from tiffin.pipeline.values import RagRequest
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
 from models.user_catalog import catalog_of
-from tiffin.api.embeddings import json_response
+from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
 from tiffin.api.rag import ContextOf, GatewayOf
@@ -165,7 +165,7 @@ async def _rerank(
         for index in best_first(logits)[: body.top_n]
     ]
     units = -(-len(texts) // DOCUMENTS_OF_A_SEARCH_UNIT)
-    return json_response(
+    return numbers_answer(
         {
             "id": context.request_id,
             "model": model,
@@ -197,7 +197,7 @@ async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestCon
     check_documents(body.texts, gateway.settings.limits, "texts")
     logits, _ = await score(body.query, body.texts, gateway, context, truncate=body.truncate)
     scores = logits if body.raw_scores else sigmoid(logits)
-    return json_response(
+    return numbers_answer(
         [
             {"index": index, "score": float(scores[index])}
             | ({"text": body.texts[index]} if body.return_text else {})

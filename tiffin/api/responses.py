@@ -13,8 +13,9 @@ import fastapi
 from fastapi import APIRouter
 
 from models.values import ChatMessage, GenerateRequest, ToolCall
+from tiffin.api.answers import model_answer
 from tiffin.api.errors import error_body, translate
-from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin, json_response
+from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin
 from tiffin.api.responses_output import Output
 from tiffin.api.responses_values import (
     InputCall,
@@ -55,7 +56,7 @@ async def responses(
         async for piece in pieces:
             for _ in output.add(piece.event):
                 pass
-    return json_response(output.response, generation.headers)
+    return model_answer(output.response, generation.headers)
 
 
 def generate_request(body: ResponsesRequest) -> GenerateRequest:

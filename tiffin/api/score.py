@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from tiffin.api.embeddings import json_response
+from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
 from tiffin.api.rag import ContextOf, GatewayOf
@@ -72,7 +72,7 @@ async def score_pairs(body: ScoreBody, gateway: GatewayOf, context: ContextOf) -
         for index, value in enumerate(sigmoid(logits))
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
-    return json_response(
+    return numbers_answer(
         {
             "id": f"score-{context.request_id}",
             "object": "list",

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from tiffin.api.embeddings import Inputs, as_list, json_response
+from tiffin.api.answers import numbers_answer
+from tiffin.api.embeddings import Inputs, as_list
 from tiffin.api.limits import check_inputs
 from tiffin.api.rag import ContextOf, GatewayOf
 from tiffin.errors import InvalidRequest
@@ -47,4 +48,4 @@ async def embed(body: EmbedBody, gateway: GatewayOf, context: ContextOf) -> Resp
             inputs, context, truncate=body.truncate
         )
     charge(tokens)
-    return json_response(rows.tolist())
+    return numbers_answer(rows.tolist())

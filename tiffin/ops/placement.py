@@ -10,7 +10,8 @@ from dataclasses import replace
 from models.catalog import Catalog, Model
 from models.errors import PlacementError
 from models.placement.arithmetic import Workload
-from tiffin.ops.settings import EncoderSettings, Settings, TierSettings
+from tiffin.ops.serving import EncoderSettings, TierSettings
+from tiffin.ops.settings import Settings
 
 SERVICES = {
     "embedding": "Embedding",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from tiffin.ops.section import Section
+from tiffin.ops.section import Count, Section
 
 Ability = Literal["tools", "json_schema", "vision", "logprobs", "completion"]
 Provider = Literal["openai", "anthropic", "google", "openai-compatible"]
@@ -96,7 +96,7 @@ class UpstreamSettings(TierCard):
     price: PriceSettings
     abilities: tuple[Ability, ...] = ("tools", "json_schema")
     context_tokens: Annotated[int, Field(ge=256)] = 128_000
-    max_output_tokens: Annotated[int, Field(ge=1)] = 4096
+    max_output_tokens: Count = 4096
     max_in_flight: Annotated[
         int, Field(ge=1, description="Requests at once; the next goes to another tier.")
     ] = 64

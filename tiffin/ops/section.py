@@ -1,6 +1,10 @@
 """The base of every group of settings, and the error that a wrong setting ends in."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class SettingsError(Exception):

@@ -28,100 +28,16 @@ from tiffin.deploy.scaling import Scaling, ServiceName, first_misfit
 from tiffin.ops.access import AccessSettings
 from tiffin.ops.internal import InternalSettings
 from tiffin.ops.lines import line_of
+from tiffin.ops.requests import ChatSettings, LimitSettings, RagSettings
 from tiffin.ops.resilience import ResilienceSettings
-from tiffin.ops.routing import RoutingSettings, TierCard, UpstreamSettings
-from tiffin.ops.section import Section, SettingsError
+from tiffin.ops.routing import RoutingSettings, UpstreamSettings
+from tiffin.ops.section import SettingsError
+from tiffin.ops.serving import EncoderSettings, TierSettings
 
-__all__ = ["Section", "Settings", "SettingsError", "load_settings"]
+__all__ = ["Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).parents[2] / "models" / "profiles"
-
-Count = Annotated[int, Field(ge=1)]
-Threads = Annotated[
-    int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
-]
-Gpus = Annotated[
-    float, Field(ge=0, description="GPUs, or the share of one; 0 lets the plan choose.")
-]
-
-
-class EncoderSettings(Section):
-    """Embedding or Reranker."""
-
-    model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="`auto`: a GPU if there is one.")
-    ] = "auto"
-    gpus: Gpus = 0
-    threads: Threads = None
-    workers: Annotated[Count, Field(description="Processes, each with the model.")] = 1
-    max_batch_tokens: Annotated[
-        int, Field(ge=256, description="Padded tokens in one forward pass.")
-    ] = 4096
-    max_queue_tokens: Annotated[
-        int, Field(ge=1024, description="Tokens that may wait; more are refused with 503.")
-    ] = 262_144
-
-
-class TierSettings(TierCard):
-    """One LLM tier that Tiffin serves itself."""
-
-    model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
-    context_tokens: Annotated[
-        int, Field(ge=256, description="Prompt and answer together, of one request.")
-    ] = 4096
-    parallel: Annotated[Count, Field(description="Generations at the same time.")] = 2
-    max_queue: Annotated[
-        int, Field(ge=0, description="Generations that may wait; more are refused with 503.")
-    ] = 32
-    threads: Threads = None
-    gpus: Gpus = 0
-    adapters: Annotated[
-        dict[str, Path], Field(description="LoRA adapters on vLLM: a folder for each name.")
-    ] = Field(default_factory=dict)
-    sleep_after_s: Annotated[
-        float | None,
-        Field(gt=0, description="On a GPU: free its memory after so long without work."),
-    ] = None
-
-
-class RagSettings(Section):
-    """The pipeline's defaults; a request may choose otherwise."""
-
-    top_k: Annotated[int, Field(ge=1, le=100, description="Passages that are reranked.")] = 10
-    top_n: Annotated[int, Field(ge=1, le=20, description="Passages that the model reads.")] = 3
-    max_answer_tokens: Annotated[
-        int, Field(ge=1, le=4096, description="Longest answer of a request that says nothing.")
-    ] = 160
-    deadline_ms: Annotated[int, Field(ge=100, le=600_000, description="For a whole request.")] = (
-        5000
-    )
-
-
-class ChatSettings(Section):
-    """The OpenAI routes that generate: /v1/chat/completions, /v1/completions, /v1/responses."""
-
-    deadline_ms: Annotated[
-        int, Field(ge=100, le=600_000, description="For a whole answer; a request may set its own.")
-    ] = 300_000
-
-
-class LimitSettings(Section):
-    """What a request may not exceed."""
-
-    header_bytes: Annotated[
-        int, Field(ge=1024, description="All header lines of a request together.")
-    ] = 32 * 1024
-    nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
-    body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
-    query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
-    documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
-    document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
-    inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
-    input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
-    concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
-
 
 Tier = Literal["small", "large"]
 

@@ -25,8 +25,8 @@ from tiffin.errors import (
     TiffinError,
     Unavailable,
 )
+from tiffin.ops.requests import RagSettings
 from tiffin.ops.resilience import ResilienceSettings
-from tiffin.ops.settings import RagSettings
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
 from tiffin.pipeline.generate import Begun, Generator

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from models.values import TokenUsage
 from tiffin.ops.routing import KEY_VARIABLES, PolicySettings, TierCard, UpstreamSettings
 from tiffin.ops.section import SettingsError
-from tiffin.ops.settings import Settings, TierSettings
+from tiffin.ops.serving import TierSettings
+from tiffin.ops.settings import Settings
 from tiffin.routing.prices import Price
 
 NOMINAL = TokenUsage(prompt_tokens=1000, completion_tokens=200)
