@@ -1,25 +1,35 @@
-"""The `tiffin` command. A subcommand is a module of this package, added to the group here.
+"""The `tiffin` command. A subcommand is the function of its name in the module of its name, here.
 
+Only the module of the subcommand that is asked for is imported: all of them take half a second.
 Exit codes: 0 done, 1 failed with the reason on stderr, 2 wrong usage.
 """
 
+from importlib import import_module
 from typing import Any
 
 import click
 
 from models.errors import ModelError
-from tiffin.cli.costs import costs
-from tiffin.cli.deploy import deploy
-from tiffin.cli.keys import keys
-from tiffin.cli.models import models
-from tiffin.cli.plan import plan
-from tiffin.cli.router import router
-from tiffin.cli.settings import settings
-from tiffin.ops.settings import SettingsError
+from tiffin.ops.section import SettingsError
+
+SUBCOMMANDS = ("costs", "deploy", "keys", "models", "plan", "router", "settings")
 
 
 class _Group(click.Group):
     """Ends in one clear line where a command raises one of our errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, for the help."""
+        del ctx
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of this name."""
+        del ctx
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"tiffin.cli.{cmd_name}"), cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
@@ -32,14 +42,6 @@ class _Group(click.Group):
 def main() -> None:
     """Every model of a RAG application in one Bento."""
 
-
-main.add_command(models)
-main.add_command(settings)
-main.add_command(deploy)
-main.add_command(plan)
-main.add_command(keys)
-main.add_command(router)
-main.add_command(costs)
 
 if __name__ == "__main__":
     main(prog_name="tiffin")
