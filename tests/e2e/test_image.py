@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.support.asking import ask
 from tests.support.deployment import TOKEN
 from tests.support.image import SERVE, Containers
 from tests.support.stack import free_port, wait_until
@@ -51,8 +51,7 @@ def answering(
 
 def test_a_question_is_answered_by_five_containers(answering: str, corpus: dict[str, Any]) -> None:
     """Not as root, on a root that is read-only: the next test makes sure that it is."""
-    body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
-    answer = httpx.post(f"{answering}/rag_query", json=body, timeout=60).json()
+    answer = ask(answering, corpus)
     assert "1,642" in answer["answer"]
     assert answer["degraded"] == []
 
@@ -73,8 +72,7 @@ def test_a_question_is_answered_by_one_container(
     }
     with containers.running(environment, tmp_path / "serve.log", SERVE):
         wait_until(f"{url}/readyz")
-        body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
-        answer = httpx.post(f"{url}/rag_query", json=body, timeout=60).json()
+        answer = ask(url, corpus)
     assert "1,642" in answer["answer"]
     assert answer["degraded"] == []
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.asking import ask
 from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.context import Deadline, RequestContext
 from tiffin.deploy.haproxy import Balancer
@@ -86,8 +87,7 @@ async def work_by_place(deployment: Deployment) -> dict[int, int]:
 def test_a_question_is_answered_through_the_load_balancers(
     deployment: Deployment, corpus: dict[str, Any]
 ) -> None:
-    body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
-    answer = httpx.post(f"{deployment.url}/rag_query", json=body, timeout=60).json()
+    answer = ask(deployment.url, corpus)
     assert "1,642" in answer["answer"]
     assert answer["degraded"] == []
 

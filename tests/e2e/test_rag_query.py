@@ -18,7 +18,8 @@ pytestmark = pytest.mark.e2e
 
 
 def ask(client: httpx.Client, corpus: dict[str, Any], **fields: Any) -> httpx.Response:
-    body = {"query": QUESTION, "documents": corpus["passages"], **fields}
+    """With time enough for a busy machine."""
+    body = {"query": QUESTION, "documents": corpus["passages"], "timeout_ms": 30_000, **fields}
     return client.post("/rag_query", json=body)
 
 

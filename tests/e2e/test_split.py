@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.asking import ask
 from tests.support.deployment import TIFFIN, TOKEN
 from tests.support.stack import free_port, stop, wait_until
 
@@ -61,8 +62,7 @@ def _start(
 def test_a_question_is_answered_as_by_the_composed_stack(
     split: dict[str, str], corpus: dict[str, Any]
 ) -> None:
-    body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
-    answer = httpx.post(f"{split['RAG']}/rag_query", json=body, timeout=60).json()
+    answer = ask(split["RAG"], corpus)
     assert "1,642" in answer["answer"]
     assert answer["degraded"] == []
 
