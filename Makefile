@@ -28,7 +28,7 @@ setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
 .PHONY: test
 test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minutes
 	$(BIN)/tiffin models pull
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadgroup
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-all
 test-all: test test-slow test-vllm  ## every test
