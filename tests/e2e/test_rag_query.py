@@ -66,7 +66,7 @@ def test_every_question_finds_its_passage(client: httpx.Client, corpus: dict[str
 def test_the_same_question_twice_gets_the_same_answer(
     client: httpx.Client, corpus: dict[str, Any]
 ) -> None:
-    first, second = (ask(client, corpus).json() for _ in range(2))
+    first, second = (ask(client, corpus, max_tokens=60).json() for _ in range(2))
     assert first["answer"] == second["answer"]
     assert [s["score"] for s in first["sources"]] == pytest.approx(
         [s["score"] for s in second["sources"]], abs=1e-4
@@ -90,16 +90,17 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
 
 
 def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) -> None:
+    asked = {"query": QUESTION, "documents": corpus["passages"], "max_tokens": 60}
     with bentoml.SyncHTTPClient(stack.url, timeout=60) as client:
-        answer = client.rag_query(query=QUESTION, documents=corpus["passages"])
-        streamed = "".join(client.rag_stream(query=QUESTION, documents=corpus["passages"]))
+        answer = client.rag_query(**asked)
+        streamed = "".join(client.rag_stream(**asked))
     assert "1,642" in answer["answer"]
     assert streamed.endswith("data: [DONE]\n\n")
 
     async def ask_async() -> tuple[dict[str, Any], str]:
         async with bentoml.AsyncHTTPClient(stack.url, timeout=60) as client:
-            whole = await client.rag_query(query=QUESTION, documents=corpus["passages"])
-            pieces = client.rag_stream(query=QUESTION, documents=corpus["passages"])
+            whole = await client.rag_query(**asked)
+            pieces = client.rag_stream(**asked)
             return whole, "".join([piece async for piece in pieces])
 
     whole, pieces = asyncio.run(ask_async())
