@@ -13,6 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from tiffin.ops.section import Section
 
 Ability = Literal["tools", "json_schema", "vision", "logprobs", "completion"]
+VISION: Ability = "vision"
+"""It may be sent images."""
+
 Provider = Literal["openai", "anthropic", "google", "openai-compatible"]
 
 KEY_VARIABLES: dict[str, str] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from models.values import TokenUsage
-from tiffin.ops.routing import KEY_VARIABLES, PolicySettings, TierCard, UpstreamSettings
+from tiffin.ops.routing import KEY_VARIABLES, VISION, PolicySettings, TierCard, UpstreamSettings
 from tiffin.ops.section import SettingsError
 from tiffin.ops.settings import Settings, TierSettings
 from tiffin.routing.prices import Price
@@ -120,7 +120,7 @@ def _check_names(settings: Settings) -> None:
 
 def _check_vision(settings: Settings) -> None:
     for name, tier in settings.tiers.items():
-        if "vision" in tier.abilities:
+        if VISION in tier.abilities:
             message = f"tiers.{name}.abilities: vision is for upstreams: no engine here sees images"
             raise SettingsError(message)
 
