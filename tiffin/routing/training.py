@@ -2,8 +2,8 @@
 
 What is learned is the gain: by how much the strong model's answer is better than the weak one's.
 Whether the weak model is right is easier to predict, but a question that both get wrong is no
-reason to pay for the strong one. Boosted trees of depth three on the text's features and on the
-first principal axes of the embeddings (docs/decisions/0053 has what else was tried).
+reason to pay for the strong one. Kernel ridge regression on the text's features and on the first
+principal axes of the embeddings (docs/decisions/0056 has what else was tried).
 
 All rows train the model. Its probabilities, and every figure, come from cross-validation: from what
 models that had not seen a row's group said of it.
@@ -18,16 +18,19 @@ from numpy.typing import NDArray
 
 from tiffin.routing.complexity import ComplexityModel, Head, seen
 from tiffin.routing.features import text_features
+from tiffin.routing.kernel import Fit, fit
 from tiffin.routing.outcomes import By, Outcomes
-from tiffin.routing.trees import Growth, grow
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 AXES = 20
 FOLDS = 10
+REPEATS = 10
+"""Of the cross-validation that figures come from, each with other folds."""
+
 KNOTS = 12
-GROWTH = Growth()
+FIT = Fit()
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,20 @@ def text_matrix(queries: Sequence[str]) -> Floats:
 
 
 def train(
-    outcomes: Outcomes, vectors: Floats, *, seed: int, growth: Growth = GROWTH
+    outcomes: Outcomes, vectors: Floats, *, seed: int, settings: Fit = FIT
 ) -> ComplexityModel:
     """Fit both heads on all rows and calibrate them by cross-validation over groups."""
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
-    unseen = cross_validated(outcomes, vectors, seed=seed, growth=growth)
+    unseen = cross_validated(outcomes, vectors, seed=seed, settings=settings)
     metadata = {
         "features": json.dumps(list(text_features(""))),
         "seed": str(seed),
         "data_sha256": outcomes.sha256,
         "rows": f"{len(gain)} trained, calibrated by {FOLDS}-fold cross-validation over groups",
-        "learned": "boosted trees on strong - weak",
+        "learned": "kernel ridge regression on strong - weak",
     }
-    full, plain = _fit(text, vectors, gain, growth, seed)
+    full, plain = _fit(text, vectors, gain, settings, seed)
     return ComplexityModel(
         _calibrated(full, unseen.full, gain), _calibrated(plain, unseen.text, gain), metadata
     )
@@ -90,7 +93,7 @@ def cross_validated(
     *,
     seed: int,
     by: By = "group",
-    growth: Growth = GROWTH,
+    settings: Fit = FIT,
 ) -> Difficulties:
     """What models say of each row that were trained without its group (or without its query)."""
     text = text_matrix(outcomes.queries)
@@ -98,14 +101,14 @@ def cross_validated(
     said = Difficulties(np.zeros(len(gain), np.float32), np.zeros(len(gain), np.float32))
     for rows in outcomes.folds(seed, FOLDS, by):
         others = np.setdiff1d(np.arange(len(gain)), rows)
-        full, plain = _fit(text[others], vectors[others], gain[others], growth, seed)
+        full, plain = _fit(text[others], vectors[others], gain[others], settings, seed)
         said.full[rows] = full.difficulty(text[rows], vectors[rows])
         said.text[rows] = plain.difficulty(text[rows], vectors[rows])
     return said
 
 
 def _fit(
-    text: Floats, vectors: Floats, gain: Floats, growth: Growth, seed: int
+    text: Floats, vectors: Floats, gain: Floats, settings: Fit, seed: int
 ) -> tuple[Head, Head]:
     """Both heads, not calibrated yet."""
     none = np.empty((vectors.shape[1], 0), np.float32)
@@ -113,9 +116,9 @@ def _fit(
     heads = []
     for axes in (_axes(vectors - centre), none):
         rows = seen(text, vectors, centre, axes)
-        trees = grow(rows, (gain - gain.mean()).astype(np.float64), growth, seed)
-        spread = np.maximum(trees.value(rows).std(keepdims=True), np.float32(1e-6))
-        heads.append(Head(centre, axes, trees, spread, np.array([[0, 1], [1, 0]], np.float32)))
+        kernel = fit(rows, (gain - gain.mean()).astype(np.float64), settings, seed)
+        spread = np.maximum(kernel.value(rows).std(keepdims=True), np.float32(1e-6))
+        heads.append(Head(centre, axes, kernel, spread, np.array([[0, 1], [1, 0]], np.float32)))
     return heads[0], heads[1]
 
 
