@@ -1,5 +1,6 @@
 """The complexity model: what ships, what it refuses, how it is trained and calibrated."""
 
+import json
 import time
 from pathlib import Path
 from statistics import median
@@ -7,6 +8,7 @@ from statistics import median
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
@@ -16,7 +18,7 @@ from tiffin.routing.evaluation import calibration, evaluate
 from tiffin.routing.features import text_features
 from tiffin.routing.kernel import Fit, fit
 from tiffin.routing.outcomes import Outcomes, OutcomesError, read_outcomes
-from tiffin.routing.training import FOLDS, calibrate, cross_validated, train
+from tiffin.routing.training import FOLDS, Difficulties, calibrate, cross_validated, train
 from tiffin.transport.messages import Array, RouteRequest
 
 FEW = Fit(landmarks=100)
@@ -85,6 +87,49 @@ def test_where_there_is_nothing_to_learn_the_figures_say_so() -> None:
     assert served.area < 0.53
 
 
+def test_how_the_groups_fall_into_folds_does_not_decide() -> None:
+    labelled, vectors = outcomes(600)
+    said = [cross_validated(labelled, vectors, seed=seed, settings=FEW) for seed in range(3)]
+    each = [evaluate([repeat], labelled, weak_cost=0.1)[0] for repeat in said]
+    assert len({worth.area for worth in each}) == 3, "each way to fold says something else"
+    together = evaluate(said, labelled, weak_cost=0.1)[0]
+    for figure in ("area", "strong_share", "half_gap", "most_gap"):
+        mean = np.mean([getattr(worth, figure) for worth in each])
+        assert getattr(together, figure) == pytest.approx(mean)
+
+
+def test_queries_that_a_way_cannot_tell_apart_are_in_no_order() -> None:
+    """`length` ranks 4 of 8 first; within each half, chance decides."""
+    queries = ["long query"] * 4 + ["short"] * 4
+    gain = np.array([1, 1, 0, 0, 1, 0, 0, 0], np.float32)
+    said = [Difficulties(gain, gain)]
+    for order in (np.arange(8), np.arange(8)[::-1]):
+        rows = Outcomes(queries, 0 * gain, gain, [f"g{n % 4}" for n in range(8)], "").take(order)
+        worth = {w.name: w for w in evaluate([said[0].take(order)], rows, weak_cost=0)}
+        assert worth["length"].area == pytest.approx((0 + 2 / 3) / 4 + (2 / 3 + 1) / 4)
+        assert worth["length"].half_gap == pytest.approx(0.375), "1.5 of 3 gained, in 3 of 8 calls"
+        assert worth["keyword rules"].area == worth["random mixing"].area == 0.5
+
+
+def test_the_command_repeats_the_cross_validation_on_its_own_data(tmp_path: Path) -> None:
+    labelled, vectors = outcomes(120)
+    data, kept, model = (tmp_path / name for name in ("a.jsonl", "v.npy", "m.safetensors"))
+    rows = zip(labelled.queries, labelled.weak, labelled.groups, strict=True)
+    lines = [
+        json.dumps({"query": q, "weak_correct": float(w), "strong_correct": 1, "group": g})
+        for q, w, g in rows
+    ]
+    data.write_text("\n".join(lines))
+    np.save(kept, vectors)
+    both = [str(data), "--vectors", str(kept)]
+    trained = CliRunner().invoke(main, ["router", "train", *both, "--out", str(model)])
+    assert trained.exit_code == 0, trained.output
+    command = ["router", "eval", *both, "--model", str(model), "--repeats", "2"]
+    printed = CliRunner().invoke(main, command)
+    each = "120 queries of 30 groups, by group in 10 parts, each held out once, 2 times"
+    assert each in printed.output, printed.output
+
+
 def test_figures_can_leave_groups_out_that_were_learned_from(tmp_path: Path) -> None:
     lines = ["query,subject,weak_correct,strong_correct"]
     lines += [f"query {n},s{n % 4},{n % 3 == 0},true" for n in range(80)]
@@ -148,6 +193,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     old.save(tmp_path / "old.safetensors")
     with pytest.raises(ComplexityModelError, match="tiffin router train"):
         ComplexityModel.load(tmp_path / "old.safetensors")
+    save_file({"full.centre": vectors[0]}, tmp_path / "trees.safetensors")
+    with pytest.raises(ComplexityModelError, match=r"no tensor 'full\.axes'; train it again"):
+        ComplexityModel.load(tmp_path / "trees.safetensors")
 
 
 @pytest.mark.parametrize(

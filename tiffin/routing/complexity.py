@@ -57,7 +57,7 @@ class Head:
         `text` is (rows, features), `vectors` (rows, dimensions); those of a head without axes may
         have none.
         """
-        gains = self.kernel.value(seen(text, vectors, self.centre, self.axes))
+        gains = self.kernel.value(inputs(text, vectors, self.centre, self.axes))
         difficulty: Floats = (1 / (1 + np.exp(-gains / self.spread))).astype(np.float32)
         return difficulty
 
@@ -76,7 +76,7 @@ _OWN = ("centre", "axes", "spread", "curve")
 _KERNEL = tuple(field.name for field in fields(Kernel))
 
 
-def seen(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
+def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
     """What the kernel reads of each row."""
     if axes.shape[1] == 0:
         return text

@@ -107,7 +107,7 @@ def key_variable(upstream: UpstreamSettings) -> str | None:
 
 
 def _check_names(settings: Settings) -> None:
-    reserved = {"auto", *settings.routing.policies, *settings.tiers}
+    reserved = {*settings.routing.policies, *settings.tiers}
     for name in settings.upstreams:
         if name in reserved:
             message = f"upstreams.{name}: the name is taken by a tier or a policy; use another"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.routing.complexity import ComplexityModel, Head, seen
+from tiffin.routing.complexity import ComplexityModel, Head, inputs
 from tiffin.routing.features import text_features
 from tiffin.routing.kernel import Fit, fit
 from tiffin.routing.outcomes import By, Outcomes
@@ -64,7 +64,7 @@ def train(
         "rows": f"{len(gain)} trained, calibrated by {FOLDS}-fold cross-validation over groups",
         "learned": "kernel ridge regression on strong - weak",
     }
-    full, plain = _fit(text, vectors, gain, settings, seed)
+    full, plain = _heads(text, vectors, gain, settings, seed)
     return ComplexityModel(
         _calibrated(full, unseen.full, gain), _calibrated(plain, unseen.text, gain), metadata
     )
@@ -101,13 +101,13 @@ def cross_validated(
     said = Difficulties(np.zeros(len(gain), np.float32), np.zeros(len(gain), np.float32))
     for rows in outcomes.folds(seed, FOLDS, by):
         others = np.setdiff1d(np.arange(len(gain)), rows)
-        full, plain = _fit(text[others], vectors[others], gain[others], settings, seed)
+        full, plain = _heads(text[others], vectors[others], gain[others], settings, seed)
         said.full[rows] = full.difficulty(text[rows], vectors[rows])
         said.text[rows] = plain.difficulty(text[rows], vectors[rows])
     return said
 
 
-def _fit(
+def _heads(
     text: Floats, vectors: Floats, gain: Floats, settings: Fit, seed: int
 ) -> tuple[Head, Head]:
     """Both heads, not calibrated yet."""
@@ -115,7 +115,7 @@ def _fit(
     centre = vectors.mean(axis=0)
     heads = []
     for axes in (_axes(vectors - centre), none):
-        rows = seen(text, vectors, centre, axes)
+        rows = inputs(text, vectors, centre, axes)
         kernel = fit(rows, (gain - gain.mean()).astype(np.float64), settings, seed)
         spread = np.maximum(kernel.value(rows).std(keepdims=True), np.float32(1e-6))
         heads.append(Head(centre, axes, kernel, spread, np.array([[0, 1], [1, 0]], np.float32)))
