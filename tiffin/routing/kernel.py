@@ -27,7 +27,7 @@ class Fit:
     """How many landmarks, and the ridge penalty on how much the judgement varies."""
 
     landmarks: int = 500
-    penalty: float = 100.0
+    penalty: float = 30.0
 
 
 @dataclass(frozen=True)
