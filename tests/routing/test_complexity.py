@@ -126,7 +126,7 @@ def test_the_command_repeats_the_cross_validation_on_its_own_data(tmp_path: Path
     assert trained.exit_code == 0, trained.output
     command = ["router", "eval", *both, "--model", str(model), "--repeats", "2"]
     printed = CliRunner().invoke(main, command)
-    each = "120 queries of 30 groups, by group in 10 parts, each held out once, 2 times"
+    each = "120 queries of 30 groups, by group in 10 parts, each held out once; repeats: 2"
     assert each in printed.output, printed.output
 
 

@@ -135,7 +135,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
         raise OutcomesError(message)
     kept = np.flatnonzero([group not in without for group in outcomes.groups])
     said, outcomes = [repeat.take(kept) for repeat in said], outcomes.take(kept)
-    each = f"by {by} in {FOLDS} parts, each held out once, {repeats} times"
+    each = f"by {by} in {FOLDS} parts, each held out once; repeats: {repeats}"
     how = each if own else "none of them trained on"
     click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
     with Console(stderr=True).status("drawing the groups again"):
@@ -227,4 +227,4 @@ def _outcome_cells(outcome: Outcome) -> list[str]:
 
 def _print(table: Table) -> None:
     # A pipe has no width: cut nothing there.
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if Console().is_terminal else 260).print(table)
