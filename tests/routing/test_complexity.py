@@ -69,7 +69,7 @@ def test_a_decision_takes_less_than_two_milliseconds() -> None:
 def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
     labelled, vectors = outcomes()
     model = train(labelled, vectors, seed=0, settings=FEW)
-    said = [cross_validated(labelled, vectors, seed=seed, settings=FEW) for seed in range(2)]
+    said = list(cross_validated(labelled, vectors, seeds=range(2), settings=FEW))
     worth = {w.name: w for w in evaluate(said, labelled, weak_cost=0.1)}
     assert worth["complexity model"].area > worth["length"].area + 0.1
     assert worth["length"].behind[0] > 0.05, "by a clear margin: the whole interval lies above"
@@ -81,15 +81,15 @@ def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
 def test_where_there_is_nothing_to_learn_the_figures_say_so() -> None:
     labelled, vectors = outcomes()
     order = np.random.default_rng(3).permutation(len(vectors))
-    said = cross_validated(labelled, vectors[order], seed=0, settings=FEW)
-    served = evaluate([said], labelled, weak_cost=0.1)[0]
+    said = list(cross_validated(labelled, vectors[order], seeds=[0], settings=FEW))
+    served = evaluate(said, labelled, weak_cost=0.1)[0]
     assert served.between[0] < 0.5
     assert served.area < 0.53
 
 
 def test_how_the_groups_fall_into_folds_does_not_decide() -> None:
     labelled, vectors = outcomes(600)
-    said = [cross_validated(labelled, vectors, seed=seed, settings=FEW) for seed in range(3)]
+    said = list(cross_validated(labelled, vectors, seeds=range(3), settings=FEW))
     each = [evaluate([repeat], labelled, weak_cost=0.1)[0] for repeat in said]
     assert len({worth.area for worth in each}) == 3, "each way to fold says something else"
     together = evaluate(said, labelled, weak_cost=0.1)[0]

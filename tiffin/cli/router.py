@@ -127,7 +127,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     own = outcomes.sha256 == loaded.metadata.get("data_sha256")
     if own:
         seeds = _shown(range(repeats), "cross-validating")
-        said = [cross_validated(outcomes, embedded, seed=seed, by=by) for seed in seeds]
+        said = list(cross_validated(outcomes, embedded, seeds=seeds, by=by))
     else:
         said = [judge_all(loaded, outcomes, embedded)]
     if unknown := set(without) - set(outcomes.groups):

@@ -10,7 +10,7 @@ models that had not seen a row's group said of it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,7 +56,7 @@ def train(
     """Fit both heads on all rows and calibrate them by cross-validation over groups."""
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
-    unseen = cross_validated(outcomes, vectors, seed=seed, settings=settings)
+    (unseen,) = cross_validated(outcomes, vectors, seeds=[seed], settings=settings)
     metadata = {
         "features": json.dumps(list(text_features(""))),
         "seed": str(seed),
@@ -91,20 +91,24 @@ def cross_validated(
     outcomes: Outcomes,
     vectors: Floats,
     *,
-    seed: int,
+    seeds: Iterable[int],
     by: By = "group",
     settings: Fit = FIT,
-) -> Difficulties:
-    """What models say of each row that were trained without its group (or without its query)."""
+) -> Iterator[Difficulties]:
+    """What models say of each row that were trained without its group (or without its query).
+
+    Once for each seed, with folds and landmarks of its own.
+    """
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
-    said = Difficulties(np.zeros(len(gain), np.float32), np.zeros(len(gain), np.float32))
-    for rows in outcomes.folds(seed, FOLDS, by):
-        others = np.setdiff1d(np.arange(len(gain)), rows)
-        full, plain = _heads(text[others], vectors[others], gain[others], settings, seed)
-        said.full[rows] = full.difficulty(text[rows], vectors[rows])
-        said.text[rows] = plain.difficulty(text[rows], vectors[rows])
-    return said
+    for seed in seeds:
+        said = Difficulties(*np.zeros((2, len(gain)), np.float32))
+        for rows in outcomes.folds(seed, FOLDS, by):
+            others = np.setdiff1d(np.arange(len(gain)), rows)
+            full, plain = _heads(text[others], vectors[others], gain[others], settings, seed)
+            said.full[rows] = full.difficulty(text[rows], vectors[rows])
+            said.text[rows] = plain.difficulty(text[rows], vectors[rows])
+        yield said
 
 
 def _heads(
