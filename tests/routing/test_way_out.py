@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from unittest.mock import Mock
 
 import pytest
 
@@ -28,6 +29,7 @@ from tiffin.errors import (
     UpstreamFailed,
 )
 from tiffin.ops.routing import WayOutSettings
+from tiffin.pipeline import generate
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.routing.fleet import fleet_of
 from tiffin.routing.meter import Meter
@@ -303,6 +305,17 @@ async def test_fallbacks_stay_within_the_cap_of_the_whole_request() -> None:
         await tiers.begin(decision("mid", "big", max_usd=0.0012), REQUEST, request)
     freely = decision("mid", "big", "small", max_usd=0.0012)
     assert (await tiers.begin(freely, REQUEST, request)).tier == "small", "what is free stays open"
+
+
+async def test_a_prompt_is_counted_once_however_many_tiers_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counting = Mock(return_value=100)
+    monkeypatch.setattr(generate, "prompt_tokens", counting)
+    request = context()
+    tiers = generator(mid=FakeTier([BROKEN]), big=FakeTier())
+    await text_of(await tiers.begin(decision("mid", "big", max_usd=1.0), REQUEST, request))
+    assert (counting.call_count, len(request.bill.attempts)) == (1, 2)
 
 
 async def test_answers_side_by_side_count_with_what_they_may_yet_cost() -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from models.values import ChatMessage, Image
 from tiffin.api.chat_values import ImagePart, Message
 from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest
+from tiffin.ops.routing import VISION
 from tiffin.ops.settings import Settings
 
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-VISION = "vision"
 
 _DATA_URL = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,(.+)", re.DOTALL)
 

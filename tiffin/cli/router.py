@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from models.catalog import load_catalog
@@ -21,7 +23,14 @@ from tiffin.routing.evaluation import OF_STRONG, SERVED, Worth, calibration, eva
 from tiffin.routing.fleet import fleet_of
 from tiffin.routing.outcomes import By, Outcomes, OutcomesError, read_outcomes
 from tiffin.routing.replay import Outcome, read_decisions, replay
-from tiffin.routing.training import FOLDS, calibrate, cross_validated, judge_all, train
+from tiffin.routing.training import (
+    FOLDS,
+    REPEATS,
+    calibrate,
+    cross_validated,
+    judge_all,
+    train,
+)
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
 DATA_HELP = "Labelled traffic: CSV (.gz) or JSON lines (see docs/routing.md)."
@@ -46,7 +55,7 @@ def router() -> None:
 @out_option
 @vectors_option
 @sha_option
-@click.option("--seed", default=0, show_default=True, help="Of the folds and the trees.")
+@click.option("--seed", default=0, show_default=True, help="Of the folds and the landmarks.")
 def train_command(
     data: Path, out: Path, vectors: Path | None, sha256: str | None, seed: int
 ) -> None:
@@ -78,7 +87,13 @@ def calibrate_command(
 @model_option
 @vectors_option
 @sha_option
-@click.option("--seed", type=int, help="Of the folds; none: the one the model was trained with.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=REPEATS,
+    show_default=True,
+    help="Of the cross-validation, each with other folds.",
+)
 @click.option(
     "--weak-cost", default=0.01, show_default=True, help="Cost of a weak call / a strong call."
 )
@@ -97,7 +112,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     model: Path,
     vectors: Path | None,
     sha256: str | None,
-    seed: int | None,
+    repeats: int,
     weak_cost: float,
     by: By,
     without: tuple[str, ...],
@@ -109,20 +124,23 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     outcomes = _outcomes(data, sha256)
     loaded = ComplexityModel.load(model)
     embedded = _embedded(outcomes, vectors)
-    seed = int(loaded.metadata.get("seed", 0)) if seed is None else seed
     own = outcomes.sha256 == loaded.metadata.get("data_sha256")
     if own:
-        said = cross_validated(outcomes, embedded, seed=seed, by=by)
+        seeds = _shown(range(repeats), "cross-validating")
+        said = list(cross_validated(outcomes, embedded, seeds=seeds, by=by))
     else:
-        said = judge_all(loaded, outcomes, embedded)
+        said = [judge_all(loaded, outcomes, embedded)]
     if unknown := set(without) - set(outcomes.groups):
         message = f"--without: {data} has no group {', '.join(sorted(unknown))}"
         raise OutcomesError(message)
     kept = np.flatnonzero([group not in without for group in outcomes.groups])
-    said, outcomes = said.take(kept), outcomes.take(kept)
-    how = f"by {by} in {FOLDS} parts, each held out once" if own else "none of them trained on"
+    said, outcomes = [repeat.take(kept) for repeat in said], outcomes.take(kept)
+    each = f"by {by} in {FOLDS} parts, each held out once; repeats: {repeats}"
+    how = each if own else "none of them trained on"
     click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
-    _print(_worth_table(evaluate(said, outcomes, weak_cost=weak_cost, by=by)))
+    with Console(stderr=True).status("drawing the groups again"):
+        worths = evaluate(said, outcomes, weak_cost=weak_cost, by=by)
+    _print(_worth_table(worths))
     error = calibration(loaded, said, outcomes)
     click.echo(f"expected calibration error of the probability: {error:.3f}")
 
@@ -175,20 +193,27 @@ def _embedded(outcomes: Outcomes, kept: Path | None) -> NDArray[np.float32]:
     return embedded
 
 
+def _shown(steps: range, doing: str) -> Iterable[int]:
+    """The steps, with a bar where somebody watches."""
+    console = Console(stderr=True)
+    return track(steps, doing, console=console, transient=True, disable=not console.is_terminal)
+
+
 def _worth_table(worths: list[Worth]) -> Table:
     at = f"at {OF_STRONG:.0%} of its quality"
-    titles = ("area", "95 %", "behind ours, 95 %", f"strong calls {at}", f"cost {at}")
-    table = Table("way to choose", *titles, "strong calls for half the gap", "for 80 %")
+    titles = ("area", "95 %", "behind ours, 95 %", f"strong calls {at}", "more than ours, 95 %")
+    last = (f"cost {at}", "strong calls for half the gap", "for 80 %")
+    table = Table("way to choose", *titles, *last)
     for worth in worths:
+        ours = worth.name == SERVED
         table.add_row(
             worth.name,
             f"{worth.area:.3f}",
             "{:.3f}-{:.3f}".format(*worth.between),
-            "" if worth.name == SERVED else "{:+.3f} to {:+.3f}".format(*worth.behind),
-            *(
-                f"{share:.1%}"
-                for share in (worth.strong_share, worth.cost, worth.half_gap, worth.most_gap)
-            ),
+            "" if ours else "{:+.3f} to {:+.3f}".format(*worth.behind),
+            f"{worth.strong_share:.1%}",
+            "" if ours else "{:+.1%} to {:+.1%}".format(*worth.more_calls),
+            *(f"{share:.1%}" for share in (worth.cost, worth.half_gap, worth.most_gap)),
         )
     return table
 
@@ -202,4 +227,4 @@ def _outcome_cells(outcome: Outcome) -> list[str]:
 
 def _print(table: Table) -> None:
     # A pipe has no width: cut nothing there.
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if Console().is_terminal else 260).print(table)

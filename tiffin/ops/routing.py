@@ -13,6 +13,12 @@ from pydantic import Field, field_validator, model_validator
 from tiffin.ops.section import Count, Section
 
 Ability = Literal["tools", "json_schema", "vision", "logprobs", "completion"]
+VISION: Ability = "vision"
+"""It may be sent images."""
+
+AUTO, AUTO_FAST, AUTO_QUALITY = "auto", "auto-fast", "auto-quality"
+"""The policies that are there without being set."""
+
 Provider = Literal["openai", "anthropic", "google", "openai-compatible"]
 
 KEY_VARIABLES: dict[str, str] = {
@@ -140,9 +146,9 @@ class PolicySettings(Section):
 
 def _presets() -> dict[str, PolicySettings]:
     return {
-        "auto": PolicySettings(),
-        "auto-fast": PolicySettings(prefer="fastest", target_quality=0.6),
-        "auto-quality": PolicySettings(target_quality=0.95),
+        AUTO: PolicySettings(),
+        AUTO_FAST: PolicySettings(prefer="fastest", target_quality=0.6),
+        AUTO_QUALITY: PolicySettings(target_quality=0.95),
     }
 
 

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -30,7 +30,7 @@ from tiffin.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from tiffin.routing.meter import Meter, Running, prompt_tokens
+from tiffin.routing.meter import Meter, Running, answer_tokens, prompt_tokens
 from tiffin.routing.way_out import WayOut, is_callers, is_final
 from tiffin.transport.messages import RouteDecision
 
@@ -59,6 +59,16 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class _Call:
+    """One request on its way to the tiers. Its prompt is counted once, for all attempts."""
+
+    decision: RouteDecision
+    request: GenerateRequest
+    context: RequestContext
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
 class Generator:
     """The LLM tiers by name, what is measured of them, and what to do when they fail."""
 
@@ -74,71 +84,52 @@ class Generator:
         A tier that fails before its first event is passed over for the next. One that fails later
         ends the stream with its error: the client has already read a part of the answer.
         """
+        call = _Call(decision, request, context, prompt_tokens(request))
         if decision.escalate_below is not None and decision.fallbacks:
-            return await self._cascade(decision, decision.escalate_below, request, context)
-        return await self._first_of(
-            (decision.tier, *decision.fallbacks), decision, request, context
-        )
+            return await self._cascade(call, decision.escalate_below)
+        return await self._first_of((decision.tier, *decision.fallbacks), call)
 
-    async def _first_of(
-        self,
-        tiers: tuple[str, ...],
-        decision: RouteDecision,
-        request: GenerateRequest,
-        context: RequestContext,
-    ) -> Begun:
+    async def _first_of(self, tiers: tuple[str, ...], call: _Call) -> Begun:
         failure: TiffinError | None = None
         for position, tier in enumerate(tiers):
-            if not self._within_cap(tier, decision, request, context):
+            if not self._within_cap(tier, call):
                 continue
             others = tuple(
-                other
-                for other in tiers[position + 1 :]
-                if self._within_cap(other, decision, request, context)
+                other for other in tiers[position + 1 :] if self._within_cap(other, call)
             )
             try:
-                return await self._ask(tier, decision, request, context, others)
+                return await self._ask(tier, call, others)
             except TiffinError as error:
-                if is_final(error) or context.begin_s() <= 0:
+                if is_final(error) or call.context.begin_s() <= 0:
                     raise
                 failure = error
-        raise failure or _beyond_cap(tiers, decision)
+        raise failure or _beyond_cap(tiers, call.decision)
 
-    def _within_cap(
-        self,
-        tier: str,
-        decision: RouteDecision,
-        request: GenerateRequest,
-        context: RequestContext,
-    ) -> bool:
+    def _within_cap(self, tier: str, call: _Call) -> bool:
         """Whether one more attempt fits into what the whole request may cost. A free one does."""
-        cap = decision.max_usd
+        cap = call.decision.max_usd
         if cap is None:
             return True
-        usd = self.meter.most_usd(tier, request)
-        return usd == 0 or context.bill.committed_usd + usd <= cap
+        usd = self._most_usd(tier, call)
+        return usd == 0 or call.context.bill.committed_usd + usd <= cap
 
-    async def _ask(
-        self,
-        tier: str,
-        decision: RouteDecision,
-        request: GenerateRequest,
-        context: RequestContext,
-        others: tuple[str, ...],
-    ) -> Begun:
+    def _most_usd(self, tier: str, call: _Call) -> float:
+        return self.meter.most_usd(tier, call.prompt_tokens, answer_tokens(call.request))
+
+    async def _ask(self, tier: str, call: _Call, others: tuple[str, ...]) -> Begun:
         """One attempt; a second one where no other tier could be asked instead."""
         breaker = self.way_out.breaker(tier)
         self.way_out.budget(tier).earn()
         breaker.enter(last=not self.way_out.any_closed(others))
         try:
-            return await self._attempt(tier, decision, request, context, others)
+            return await self._attempt(tier, call, others)
         except TiffinError as error:
-            wait_s = self._retry_wait_s(tier, error, context, others)
-            if wait_s is None or not self._within_cap(tier, decision, request, context):
+            wait_s = self._retry_wait_s(tier, error, call.context, others)
+            if wait_s is None or not self._within_cap(tier, call):
                 raise
         await asyncio.sleep(wait_s)
         breaker.enter(last=True)
-        return await self._attempt(tier, decision, request, context, others)
+        return await self._attempt(tier, call, others)
 
     def _retry_wait_s(
         self, tier: str, error: TiffinError, context: RequestContext, others: tuple[str, ...]
@@ -162,17 +153,11 @@ class Generator:
             return None
         return wait_s
 
-    async def _attempt(
-        self,
-        tier: str,
-        decision: RouteDecision,
-        request: GenerateRequest,
-        context: RequestContext,
-        others: tuple[str, ...],
-    ) -> Begun:
-        most_usd = self.meter.most_usd(tier, request)
-        running = self.meter.open(tier, decision, prompt_tokens(request), context, most_usd)
-        events = self._metered(running, request, context, others)
+    async def _attempt(self, tier: str, call: _Call, others: tuple[str, ...]) -> Begun:
+        running = self.meter.open(
+            tier, call.decision, call.prompt_tokens, call.context, self._most_usd(tier, call)
+        )
+        events = self._metered(running, call.request, call.context, others)
         return Begun(tier, await anext(events), events, running)
 
     async def _metered(
@@ -240,26 +225,19 @@ class Generator:
         told = isinstance(error, RateLimited) or error.code == UPSTREAM_OVERLOADED
         breaker.failed(error.retry_after_s if told else None)
 
-    async def _cascade(
-        self,
-        decision: RouteDecision,
-        threshold: float,
-        request: GenerateRequest,
-        context: RequestContext,
-    ) -> Begun:
+    async def _cascade(self, call: _Call, threshold: float) -> Begun:
         """The tier's whole answer, or the next stronger one's when it is unsure of its own."""
-        probing = request
+        request = probing = call.request
         if request.logprobs is None:
             probing = msgspec.structs.replace(request, logprobs=0)
-        begun = await self._first_of((decision.tier,), decision, probing, context)
+        begun = await self._first_of((call.decision.tier,), replace(call, request=probing))
         events = [begun.first]
         async with aclosing(begun.rest) as rest:
             events += [event async for event in rest]
         confidence = _confidence(events)
-        stronger = tuple(decision.fallbacks)
         if confidence is not None and confidence < threshold:
             try:
-                escalated = await self._first_of(stronger, decision, request, context)
+                escalated = await self._first_of(tuple(call.decision.fallbacks), call)
             except TiffinError:
                 pass  # the cheap answer is better than none
             else:

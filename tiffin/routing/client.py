@@ -13,6 +13,7 @@ import msgspec
 from models.values import GenerateRequest
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.ops.routing import VISION
 from tiffin.routing.decide import Decider
 from tiffin.routing.ledger import Recorded
 from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
@@ -131,7 +132,7 @@ def ask_of(
         "json_schema": request.json_schema is not None,
         "logprobs": request.logprobs is not None,
         "completion": request.prompt is not None,
-        "vision": any(message.images for message in request.messages),
+        VISION: any(message.images for message in request.messages),
     }
     return RouteRequest(
         query,

@@ -1,15 +1,15 @@
 """How hard a query is: a small trained model on its embedding and its text's features.
 
 Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the text
-features and the embedding, `text` the features alone, for callers that have no embedding. A head is
-a sum of small trees, calibrated by an isotonic curve on what they said of subjects that they had
-not been trained on. The file's metadata say from what, how and with which seed it was trained;
-`tiffin.routing.training` makes it.
+features and the embedding, `text` the features alone, for callers that have no embedding. A head
+compares a query with some hundred of its training data, and is calibrated by an isotonic curve on
+what was said of subjects that had not been trained on. The file's metadata say from what, how and
+with which seed it was trained; `tiffin.routing.training` makes it.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from models.errors import ModelError
 from tiffin.routing.features import text_features
-from tiffin.routing.trees import Trees
+from tiffin.routing.kernel import Kernel
 from tiffin.transport.messages import Complexity, Level
 
 SHIPPED = Path(__file__).with_name("complexity.safetensors")
@@ -38,16 +38,16 @@ class ComplexityModelError(ModelError):
 
 @dataclass(frozen=True)
 class Head:
-    """Trees on the text features and, where `axes` has any, on the embedding's place along them.
+    """A kernel on the text features and, where `axes` has any, the embedding's place along them.
 
     `axes` (dimensions, axes) leave from `centre` (dimensions,). `spread` (1,) is the unit of the
-    trees' sum. `curve` (2, knots) maps the difficulty to the calibrated probability that the
+    kernel's values. `curve` (2, knots) maps the difficulty to the calibrated probability that the
     cheapest tier suffices; linear between knots, falling.
     """
 
     centre: Floats
     axes: Floats
-    trees: Trees
+    kernel: Kernel
     spread: Floats
     curve: Floats
 
@@ -57,8 +57,8 @@ class Head:
         `text` is (rows, features), `vectors` (rows, dimensions); those of a head without axes may
         have none.
         """
-        sums = self.trees.value(seen(text, vectors, self.centre, self.axes))
-        difficulty: Floats = (1 / (1 + np.exp(-sums / self.spread))).astype(np.float32)
+        gains = self.kernel.value(inputs(text, vectors, self.centre, self.axes))
+        difficulty: Floats = (1 / (1 + np.exp(-gains / self.spread))).astype(np.float32)
         return difficulty
 
     def p_cheap(self, difficulty: Floats) -> Floats:
@@ -68,16 +68,16 @@ class Head:
 
     def tensors(self, prefix: str) -> dict[str, Floats]:
         """As they lie in the file."""
-        tensors = {name: getattr(self, name) for name in _OWN} | vars(self.trees)
+        tensors = {name: getattr(self, name) for name in _OWN} | vars(self.kernel)
         return {f"{prefix}.{name}": np.ascontiguousarray(t) for name, t in tensors.items()}
 
 
 _OWN = ("centre", "axes", "spread", "curve")
-_TREES = ("features", "thresholds", "leaves")
+_KERNEL = tuple(field.name for field in fields(Kernel))
 
 
-def seen(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
-    """What the trees read of each row."""
+def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
+    """What the kernel reads of each row."""
     if axes.shape[1] == 0:
         return text
     rows: Floats = np.hstack([text, (vectors - centre) @ axes])
@@ -116,8 +116,11 @@ class ComplexityModel:
                 metadata: dict[str, str] = file.metadata() or {}
                 tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             full, text = _head(tensors, "full"), _head(tensors, "text")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError) as error:
             message = f"{path}: not a complexity model: {error}"
+            raise ComplexityModelError(message) from error
+        except KeyError as error:
+            message = f"{path}: no tensor {error}; train it again: tiffin router train"
             raise ComplexityModelError(message) from error
         names = list(text_features(""))
         if json.loads(metadata.get("features", "[]")) != names:
@@ -135,4 +138,4 @@ def level_of(p_cheap: float) -> Level:
 
 def _head(tensors: Mapping[str, Any], prefix: str) -> Head:
     own = {name: tensors[f"{prefix}.{name}"] for name in _OWN}
-    return Head(**own, trees=Trees(**{name: tensors[f"{prefix}.{name}"] for name in _TREES}))
+    return Head(**own, kernel=Kernel(**{name: tensors[f"{prefix}.{name}"] for name in _KERNEL}))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from models.values import TokenUsage
-from tiffin.ops.routing import KEY_VARIABLES, PolicySettings, TierCard, UpstreamSettings
+from tiffin.ops.routing import KEY_VARIABLES, VISION, PolicySettings, TierCard, UpstreamSettings
 from tiffin.ops.section import SettingsError
 from tiffin.ops.serving import TierSettings
 from tiffin.ops.settings import Settings
@@ -108,7 +108,7 @@ def key_variable(upstream: UpstreamSettings) -> str | None:
 
 
 def _check_names(settings: Settings) -> None:
-    reserved = {"auto", *settings.routing.policies, *settings.tiers}
+    reserved = {*settings.routing.policies, *settings.tiers}
     for name in settings.upstreams:
         if name in reserved:
             message = f"upstreams.{name}: the name is taken by a tier or a policy; use another"
@@ -121,7 +121,7 @@ def _check_names(settings: Settings) -> None:
 
 def _check_vision(settings: Settings) -> None:
     for name, tier in settings.tiers.items():
-        if "vision" in tier.abilities:
+        if VISION in tier.abilities:
             message = f"tiers.{name}.abilities: vision is for upstreams: no engine here sees images"
             raise SettingsError(message)
 

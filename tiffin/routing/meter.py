@@ -92,13 +92,11 @@ class Meter:
         if self.ledger:
             self.ledger.decided(_entry(context, recorded.decision), recorded)
 
-    def most_usd(self, tier: str, request: GenerateRequest) -> float:
+    def most_usd(self, tier: str, prompt_tokens: int, answer_tokens: int) -> float:
         """What one answer of that tier may come to."""
         if self.fleet is None:
             return 0.0
-        return self.fleet[tier].most_usd(
-            prompt_tokens(request), answer_tokens(request), self.of(tier).answer_s
-        )
+        return self.fleet[tier].most_usd(prompt_tokens, answer_tokens, self.of(tier).answer_s)
 
     def open(
         self,

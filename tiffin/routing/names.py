@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from tiffin.errors import NotFound
+from tiffin.ops.routing import AUTO
 
 UNNAMED = frozenset({"dummy", "tgi"})
 """What Hugging Face's clients write where their user named no model: the router chooses."""
@@ -20,7 +21,7 @@ def routed_name(model: str, models: Mapping[str, str], policies: Iterable[str]) 
         if model == name:
             return tier
     if model in UNNAMED:
-        return "auto"
+        return AUTO
     allowed = ", ".join(dict.fromkeys([*policies, *models, *models.values()]))
     message = f"model: {model!r} is not served here; use one of: {allowed}"
     raise NotFound(message, param="model", code="model_not_found")

@@ -124,15 +124,14 @@ def _too_dear(
     usd: float, policy: PolicySettings, request: RouteRequest, caps: CapSettings
 ) -> list[_Refusal]:
     """A free tier passes every cap. The cost is that of the longest answer allowed."""
-    limits = (
+    limits: tuple[tuple[Kind, str, float | None, float], ...] = (
         ("cannot", "the policy's cap on a request", policy.max_request_usd, 0.0),
         ("cannot", "the cap on a request", caps.request_usd, 0.0),
         ("spent", "the key's cap for today", caps.key_day_usd, request.spent.key_usd),
         ("spent", "the cap for today", caps.day_usd, request.spent.day_usd),
     )
-    kinds: dict[str, Kind] = {"cannot": "cannot", "spent": "spent"}
     return [
-        _Refusal(kinds[kind], f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
+        _Refusal(kind, f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
         for kind, what, cap, spent in limits
         if cap is not None and usd > 0 and spent + usd > cap
     ]

@@ -6,10 +6,9 @@ Every decision names the rule that made it.
 
 from collections.abc import Sequence
 
+from tiffin.ops.routing import AUTO_FAST, AUTO_QUALITY
 from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
 from tiffin.transport.messages import RouteDecision
-
-AUTO, AUTO_FAST, AUTO_QUALITY = "auto", "auto-fast", "auto-quality"
 
 LONG_QUERY_WORDS = 60
 """A question this long carries context or several demands of its own."""

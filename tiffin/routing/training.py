@@ -2,32 +2,35 @@
 
 What is learned is the gain: by how much the strong model's answer is better than the weak one's.
 Whether the weak model is right is easier to predict, but a question that both get wrong is no
-reason to pay for the strong one. Boosted trees of depth three on the text's features and on the
-first principal axes of the embeddings (docs/decisions/0053 has what else was tried).
+reason to pay for the strong one. Kernel ridge regression on the text's features and on the first
+principal axes of the embeddings (docs/decisions/0056 has what else was tried).
 
 All rows train the model. Its probabilities, and every figure, come from cross-validation: from what
 models that had not seen a row's group said of it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.routing.complexity import ComplexityModel, Head, seen
+from tiffin.routing.complexity import ComplexityModel, Head, inputs
 from tiffin.routing.features import text_features
+from tiffin.routing.kernel import Fit, fit
 from tiffin.routing.outcomes import By, Outcomes
-from tiffin.routing.trees import Growth, grow
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 AXES = 20
 FOLDS = 10
+REPEATS = 10
+"""Of the cross-validation that figures come from, each with other folds."""
+
 KNOTS = 12
-GROWTH = Growth()
+FIT = Fit()
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,20 @@ def text_matrix(queries: Sequence[str]) -> Floats:
 
 
 def train(
-    outcomes: Outcomes, vectors: Floats, *, seed: int, growth: Growth = GROWTH
+    outcomes: Outcomes, vectors: Floats, *, seed: int, settings: Fit = FIT
 ) -> ComplexityModel:
     """Fit both heads on all rows and calibrate them by cross-validation over groups."""
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
-    unseen = cross_validated(outcomes, vectors, seed=seed, growth=growth)
+    (unseen,) = cross_validated(outcomes, vectors, seeds=[seed], settings=settings)
     metadata = {
         "features": json.dumps(list(text_features(""))),
         "seed": str(seed),
         "data_sha256": outcomes.sha256,
         "rows": f"{len(gain)} trained, calibrated by {FOLDS}-fold cross-validation over groups",
-        "learned": "boosted trees on strong - weak",
+        "learned": "kernel ridge regression on strong - weak",
     }
-    full, plain = _fit(text, vectors, gain, growth, seed)
+    full, plain = _heads(text, vectors, gain, settings, seed)
     return ComplexityModel(
         _calibrated(full, unseen.full, gain), _calibrated(plain, unseen.text, gain), metadata
     )
@@ -88,34 +91,38 @@ def cross_validated(
     outcomes: Outcomes,
     vectors: Floats,
     *,
-    seed: int,
+    seeds: Iterable[int],
     by: By = "group",
-    growth: Growth = GROWTH,
-) -> Difficulties:
-    """What models say of each row that were trained without its group (or without its query)."""
+    settings: Fit = FIT,
+) -> Iterator[Difficulties]:
+    """What models say of each row that were trained without its group (or without its query).
+
+    Once for each seed, with folds and landmarks of its own.
+    """
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
-    said = Difficulties(np.zeros(len(gain), np.float32), np.zeros(len(gain), np.float32))
-    for rows in outcomes.folds(seed, FOLDS, by):
-        others = np.setdiff1d(np.arange(len(gain)), rows)
-        full, plain = _fit(text[others], vectors[others], gain[others], growth, seed)
-        said.full[rows] = full.difficulty(text[rows], vectors[rows])
-        said.text[rows] = plain.difficulty(text[rows], vectors[rows])
-    return said
+    for seed in seeds:
+        said = Difficulties(*np.zeros((2, len(gain)), np.float32))
+        for rows in outcomes.folds(seed, FOLDS, by):
+            others = np.setdiff1d(np.arange(len(gain)), rows)
+            full, plain = _heads(text[others], vectors[others], gain[others], settings, seed)
+            said.full[rows] = full.difficulty(text[rows], vectors[rows])
+            said.text[rows] = plain.difficulty(text[rows], vectors[rows])
+        yield said
 
 
-def _fit(
-    text: Floats, vectors: Floats, gain: Floats, growth: Growth, seed: int
+def _heads(
+    text: Floats, vectors: Floats, gain: Floats, settings: Fit, seed: int
 ) -> tuple[Head, Head]:
     """Both heads, not calibrated yet."""
     none = np.empty((vectors.shape[1], 0), np.float32)
     centre = vectors.mean(axis=0)
     heads = []
     for axes in (_axes(vectors - centre), none):
-        rows = seen(text, vectors, centre, axes)
-        trees = grow(rows, (gain - gain.mean()).astype(np.float64), growth, seed)
-        spread = np.maximum(trees.value(rows).std(keepdims=True), np.float32(1e-6))
-        heads.append(Head(centre, axes, trees, spread, np.array([[0, 1], [1, 0]], np.float32)))
+        rows = inputs(text, vectors, centre, axes)
+        kernel = fit(rows, (gain - gain.mean()).astype(np.float64), settings, seed)
+        spread = np.maximum(kernel.value(rows).std(keepdims=True), np.float32(1e-6))
+        heads.append(Head(centre, axes, kernel, spread, np.array([[0, 1], [1, 0]], np.float32)))
     return heads[0], heads[1]
 
 

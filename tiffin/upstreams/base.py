@@ -28,7 +28,7 @@ from tiffin.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from tiffin.ops.routing import UpstreamSettings
+from tiffin.ops.routing import VISION, UpstreamSettings
 
 CONNECT_S = 5.0
 MAX_MESSAGE_CHARS = 500
@@ -46,7 +46,7 @@ class Upstream(ABC):
         self.name = name
         self.model = settings.model
         self.max_output_tokens = settings.max_output_tokens
-        self.sees = "vision" in settings.abilities
+        self.sees = VISION in settings.abilities
 
     async def generate(
         self, request: GenerateRequest, context: RequestContext
