@@ -3,6 +3,9 @@
 Every package comes as a wheel, CUDA too: the base image is the same with and without a GPU.
 """
 
+import json
+import shlex
+import tomllib
 from pathlib import Path
 
 import bentoml
@@ -11,8 +14,9 @@ from models.user_catalog import catalog_of
 from services.hosting import settings
 from tiffin.ops.placement import gpus_together
 
-REQUIREMENTS = Path(__file__).parents[1] / "requirements"
-"""There when a Bento is built; a Bento carries what was chosen of it."""
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ROOT / "requirements"
+"""There when a Bento is built, as is pyproject.toml; a Bento carries what was chosen of it."""
 
 HEADERS = "python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))'"
 
@@ -32,8 +36,25 @@ def image() -> "bentoml.images.Image":
         write = "mkdir -p /etc/uv; printf '[pip]\\ntorch-backend = \"cpu\"\\n' > /etc/uv/uv.toml"
         made.run(f"if [ ! -e /etc/uv/uv.toml ]; then {write}; fi")
     pinned = REQUIREMENTS / ("bento-gpu.txt" if gpu else "bento.txt")
+    if not pinned.is_file():
+        return made
+    if gpu:
+        made.run(_overrides())
     # Not `requirements_file`: that takes a path of the folder where a program was started.
-    return made.python_packages(pinned.read_text().rstrip("\n")) if pinned.is_file() else made
+    return made.python_packages(pinned.read_text().rstrip("\n"))
+
+
+def _overrides() -> str:
+    """A command that tells uv of pyproject.toml's overrides, without which vLLM's pins collide."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    overrides = project["tool"]["uv"]["override-dependencies"]
+    line = shlex.quote(f"override-dependencies = {json.dumps(overrides)}")
+    # Before what is there: a key after a table would belong to the table.
+    there = "cat /etc/uv/uv.toml 2>/dev/null || true"
+    return (
+        f"mkdir -p /etc/uv; {{ echo {line}; {there}; }} > /etc/uv/new;"
+        " mv /etc/uv/new /etc/uv/uv.toml"
+    )
 
 
 def _unless(there: str, packages: str) -> str:

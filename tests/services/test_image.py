@@ -66,6 +66,26 @@ def test_a_profile_with_vllm_gets_an_image_for_gpus(
     assert "gcc libc6-dev" in recipe.containerfile
 
 
+def test_the_pins_of_the_image_for_gpus_go_together(
+    recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    """As uv sees them in the image, which has no pyproject.toml."""
+    for line in recipes["gpu"].containerfile.splitlines():
+        if "/etc/uv" in line:
+            command = line.removeprefix("RUN ").replace("/etc/uv", str(tmp_path))
+            subprocess.run(["/bin/sh", "-ec", command], check=True)
+    (tmp_path / "requirements.txt").write_text(recipes["gpu"].requirements)
+    options = ["--python-platform", "x86_64-manylinux_2_28", "--config-file", "uv.toml"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("uv"), "pip", "compile", *options, "requirements.txt"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("profile", ["laptop", "hybrid"])
 def test_the_others_get_neither_cuda_nor_a_compiler(
     recipes: dict[str, Recipe], profile: str
