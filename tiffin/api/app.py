@@ -55,7 +55,7 @@ def create_app() -> FastAPI:
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
-    shallow = NestingLimit(app, max_depth=settings.limits.nesting)
+    shallow = NestingLimit(Shed(app, owner=app), max_depth=settings.limits.nesting)
     limited = BodyLimit(shallow, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app),
