@@ -145,6 +145,9 @@ class Turnstile:
         return too_long or waiting >= self._settings.max_waiting
 
     async def _enter(self, waiter: _Waiter, deadline: Deadline) -> None:
+        if self._may_enter(waiter) and not self._queue(waiter.stage):
+            self._let_in(waiter)
+            return
         if self._is_full(waiter.stage):
             self._make_room(waiter)
         self._waiting.append(waiter)
@@ -198,13 +201,16 @@ class Turnstile:
             self._waiting.remove(first)
             if first.turn.done():
                 continue
-            self._now = max(self._now, self._turns.get(first.tenant, 0.0))
-            self._turns[first.tenant] = self._now + 1
-            self._count(first, 1)
+            self._let_in(first)
             first.turn.set_result(None)
         # Tenants that hold nothing and are owed nothing are forgotten.
         self._held += Counter()
         self._turns = {name: turn for name, turn in self._turns.items() if turn > self._now}
+
+    def _let_in(self, waiter: _Waiter) -> None:
+        self._now = max(self._now, self._turns.get(waiter.tenant, 0.0))
+        self._turns[waiter.tenant] = self._now + 1
+        self._count(waiter, 1)
 
     def _count(self, waiter: _Waiter, places: int) -> None:
         """It takes a place, or with -1 gives it back."""
