@@ -32,8 +32,10 @@ class RequestContext:
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
     `deadline_named` says that the client named the deadline itself; an answer must begin by
-    `begin_by`, where that is earlier. `tenant`, and `batch`, which says that nobody waits for it,
-    decide who goes first when there is a queue. `arrived` is in seconds of the Unix epoch.
+    `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
+    so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
+    waits for it, decide who goes first when there is a queue. `arrived` is in seconds of the Unix
+    epoch.
     """
 
     deadline: Deadline
@@ -43,6 +45,7 @@ class RequestContext:
     batch: bool = False
     deadline_named: bool = False
     begin_by: Deadline | None = None
+    whole: bool = False
     key: str = ""
     arrived: float = field(default_factory=time.time, compare=False)
     bill: Bill = field(default_factory=Bill, compare=False)

@@ -1,6 +1,7 @@
 """What both ends of a hop agree on: paths, headers, content types, error and frame encoding."""
 
 import struct
+from dataclasses import replace
 
 import msgspec
 
@@ -20,6 +21,8 @@ TOKEN_HEADER = "x-tiffin-token"  # noqa: S105  the name of a header
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
 TRACE_HEADER = "traceparent"
+WHOLE_HEADER = "x-tiffin-whole"
+"""`1`: the caller reads no stream, and is woken for many events at once instead of for each."""
 
 DEFAULT_TIMEOUT_S = 60.0
 """For a call that brings no deadline, such as one made by hand."""
@@ -92,6 +95,19 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
     return FRAME_HEADER.pack(len(payload), kind) + payload
 
 
+def next_frame(buffer: bytearray) -> tuple[int, bytes] | None:
+    """Take the first frame, its kind and its message, out of what came; None until it is whole."""
+    if len(buffer) < FRAME_HEADER.size:
+        return None
+    length, kind = FRAME_HEADER.unpack_from(buffer)
+    end = FRAME_HEADER.size + length
+    if len(buffer) < end:
+        return None
+    payload = bytes(buffer[FRAME_HEADER.size : end])
+    del buffer[:end]
+    return kind, payload
+
+
 def headers_of(context: RequestContext) -> dict[str, str]:
     """The headers that carry a context over a hop."""
     headers = {
@@ -100,6 +116,8 @@ def headers_of(context: RequestContext) -> dict[str, str]:
     }
     if context.traceparent is not None:
         headers[TRACE_HEADER] = context.traceparent
+    if context.whole:
+        headers[WHOLE_HEADER] = "1"
     return headers
 
 
@@ -110,7 +128,10 @@ def context_of(headers: dict[bytes, bytes]) -> RequestContext:
     deadline = Deadline.after(seconds)
     trace = headers.get(TRACE_HEADER.encode())
     traceparent = trace.decode("latin-1") if trace else None
+    context = RequestContext(
+        deadline, traceparent=traceparent, whole=headers.get(WHOLE_HEADER.encode()) == b"1"
+    )
     request_id = headers.get(REQUEST_ID_HEADER.encode())
     if request_id is None:
-        return RequestContext(deadline, traceparent=traceparent)
-    return RequestContext(deadline, request_id.decode("latin-1"), traceparent)
+        return context
+    return replace(context, request_id=request_id.decode("latin-1"))
