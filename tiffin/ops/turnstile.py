@@ -38,11 +38,12 @@ MEMORY = 0.1
 
 @dataclass(eq=False)
 class _Stage:
-    """What is known of one stage: how much of it may be, and is, in work."""
+    """What is known of one stage: how much of it may be, and is, in work, and how much waits."""
 
     limit: float
     held: int = 0
     batch: int = 0
+    waiting: int = 0
     seconds: float = 0.0
     decreased: float = 0.0
 
@@ -59,9 +60,9 @@ class _Stage:
             self.decreased = now
             self.limit = max(least, self.limit * DECREASE)
 
-    def wait_s(self, waiting: int) -> float:
+    def wait_s(self, questions: int) -> float:
         """Until so many of it will probably be through."""
-        return waiting * self.seconds / max(1, min(self.held, int(self.limit)))
+        return questions * self.seconds / max(1, min(self.held, int(self.limit)))
 
 
 @dataclass(eq=False)
@@ -134,23 +135,20 @@ class Turnstile:
     def _stage(self, name: str) -> _Stage:
         return self._stages.setdefault(name, _Stage(float(self.places)))
 
-    def _queue(self, stage: _Stage) -> list[_Waiter]:
-        return [waiter for waiter in self._waiting if waiter.stage is stage]
-
     def _is_full(self, stage: _Stage) -> bool:
         """Whether as many wait as may, or as will be through before their patience ends."""
-        waiting = len(self._queue(stage))
         patience_s = self._settings.max_wait_ms / 1000
-        too_long = not self._has_room(stage) and stage.wait_s(waiting + 1) > patience_s
-        return too_long or waiting >= self._settings.max_waiting
+        too_long = not self._has_room(stage) and stage.wait_s(stage.waiting + 1) > patience_s
+        return too_long or stage.waiting >= self._settings.max_waiting
 
     async def _enter(self, waiter: _Waiter, deadline: Deadline) -> None:
-        if self._may_enter(waiter) and not self._queue(waiter.stage):
+        if self._may_enter(waiter) and not waiter.stage.waiting:
             self._let_in(waiter)
             return
         if self._is_full(waiter.stage):
             self._make_room(waiter)
         self._waiting.append(waiter)
+        waiter.stage.waiting += 1
         self._admit()
         limit_s = min(self._settings.max_wait_ms / 1000, deadline.remaining() / 2)
         try:
@@ -166,39 +164,43 @@ class Turnstile:
     def _forget(self, waiter: _Waiter) -> None:
         """It waits no longer: give back its place if its turn came in the same moment."""
         if waiter in self._waiting:
-            self._waiting.remove(waiter)
+            self._unqueue(waiter)
         elif waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
             self._count(waiter, -1)
             self._admit()
 
+    def _unqueue(self, waiter: _Waiter) -> None:
+        self._waiting.remove(waiter)
+        waiter.stage.waiting -= 1
+
     def _make_room(self, newcomer: _Waiter) -> None:
         """Send away the waiter that matters least, if it matters less. Raises Overloaded if not."""
         if (last := self._least_important(newcomer)) is not None:
-            self._waiting.remove(last)
+            self._unqueue(last)
             last.turn.set_exception(self._refusal(last.stage))
 
     def _least_important(self, newcomer: _Waiter) -> _Waiter | None:
         """Who would go in place of the newcomer; None when there is room. Raises Overloaded."""
-        queue = self._queue(newcomer.stage)
-        if self._may_enter(newcomer) and not queue:
+        stage, tenant = newcomer.stage, newcomer.tenant
+        if self._may_enter(newcomer) and not stage.waiting:
             return None
+        queue = [waiter for waiter in reversed(self._waiting) if waiter.stage is stage]
         waits = Counter(waiter.tenant for waiter in self._waiting)
-        weight = {
-            waiter: (waiter.batch, waits[waiter.tenant] + self._held[waiter.tenant])
-            for waiter in reversed(queue)  # of equals the newest goes
+        weight = {  # of equals the newest goes: it comes first here
+            (batch, name): (batch, waits[name] + self._held[name])
+            for batch, name in dict.fromkeys((waiter.batch, waiter.tenant) for waiter in queue)
         }
-        last = max(weight, key=lambda waiter: weight[waiter], default=None)
-        tenant = newcomer.tenant
         own = (newcomer.batch, waits[tenant] + self._held[tenant] + 1)
+        last = max(weight, key=lambda kind: weight[kind], default=None)
         if last is None or weight[last] <= own:
-            raise self._refusal(newcomer.stage)
-        return last
+            raise self._refusal(stage)
+        return next(waiter for waiter in queue if (waiter.batch, waiter.tenant) == last)
 
     def _admit(self) -> None:
         """Give free places to those that go first."""
         while ready := [waiter for waiter in self._waiting if self._may_enter(waiter)]:
             first = min(ready, key=self._rank)
-            self._waiting.remove(first)
+            self._unqueue(first)
             if first.turn.done():
                 continue
             self._let_in(first)
@@ -246,8 +248,7 @@ class Turnstile:
         return fits and stage.held < int(stage.limit)
 
     def _refusal(self, stage: _Stage) -> Overloaded:
-        waiting = len(self._queue(stage))
-        message = f"{stage.held} questions of the kind are in work and {waiting} wait"
-        wait_s = stage.wait_s(stage.held + waiting)
+        message = f"{stage.held} questions of the kind are in work and {stage.waiting} wait"
+        wait_s = stage.wait_s(stage.held + stage.waiting)
         retry_after_s = max(1, min(MAX_RETRY_AFTER_S, math.ceil(wait_s)))
         return Overloaded(message, code="overloaded", retry_after_s=retry_after_s)
