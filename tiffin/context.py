@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from tiffin.routing.bill import Bill
 
+DEFAULT_TENANT = "default"
+"""Whose a request is that brings no key."""
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -26,6 +29,11 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
 
+def new_request_id() -> str:
+    """For a request that brings none."""
+    return f"req-{uuid.uuid4().hex}"
+
+
 @dataclass(frozen=True)
 class RequestContext:
     """Made once at the door (or from a hop's headers), never changed; its bill is written on.
@@ -39,9 +47,9 @@ class RequestContext:
     """
 
     deadline: Deadline
-    request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
+    request_id: str = field(default_factory=new_request_id)
     traceparent: str | None = None
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     batch: bool = False
     deadline_named: bool = False
     begin_by: Deadline | None = None

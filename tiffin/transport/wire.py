@@ -1,12 +1,11 @@
 """What both ends of a hop agree on: paths, headers, content types, error and frame encoding."""
 
 import struct
-from dataclasses import replace
 
 import msgspec
 
 from tiffin import errors
-from tiffin.context import Deadline, RequestContext
+from tiffin.context import Deadline, RequestContext, new_request_id
 
 PREFIX = "/internal/v1/"
 HEALTH_PATH = PREFIX + "health"
@@ -128,10 +127,8 @@ def context_of(headers: dict[bytes, bytes]) -> RequestContext:
     deadline = Deadline.after(seconds)
     trace = headers.get(TRACE_HEADER.encode())
     traceparent = trace.decode("latin-1") if trace else None
-    context = RequestContext(
-        deadline, traceparent=traceparent, whole=headers.get(WHOLE_HEADER.encode()) == b"1"
+    whole = headers.get(WHOLE_HEADER.encode()) == b"1"
+    request_id = headers.get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1")
+    return RequestContext(
+        deadline, request_id or new_request_id(), traceparent=traceparent, whole=whole
     )
-    request_id = headers.get(REQUEST_ID_HEADER.encode())
-    if request_id is None:
-        return context
-    return replace(context, request_id=request_id.decode("latin-1"))
