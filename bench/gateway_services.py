@@ -37,10 +37,7 @@ from tiffin.transport.server import RpcApp
 ANSWER = "The tower is 324 metres tall."
 
 middlewares.install()
-LIKE_OURS: dict[str, Any] = {
-    "logging": {"access": {"enabled": False}},
-    "tracing": middlewares.tracing(),
-}
+LIKE_OURS: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 settings = load_settings(profile="laptop")
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()

@@ -17,7 +17,6 @@ rpc = hosting.rpc_app("Embedding", max_in_flight=256)
     resources=hosting.resources(cpu="2", memory="1Gi", gpus=settings.embedding.gpus),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 32},
     logging=hosting.INTERNAL_LOGGING,
-    tracing=hosting.TRACING,
 )
 class Embedding:
     """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""

@@ -78,8 +78,6 @@ _beating: set["asyncio.Task[None]"] = set()
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
 
-TRACING = middlewares.tracing()
-
 INTERNAL_LOGGING: dict[str, Any] = {"access": {"enabled": False}}
 """No access log of the hops inside; the entry service logs each request once."""
 

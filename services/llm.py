@@ -154,7 +154,6 @@ def _fetch(tier: Tier) -> None:
     resources=hosting.resources(cpu="2", memory="1Gi", gpus=_gpus("small")),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
     logging=hosting.INTERNAL_LOGGING,
-    tracing=hosting.TRACING,
 )
 class SmallLLM(_LLM):
     """The cheap tier, asked first."""
@@ -175,7 +174,6 @@ class SmallLLM(_LLM):
     resources=hosting.resources(cpu="4", memory="4Gi", gpus=_gpus("large")),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
     logging=hosting.INTERNAL_LOGGING,
-    tracing=hosting.TRACING,
 )
 class LargeLLM(_LLM):
     """The capable tier. Started only when the profile has it."""

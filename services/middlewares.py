@@ -3,12 +3,18 @@
 `services/hosting.py` installs it when it is imported, before BentoML builds a service's app.
 """
 
+import logging
+import time
 from collections.abc import Container
-from typing import Any
 
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http import instruments, traffic
+from opentelemetry.instrumentation import asgi
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+REFUSALS_LOGGED = 10
+"""Lines a second of the access log for requests that were refused. In an overload there are a
+thousand, each of which costs more to write down than to refuse."""
 
 counted: list[Container[str]] = []
 """The paths that the services answer. They may still grow; a process runs one of the services."""
@@ -18,21 +24,34 @@ def install() -> None:
     """Put ours in the place of BentoML's, which its app looks up by name."""
     # BentoML's timer outlives the request that it is for: 5 kB of each stay for 15 minutes. Every
     # request has a deadline of ours, which ends it sooner and typed.
-    traffic.TimeoutMiddleware = _without_timeout  # type: ignore[assignment,misc]
+    traffic.TimeoutMiddleware = _left_out  # type: ignore[assignment,misc]
     instruments.RunnerTrafficMetricsMiddleware = KnownPathsMetrics  # type: ignore[misc]
+    if not BentoMLContainer.config.tracing.exporter_type.get():
+        # Nobody exports spans, and BentoML would record each: of a stream, one for each chunk.
+        asgi.OpenTelemetryMiddleware = _left_out  # type: ignore[assignment,misc]
+    logging.getLogger("bentoml.access").addFilter(FewRefusals())
 
 
-def tracing() -> dict[str, Any]:
-    """The services' tracing: none where nobody exports it, for BentoML records every span even so.
-
-    A span for each chunk of a stream is a sixth of what the entry service spends on a request.
-    """
-    exports = BentoMLContainer.config.tracing.exporter_type.get()
-    return {} if exports else {"excluded_urls": ".*"}
-
-
-def _without_timeout(app: ASGIApp, timeout: float) -> ASGIApp:  # noqa: ARG001  as BentoML calls it
+def _left_out(app: ASGIApp, **_: object) -> ASGIApp:
     return app
+
+
+class FewRefusals(logging.Filter):
+    """Lets through at most `REFUSALS_LOGGED` lines a second about requests that were refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second, self._logged = 0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if "(status=503," not in record.getMessage():
+            return True
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._logged = second, 0
+        self._logged += 1
+        return self._logged <= REFUSALS_LOGGED
 
 
 class KnownPathsMetrics(instruments.RunnerTrafficMetricsMiddleware):

@@ -65,7 +65,6 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
     labels={hosting.PROFILE_LABEL: settings.profile},
-    tracing=hosting.TRACING,
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
     image=image(),
 )

@@ -17,7 +17,6 @@ rpc = hosting.rpc_app("Reranker", max_in_flight=256)
     resources=hosting.resources(cpu="2", memory="1Gi", gpus=settings.reranker.gpus),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 16},
     logging=hosting.INTERNAL_LOGGING,
-    tracing=hosting.TRACING,
 )
 class Reranker:
     """Scores passages. Torch lives in this process and in the Embedding's only."""

@@ -17,7 +17,6 @@ rpc = hosting.rpc_app("Router", max_in_flight=1024)
     resources=hosting.resources(cpu="500m", memory="256Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 128},
     logging=hosting.INTERNAL_LOGGING,
-    tracing=hosting.TRACING,
 )
 class Router:
     """Decides beside retrieval; the entry service then streams straight from the tier."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from tiffin.routing.bill import Bill
 
+DEFAULT_TENANT = "default"
+"""Whose a request is that brings no key."""
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -26,23 +29,31 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
 
+def new_request_id() -> str:
+    """For a request that brings none."""
+    return f"req-{uuid.uuid4().hex}"
+
+
 @dataclass(frozen=True)
 class RequestContext:
     """Made once at the door (or from a hop's headers), never changed; its bill is written on.
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
     `deadline_named` says that the client named the deadline itself; an answer must begin by
-    `begin_by`, where that is earlier. `tenant`, and `batch`, which says that nobody waits for it,
-    decide who goes first when there is a queue. `arrived` is in seconds of the Unix epoch.
+    `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
+    so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
+    waits for it, decide who goes first when there is a queue. `arrived` is in seconds of the Unix
+    epoch.
     """
 
     deadline: Deadline
-    request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
+    request_id: str = field(default_factory=new_request_id)
     traceparent: str | None = None
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     batch: bool = False
     deadline_named: bool = False
     begin_by: Deadline | None = None
+    whole: bool = False
     key: str = ""
     arrived: float = field(default_factory=time.time, compare=False)
     bill: Bill = field(default_factory=Bill, compare=False)

@@ -73,6 +73,35 @@ async def test_a_full_door_refuses_every_kind_of_work_with_its_body_unread(
     assert refusals == dict.fromkeys(paths, (503, "1"))
 
 
+async def test_a_full_stage_refuses_by_the_model_that_is_named_and_parses_no_more(
+    services: Services, settings: Settings
+) -> None:
+    full = settings.model_copy(
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": 2}),
+            "resilience": settings.resilience.model_copy(
+                update={"admission": AdmissionSettings(max_waiting=0)}
+            ),
+        }
+    )
+    services.delays_s = {"large": 60}
+    hangs = {"model": "large", "messages": [{"role": "user", "content": "Where?"}]}
+    async with entry(services, full) as client:
+        path = "/v1/chat/completions"
+        holds = [asyncio.create_task(client.post(path, json=hangs)) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while services.calls.count("large") < 2:
+                await asyncio.sleep(0.01)
+        wrong = {"messages": "not a list"}
+        large = await client.post(path, json={"model": "large", **wrong})
+        small = await client.post(path, json={"model": "small", **wrong})
+        for task in holds:
+            task.cancel()
+        await asyncio.gather(*holds, return_exceptions=True)
+    assert (large.status_code, large.json()["error"]["code"]) == (503, "overloaded")
+    assert (small.status_code, small.json()["error"]["param"]) == (400, "messages")
+
+
 async def _without_body(app: ASGIApp | None, path: str) -> tuple[int, str]:
     """The status and Retry-After that a POST gets whose body never comes."""
     start = asyncio.get_running_loop().create_future()

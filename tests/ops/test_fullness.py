@@ -25,7 +25,7 @@ def told(name: str, **labels: str) -> float | None:
 async def waiting(door: Turnstile, *, batch: bool) -> AsyncGenerator[None, None]:
     """Somebody who waits at the door during the block."""
     context = RequestContext(Deadline.after(5), batch=batch)
-    task = asyncio.create_task(door.place(context).__aenter__())
+    task = asyncio.create_task(door.place(context, "small").__aenter__())
     await asyncio.sleep(0)
     try:
         yield
@@ -38,12 +38,13 @@ async def test_a_full_door_shows_its_limit_its_places_and_who_waits() -> None:
     door, calls = Turnstile(2, AdmissionSettings()), Limiter("calls", initial=40)
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(door.place(RequestContext(Deadline.after(5))))
+            await stack.enter_async_context(door.place(RequestContext(Deadline.after(5)), "small"))
         for batch in (False, True, True):
             await stack.enter_async_context(waiting(door, batch=batch))
         stack.enter_context(calls.place())
         fullness.show(door, {"Embedding": calls})
         assert (told("limit", stage="door"), told("in_work", stage="door")) == (2, 2)
+        assert (told("limit", stage="small"), told("in_work", stage="small")) == (2, 2)
         assert told("waiting", priority="interactive") == 1
         assert told("waiting", priority="batch") == 2
         assert told("limit", stage="Embedding") == 40

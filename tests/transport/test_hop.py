@@ -3,12 +3,13 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import aiohttp
 import msgspec
 import numpy as np
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from models.errors import EngineFailed, InputTooLong
 from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
@@ -154,6 +155,42 @@ async def test_a_stream_arrives_whole_in_order_and_ends() -> None:
         await client.close()
     assert events[:-1] == [TextDelta("é")] * 300
     assert isinstance(events[-1], Finished)
+
+
+async def test_who_reads_an_answer_whole_is_woken_for_many_events_at_once() -> None:
+    app, writer = rpc(), Writer()
+    app.stream("generate", GenerateRequest, writer.generate)
+    writes = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        async def count(message: Message) -> None:
+            nonlocal writes
+            writes += message["type"] == "http.response.body"
+            await send(message)
+
+        await app(scope, receive, count)
+
+    async with served(counted) as url:
+        client = LLMClient("Test", url)
+        streamed = [event async for event in client.generate(ask(300), soon())]
+        for_a_stream, writes, writer.written = writes, 0, 0
+        whole = [event async for event in client.generate(ask(300), replace(soon(), whole=True))]
+        await client.close()
+    assert whole == streamed
+    assert for_a_stream == 302, "one an event, and the end"
+    assert writes < for_a_stream / 3
+
+
+async def test_a_failure_loses_nothing_of_an_answer_that_is_read_whole() -> None:
+    app, writer = rpc(), Writer(breaks_after=5)
+    app.stream("generate", GenerateRequest, writer.generate)
+    async with served(app) as url:
+        client = LLMClient("Test", url)
+        events = client.generate(ask(300), replace(soon(), whole=True))
+        assert [await anext(events) for _ in range(5)] == [TextDelta("é")] * 5
+        with pytest.raises(errors.UpstreamFailed):
+            await anext(events)
+        await client.close()
 
 
 async def test_a_reader_that_leaves_a_stream_stops_the_writer() -> None:

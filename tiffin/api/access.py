@@ -5,7 +5,6 @@ the rest: it tells how much is used. Only the probes and the version are open to
 """
 
 import math
-import uuid
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.context import REQUEST_ID_HEADER, request_id_of
 from tiffin.api.errors import error_response
+from tiffin.context import new_request_id
 from tiffin.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.ops.keys import Key, KeyRing
 from tiffin.ops.quota import Bucket, Meter, current
@@ -45,7 +45,7 @@ class KeyGuard:
             meter = limits.enter(_estimate(headers))
         except TiffinError as error:
             response = error_response(error)
-            request_id = request_id_of(headers) or f"req-{uuid.uuid4().hex}"
+            request_id = request_id_of(headers) or new_request_id()
             response.headers[REQUEST_ID_HEADER] = request_id
             if limits is not None:
                 limits.write(response.headers)

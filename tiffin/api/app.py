@@ -54,16 +54,19 @@ def create_app() -> FastAPI:
 
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
-    """The app behind its limits; a client that leaves cancels its work."""
-    shallow = NestingLimit(app, max_depth=settings.limits.nesting)
+    """The app behind its limits; a client that leaves cancels its work.
+
+    What is refused on the way never gets so far as to need a watch on its client.
+    """
+    watched = CancelOnDisconnect(app)
+    shallow = NestingLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
     limited = BodyLimit(shallow, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,
         timeouts_ms=dict.fromkeys(GENERATING_PATHS, settings.chat.deadline_ms),
     )
-    door = DrainDoor(context, drain=drain, refuse=errors.closing_response)
-    return CancelOnDisconnect(door)
+    return DrainDoor(context, drain=drain, refuse=errors.closing_response)
 
 
 def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:

@@ -8,7 +8,7 @@ decision as JSON in `x-tiffin-decision`.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
-from tiffin.context import Deadline, RequestContext
+from tiffin.context import DEFAULT_TENANT, Deadline, RequestContext, new_request_id
 from tiffin.errors import InvalidRequest
 from tiffin.routing.bill import BEGUN, Bill
 
@@ -52,15 +52,12 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         sent = Headers(scope=scope)
+        state = scope.setdefault("state", {})
         try:
-            context = self._context(scope["path"], sent)
+            state["context"] = context = self._context(scope["path"], sent, state)
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        state["context"] = context = replace(
-            context, tenant=state.get("tenant", context.tenant), key=state.get("key", "")
-        )
         debug = sent.get(DEBUG_HEADER) == "1"
 
         async def send_with_headers(message: Message) -> None:
@@ -72,18 +69,19 @@ class ContextMiddleware:
 
         await self._app(scope, receive, send_with_headers)
 
-    def _context(self, path: str, headers: Headers) -> RequestContext:
+    def _context(self, path: str, headers: Headers, state: Mapping[str, Any]) -> RequestContext:
         timeout_ms = _timeout_ms(headers)
         default_ms = self._timeouts_ms.get(path, self._default_timeout_ms)
         deadline = Deadline.after((timeout_ms or default_ms) / 1000)
-        context = RequestContext(
+        return RequestContext(
             deadline,
+            request_id_of(headers) or new_request_id(),
             traceparent=headers.get("traceparent"),
+            tenant=state.get("tenant", DEFAULT_TENANT),
             batch=_is_batch(headers),
             deadline_named=timeout_ms is not None,
+            key=state.get("key", ""),
         )
-        request_id = request_id_of(headers)
-        return context if request_id is None else replace(context, request_id=request_id)
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ from tiffin.api.names import check_model
 from tiffin.api.rag import ContextOf, GatewayOf
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
+from tiffin.ops.turnstile import EMBED
 from tiffin.pipeline.values import Value
 
 router = APIRouter(tags=["embeddings"])
@@ -98,7 +99,7 @@ async def create_embeddings(
     check_model(body.model, model)
     inputs = as_list(body.input)
     check_inputs(inputs, limits, "input")
-    async with gateway.admission.place(context):
+    async with gateway.admission.place(context, EMBED):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(inputs, context)
     charge(tokens)
     _check_dimensions(body.dimensions, rows.shape[1])

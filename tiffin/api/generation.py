@@ -90,7 +90,7 @@ async def _placed(
         raise Unavailable(message)
     with metrics.outcome():
         async with (
-            gateway.admission.place(context),
+            gateway.admission.place(context, model),
             aclosing(gateway.chat.stream(model, requests, context, whole=whole)) as events,
         ):
             async for event in events:

@@ -75,7 +75,7 @@ class HeaderLimit:
 class NestingLimit:
     """ASGI middleware: refuses JSON that is nested too deep, before it is parsed.
 
-    Reads the body whole, so it belongs inside of BodyLimit.
+    Reads the body whole, so it belongs inside of BodyLimit; `Shed`, behind, finds it in the scope.
     """
 
     def __init__(self, app: ASGIApp, *, max_depth: int) -> None:
@@ -105,6 +105,7 @@ class NestingLimit:
             refusal = InvalidRequest(text, param="body", code="too_deep")
             await error_response(refusal)(scope, receive, send)
             return
+        scope.setdefault("state", {})["body"] = body
         await self._app(scope, _replay(body, receive), send)
 
 

@@ -104,8 +104,8 @@ class PromptTokensDetails(BaseModel):
     audio_tokens: int = 0
 
 
-class CompletionTokensDetails(BaseModel):
-    """Of the answer's tokens."""
+class CompletionTokensDetails(BaseModel, frozen=True):
+    """Of the answer's tokens. Frozen, or each answer would get a copy of the default."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0

@@ -62,7 +62,7 @@ async def answer_events(
         raise Unavailable(message)
     with metrics.outcome():
         async with (
-            gateway.admission.place(context),
+            gateway.admission.place(context, named),
             aclosing(gateway.pipeline.stream(body, context)) as events,
         ):
             async for event in events:

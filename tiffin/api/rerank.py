@@ -21,6 +21,7 @@ from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
+from tiffin.ops.turnstile import RERANK
 from tiffin.pipeline.values import Value
 
 router = APIRouter(tags=["rerank"])
@@ -216,7 +217,7 @@ async def score(
 ) -> tuple[NDArray[np.float32], int]:
     """The reranker's logits for a query, or one query a text, and the tokens they cost."""
     reranker = gateway.pipeline.retriever.reranker
-    async with gateway.admission.place(context):
+    async with gateway.admission.place(context, RERANK):
         logits, tokens = await reranker.score(query, texts, context, truncate=truncate)
     charge(tokens)
     return logits, tokens

@@ -204,7 +204,7 @@ class InputTokensDetails(BaseModel):
     cache_write_tokens: int = 0
 
 
-class OutputTokensDetails(BaseModel):
+class OutputTokensDetails(BaseModel, frozen=True):
     """Of the output's tokens."""
 
     reasoning_tokens: int = 0

@@ -1,13 +1,30 @@
-"""Refuses work that would find the door full, with its body unread. Used by `tiffin.api.app`."""
+"""Refuses work that would find the door full, before it costs anything. Used by `tiffin.api.app`.
 
+It stands twice in the way of a request. In front of the body it refuses what would be refused
+whatever it asked for, and where the path alone says what is asked for. Behind it, what the body
+asks for: that is read out of it before the rest is parsed.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import msgspec
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
+from tiffin.api.generation import tier_of
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
-from tiffin.errors import Overloaded
+from tiffin.errors import NotFound, Overloaded
 from tiffin.ops import metrics
+from tiffin.ops.turnstile import EMBED, RERANK
+
+STAGES = {
+    **dict.fromkeys(("/v1/embeddings", "/embed", "/", "/v1"), EMBED),
+    **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score"), RERANK),
+}
+"""Of the paths that ask for no model of the body's choice."""
 
 
 class Shed:
@@ -21,11 +38,33 @@ class Shed:
         """Serve one request (ASGI)."""
         gateway: Gateway | None = getattr(self._owner.state, "gateway", None)
         if gateway is not None and scope["type"] == "http" and scope["method"] == "POST":
-            context: RequestContext = scope["state"]["context"]
             try:
-                gateway.admission.check(context)
+                _check(scope, gateway)
             except Overloaded as error:
                 metrics.answers_total.labels(error.type).inc()
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class _Asked(msgspec.Struct):
+    """Of a body, what decides who goes first; the rest is skipped."""
+
+    model: str = "auto"
+    priority: Literal["interactive", "batch"] | None = None
+
+
+def _check(scope: Scope, gateway: Gateway) -> None:
+    """Raise Overloaded if the door is full for what is asked. A mistake is left to the route."""
+    context: RequestContext = scope["state"]["context"]
+    stage = STAGES.get(scope["path"])
+    body: bytes | None = scope["state"].get("body")
+    if stage is None and body is not None:
+        try:
+            asked = msgspec.json.decode(body, type=_Asked)
+            stage = tier_of(asked.model, gateway)
+        except (msgspec.MsgspecError, UnicodeDecodeError, NotFound):
+            return
+        if asked.priority is not None:
+            context = replace(context, batch=asked.priority == "batch")
+    gateway.admission.check(context, stage)

@@ -15,6 +15,7 @@ from tiffin.api.limits import check_inputs
 from tiffin.api.rag import ContextOf, GatewayOf
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
+from tiffin.ops.turnstile import EMBED
 from tiffin.pipeline.values import Value
 
 router = APIRouter(tags=["embeddings"])
@@ -43,7 +44,7 @@ async def embed(body: EmbedBody, gateway: GatewayOf, context: ContextOf) -> Resp
         raise InvalidRequest(message, param="normalize", code="unsupported_value")
     inputs = as_list(body.inputs)
     check_inputs(inputs, gateway.settings.limits, "inputs")
-    async with gateway.admission.place(context):
+    async with gateway.admission.place(context, EMBED):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(
             inputs, context, truncate=body.truncate
         )

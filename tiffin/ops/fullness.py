@@ -11,7 +11,7 @@ from tiffin.ops.limiter import Limiter
 from tiffin.ops.turnstile import Turnstile
 
 DOOR = "door"
-"""The stage that every request passes; the others are named after the services."""
+"""What every request passes; the stages are named as at the door, or after the services."""
 
 EVERY_S = 1.0
 
@@ -25,7 +25,9 @@ async def watch(door: Turnstile, calls: Mapping[str, Limiter]) -> None:
 
 def show(door: Turnstile, calls: Mapping[str, Limiter]) -> None:
     """Set the gauges to what holds now."""
-    _stage(DOOR, door.limit, door.held)
+    _stage(DOOR, door.places, door.held)
+    for stage, (limit, in_work) in door.stages().items():
+        _stage(stage, limit, in_work)
     for service, limiter in calls.items():
         _stage(service, limiter.limit, limiter.in_flight)
     for priority, batch in (("interactive", False), ("batch", True)):

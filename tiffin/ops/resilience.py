@@ -44,10 +44,10 @@ class AdmissionSettings(Section):
     """The door: how many questions are in work, wait, and who goes first."""
 
     min_in_work: Annotated[
-        int, Field(ge=1, description="The adaptive limit never falls below this.")
+        int, Field(ge=1, description="The adaptive limit of a stage never falls below this.")
     ] = 2
     max_waiting: Annotated[
-        int, Field(ge=0, description="Questions that may wait for a place; more are refused.")
+        int, Field(ge=0, description="Questions to one stage that may wait; more are refused.")
     ] = 64
     max_wait_ms: Annotated[
         Milliseconds, Field(description="Longest wait for a place; then refused.")

@@ -5,8 +5,10 @@ before batch ones; among equals the tenant that holds least goes first, so that 
 delays only itself. When the queue is full, a question takes the place of one that matters less, or
 is refused, with the time after which a retry is worth it.
 
-The number in work falls when answers come late, and grows back while they come in time (additive
-increase, multiplicative decrease; Chiu and Jain 1989).
+Each stage that a request may ask for (a tier, a policy, `embed`, `rerank`) has a limit and a queue
+of its own in that. Its limit falls when its answers come late, and grows back while they come in
+time (additive increase, multiplicative decrease; Chiu and Jain 1989). A stage that holds less than
+its share of the places is let in when all are taken: one that hangs delays only those who ask it.
 """
 
 import asyncio
@@ -17,9 +19,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tiffin.context import RequestContext
+from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Overloaded
 from tiffin.ops.resilience import AdmissionSettings
+
+EMBED, RERANK = "embed", "rerank"
+"""The stages of requests that ask for no tier."""
 
 DECREASE = 0.8
 DECREASE_EVERY_S = 1.0
@@ -32,28 +37,55 @@ MEMORY = 0.1
 
 
 @dataclass(eq=False)
+class _Stage:
+    """What is known of one stage: how much of it may be, and is, in work, and how much waits."""
+
+    limit: float
+    held: int = 0
+    batch: int = 0
+    waiting: int = 0
+    seconds: float = 0.0
+    decreased: float = 0.0
+
+    def learn(self, took_s: float) -> None:
+        """How long the newest question was in work."""
+        self.seconds += MEMORY * (took_s - self.seconds) if self.seconds else took_s
+
+    def adapt(self, least: float, most: float, *, late: bool) -> None:
+        """Lower the limit for an answer that was late, at most so often; else raise it a little."""
+        now = time.monotonic()
+        if not late:
+            self.limit = min(most, self.limit + 1 / self.limit)
+        elif now - self.decreased >= DECREASE_EVERY_S:
+            self.decreased = now
+            self.limit = max(least, self.limit * DECREASE)
+
+    def wait_s(self, questions: int) -> float:
+        """Until so many of it will probably be through."""
+        return questions * self.seconds / max(1, min(self.held, int(self.limit)))
+
+
+@dataclass(eq=False)
 class _Waiter:
     tenant: str
     batch: bool
+    stage: _Stage
     turn: "asyncio.Future[None]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False
     )
 
 
 class Turnstile:
-    """Places for the questions in work. `limit` is the most there may ever be."""
+    """`places` for the questions in work; a share of them for each stage although all are taken."""
 
-    def __init__(self, limit: int, settings: AdmissionSettings) -> None:
-        self._most = float(limit)
-        self._limit = float(limit)
+    def __init__(self, places: int, settings: AdmissionSettings) -> None:
+        self.places = places
         self._settings = settings
+        self._stages: dict[str, _Stage] = {}
         self._held: Counter[str] = Counter()
-        self._batch = 0
         self._turns: dict[str, float] = {}
         self._now = 0.0
         self._waiting: list[_Waiter] = []
-        self._seconds = 0.0
-        self._decreased = 0.0
 
     @property
     def held(self) -> int:
@@ -69,56 +101,62 @@ class Turnstile:
         """Those of one priority."""
         return sum(waiter.batch == batch for waiter in self._waiting)
 
-    @property
-    def limit(self) -> int:
-        """Questions that may be in work now."""
-        return int(self._limit)
+    def stages(self) -> dict[str, tuple[int, int]]:
+        """Of each stage asked for, the questions that may be in work, and those that are."""
+        return {name: (int(stage.limit), stage.held) for name, stage in self._stages.items()}
 
     @asynccontextmanager
-    async def place(self, context: RequestContext) -> AsyncGenerator[None, None]:
+    async def place(self, context: RequestContext, stage: str) -> AsyncGenerator[None, None]:
         """Hold a place for the block, after a wait if need be. Raises Overloaded."""
-        await self._enter(context)
+        waiter = _Waiter(context.tenant, context.batch, self._stage(stage))
+        await self._enter(waiter, context.deadline)
         began, whole_s = time.monotonic(), context.deadline.remaining()
         try:
             yield
         finally:
-            self._held[context.tenant] -= 1
-            self._batch -= context.batch
-            took_s = time.monotonic() - began
-            self._seconds += MEMORY * (took_s - self._seconds) if self._seconds else took_s
+            self._count(waiter, -1)
+            waiter.stage.learn(time.monotonic() - began)
             if not context.batch:
-                self._adapt(late=context.deadline.remaining() < LATE_SHARE * whole_s)
+                late = context.deadline.remaining() < LATE_SHARE * whole_s
+                least = min(self.places, self._settings.min_in_work)
+                waiter.stage.adapt(least, self.places, late=late)
             self._admit()
 
-    def retry_after_s(self) -> int:
-        """When those that hold a place or wait will probably be through."""
-        turns = (self.held + self.waiting) / max(1, self.limit)
-        return max(1, min(MAX_RETRY_AFTER_S, math.ceil(turns * self._seconds)))
+    def check(self, context: RequestContext, stage: str | None = None) -> None:
+        """Raise Overloaded if the request would be refused at once; costs nothing else.
 
-    def check(self, context: RequestContext) -> None:
-        """Raise Overloaded if the request would be refused at once; costs nothing else."""
-        if self._is_full():
-            self._least_important(_Waiter(context.tenant, context.batch))
+        Without a stage: if it would be whatever it asked for.
+        """
+        wanted = _Stage(float(self.places)) if stage is None else self._stage(stage)
+        waiter = _Waiter(context.tenant, context.batch, wanted)
+        if self._is_full(wanted):
+            self._least_important(waiter)
 
-    def _is_full(self) -> bool:
+    def _stage(self, name: str) -> _Stage:
+        return self._stages.setdefault(name, _Stage(float(self.places)))
+
+    def _is_full(self, stage: _Stage) -> bool:
         """Whether as many wait as may, or as will be through before their patience ends."""
-        wait_s = (self.waiting + 1) * self._seconds / max(1, self.limit)
-        too_long = self.held >= self.limit and wait_s > self._settings.max_wait_ms / 1000
-        return too_long or self.waiting >= self._settings.max_waiting
+        patience_s = self._settings.max_wait_ms / 1000
+        too_long = not self._has_room(stage) and stage.wait_s(stage.waiting + 1) > patience_s
+        return too_long or stage.waiting >= self._settings.max_waiting
 
-    async def _enter(self, context: RequestContext) -> None:
-        waiter = _Waiter(context.tenant, context.batch)
-        if self._is_full():
+    async def _enter(self, waiter: _Waiter, deadline: Deadline) -> None:
+        if self._may_enter(waiter) and not waiter.stage.waiting:
+            self._let_in(waiter)
+            return
+        if self._is_full(waiter.stage):
             self._make_room(waiter)
         self._waiting.append(waiter)
+        waiter.stage.waiting += 1
         self._admit()
-        limit_s = min(self._settings.max_wait_ms / 1000, context.deadline.remaining() / 2)
+        limit_s = min(self._settings.max_wait_ms / 1000, deadline.remaining() / 2)
         try:
             async with asyncio.timeout(limit_s):
                 await waiter.turn
         except TimeoutError:
             self._forget(waiter)
-            raise self._refusal() from None
+            raise self._refusal(waiter.stage) from None
         except asyncio.CancelledError:
             self._forget(waiter)
             raise
@@ -126,49 +164,61 @@ class Turnstile:
     def _forget(self, waiter: _Waiter) -> None:
         """It waits no longer: give back its place if its turn came in the same moment."""
         if waiter in self._waiting:
-            self._waiting.remove(waiter)
+            self._unqueue(waiter)
         elif waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
-            self._held[waiter.tenant] -= 1
-            self._batch -= waiter.batch
+            self._count(waiter, -1)
             self._admit()
+
+    def _unqueue(self, waiter: _Waiter) -> None:
+        self._waiting.remove(waiter)
+        waiter.stage.waiting -= 1
 
     def _make_room(self, newcomer: _Waiter) -> None:
         """Send away the waiter that matters least, if it matters less. Raises Overloaded if not."""
         if (last := self._least_important(newcomer)) is not None:
-            self._waiting.remove(last)
-            last.turn.set_exception(self._refusal())
+            self._unqueue(last)
+            last.turn.set_exception(self._refusal(last.stage))
 
     def _least_important(self, newcomer: _Waiter) -> _Waiter | None:
         """Who would go in place of the newcomer; None when there is room. Raises Overloaded."""
-        if self._has_room(newcomer) and not self._waiting:
+        stage, tenant = newcomer.stage, newcomer.tenant
+        if self._may_enter(newcomer) and not stage.waiting:
             return None
+        queue = [waiter for waiter in reversed(self._waiting) if waiter.stage is stage]
         waits = Counter(waiter.tenant for waiter in self._waiting)
-        weight = {
-            waiter: (waiter.batch, waits[waiter.tenant] + self._held[waiter.tenant])
-            for waiter in reversed(self._waiting)  # of equals the newest goes
+        weight = {  # of equals the newest goes: it comes first here
+            (batch, name): (batch, waits[name] + self._held[name])
+            for batch, name in dict.fromkeys((waiter.batch, waiter.tenant) for waiter in queue)
         }
-        last = max(weight, key=lambda waiter: weight[waiter], default=None)
-        tenant = newcomer.tenant
         own = (newcomer.batch, waits[tenant] + self._held[tenant] + 1)
+        last = max(weight, key=lambda kind: weight[kind], default=None)
         if last is None or weight[last] <= own:
-            raise self._refusal()
-        return last
+            raise self._refusal(stage)
+        return next(waiter for waiter in queue if (waiter.batch, waiter.tenant) == last)
 
     def _admit(self) -> None:
         """Give free places to those that go first."""
-        while ready := [waiter for waiter in self._waiting if self._has_room(waiter)]:
+        while ready := [waiter for waiter in self._waiting if self._may_enter(waiter)]:
             first = min(ready, key=self._rank)
-            self._waiting.remove(first)
+            self._unqueue(first)
             if first.turn.done():
                 continue
-            self._now = max(self._now, self._turns.get(first.tenant, 0.0))
-            self._turns[first.tenant] = self._now + 1
-            self._held[first.tenant] += 1
-            self._batch += first.batch
+            self._let_in(first)
             first.turn.set_result(None)
         # Tenants that hold nothing and are owed nothing are forgotten.
         self._held += Counter()
         self._turns = {name: turn for name, turn in self._turns.items() if turn > self._now}
+
+    def _let_in(self, waiter: _Waiter) -> None:
+        self._now = max(self._now, self._turns.get(waiter.tenant, 0.0))
+        self._turns[waiter.tenant] = self._now + 1
+        self._count(waiter, 1)
+
+    def _count(self, waiter: _Waiter, places: int) -> None:
+        """It takes a place, or with -1 gives it back."""
+        self._held[waiter.tenant] += places
+        waiter.stage.held += places
+        waiter.stage.batch += places * waiter.batch
 
     def _rank(self, waiter: _Waiter) -> tuple[bool, int, float]:
         """Lowest goes first: who holds least, then whose last turn is longest ago.
@@ -179,20 +229,26 @@ class Turnstile:
         turn = max(self._now, self._turns.get(waiter.tenant, 0.0))
         return waiter.batch, self._held[waiter.tenant], turn
 
-    def _has_room(self, waiter: _Waiter) -> bool:
-        most = self.limit
-        batch_most = max(1, int(most * self._settings.batch_share))
-        return self.held < most and (not waiter.batch or self._batch < batch_most)
+    def _may_enter(self, waiter: _Waiter) -> bool:
+        stage, part = waiter.stage, self._settings.batch_share
+        if not self._has_room(stage):
+            return False
+        batch = sum(one.batch for one in self._stages.values())
+        own_fits = stage.batch < max(1, int(stage.limit * part))
+        return not waiter.batch or (own_fits and batch < max(1, int(self.places * part)))
 
-    def _adapt(self, *, late: bool) -> None:
-        now = time.monotonic()
-        if not late:
-            self._limit = min(self._most, self._limit + 1 / self._limit)
-        elif now - self._decreased >= DECREASE_EVERY_S:
-            self._decreased = now
-            least = min(self._most, float(self._settings.min_in_work))
-            self._limit = max(least, self._limit * DECREASE)
+    def _has_room(self, stage: _Stage) -> bool:
+        """Whether one more fits: into the stage's limit, and into all places or its share of them.
 
-    def _refusal(self) -> Overloaded:
-        message = f"{self.held} questions are in work and {self.waiting} wait"
-        return Overloaded(message, code="overloaded", retry_after_s=self.retry_after_s())
+        All shares together pass the places once.
+        """
+        stages = {stage, *(one for one in self._stages.values() if one.held)}
+        held, share = self.held, self.places // len(stages)
+        fits = held < self.places or (stage.held < share and held < 2 * self.places)
+        return fits and stage.held < int(stage.limit)
+
+    def _refusal(self, stage: _Stage) -> Overloaded:
+        message = f"{stage.held} questions of the kind are in work and {stage.waiting} wait"
+        wait_s = stage.wait_s(stage.held + stage.waiting)
+        retry_after_s = max(1, min(MAX_RETRY_AFTER_S, math.ceil(wait_s)))
+        return Overloaded(message, code="overloaded", retry_after_s=retry_after_s)

@@ -50,7 +50,8 @@ class Limits:
 
     def put_on(self, context: RequestContext) -> RequestContext:
         """The context with which to ask a tier."""
-        return replace(context, deadline=self.total, begin_by=self.first)
+        whole = self.gap_s is None
+        return replace(context, deadline=self.total, begin_by=self.first, whole=whole)
 
 
 async def pieces(begun: Begun, limits: Limits) -> AsyncGenerator[TokenEvent, None]:

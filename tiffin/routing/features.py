@@ -130,7 +130,7 @@ def _of_choices(question: str, choices: Sequence[str]) -> dict[str, float]:
     lower = [choice.lower() for choice in choices]
     return {
         "choice_chars": math.log1p(fmean(lengths)),
-        "choice_spread": math.log1p(pstdev(lengths)),
+        "choice_spread": math.log1p(pstdev(lengths) if choices else 0.0),
         "choice_digits": _share([any(map(str.isdigit, choice)) for choice in choices]),
         "choice_numbers": _share(
             [sum(map(str.isalpha, choice)) <= _MOSTLY_DIGITS for choice in choices]

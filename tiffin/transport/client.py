@@ -109,13 +109,20 @@ class ServiceClient:
             with self._typed_failures(method):
                 async with self._waiting(context):
                     response = await self._post(method, request, context)
+            came = bytearray()
             try:
                 while True:
-                    with self._typed_failures(method):
-                        async with self._waiting(context):
-                            kind, payload = await self._read_frame(response)
+                    if (frame := wire.next_frame(came)) is None:
+                        with self._typed_failures(method):
+                            async with self._waiting(context):
+                                came += await _read_more(response)
+                        continue
+                    kind, payload = frame
                     sample.done()
                     if kind == wire.FRAME_END:
+                        with self._typed_failures(method):
+                            async with self._waiting(context):
+                                await response.read()  # its end, which frees the connection
                         return
                     if kind == wire.FRAME_ERROR:
                         raise wire.decode_error(payload)
@@ -197,15 +204,6 @@ class ServiceClient:
             return errors.Overloaded(f"{self._service} takes no more requests at once")
         return errors.UpstreamFailed(f"{self._service} answered with status {response.status}")
 
-    async def _read_frame(self, response: aiohttp.ClientResponse) -> tuple[int, bytes]:
-        content = response.content
-        header = await content.readexactly(wire.FRAME_HEADER.size)
-        length, kind = wire.FRAME_HEADER.unpack(header)
-        payload = await content.readexactly(length)
-        if kind == wire.FRAME_END:
-            await response.read()  # the end of the body, which frees the connection for reuse
-        return kind, payload
-
     def _decode(self, body: bytes, decoder: "msgspec.msgpack.Decoder[Reply]") -> Reply:
         try:
             return decoder.decode(body)
@@ -228,6 +226,14 @@ class ServiceClient:
                 trust_env=False,
             )
         return self._session
+
+
+async def _read_more(response: aiohttp.ClientResponse) -> bytes:
+    """What came of a stream. Raises where it ended, for its last frame is read no further."""
+    chunk: bytes = await response.content.readany()
+    if not chunk:
+        raise asyncio.IncompleteReadError(chunk, None)
+    return chunk
 
 
 def _connector(url: str) -> aiohttp.BaseConnector:

@@ -13,7 +13,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class CancelOnDisconnect:
-    """ASGI wrapper: runs the app in a task of its own and cancels it when the client leaves."""
+    """ASGI wrapper: runs the app, and cancels it when the client leaves."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -36,19 +36,22 @@ class _Exchange:
         self._gone = asyncio.Event()
         self._started = False
         self._finished = False
+        self._cancelled = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        work = asyncio.ensure_future(app(scope, self._receive_body, self._send_tracked))
+        work = asyncio.current_task()
+        assert work is not None  # noqa: S101  there always is one in a coroutine
         watch = asyncio.create_task(self._cancel_when_gone(work))
         try:
-            await asyncio.wait([work])
+            await app(scope, self._receive_body, self._send_tracked)
+        except asyncio.CancelledError:
+            if self._cancelled:
+                work.uncancel()
+            if work.cancelling():  # by the server, as it ends
+                raise
+            await self._close_unanswered()
         finally:
             watch.cancel()
-            work.cancel()
-        if work.cancelled():
-            await self._close_unanswered()
-        else:
-            work.result()
 
     async def _receive_body(self) -> Message:
         """What the app reads: the body, then nothing until the client leaves."""
@@ -68,13 +71,14 @@ class _Exchange:
             self._finished = True
         await self._send(message)
 
-    async def _cancel_when_gone(self, work: "asyncio.Future[None]") -> None:
+    async def _cancel_when_gone(self, work: "asyncio.Task[None]") -> None:
         await self._body_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone.set()
         # After the last byte the server reports the same message: then there is nothing to stop.
         if not self._finished:
+            self._cancelled = True
             work.cancel()
 
     async def _close_unanswered(self) -> None:

@@ -34,6 +34,10 @@ Reply = TypeVar("Reply", bound=msgspec.Struct)
 UnaryHandler = Callable[[Request, RequestContext], Awaitable[Reply]]
 StreamHandler = Callable[[Request, RequestContext], AsyncGenerator[Reply, None]]
 
+WHOLE_EVERY_S = 0.1
+"""How often the events go to a caller that reads the answer whole. Each sending wakes it, which
+costs more than the event itself, on cores that the model could use."""
+
 
 @dataclass(frozen=True)
 class _Method:
@@ -100,7 +104,8 @@ class RpcApp:
                     if method.unary is not None:
                         await reply.message(await method.unary(request, context))
                     elif method.stream is not None:
-                        await reply.events(method.stream(request, context))
+                        every_s = WHOLE_EVERY_S if context.whole else 0.0
+                        await reply.events(method.stream(request, context), every_s)
         except TimeoutError:
             await reply.error(errors.DeadlineExceeded(f"{self._service}: the deadline passed"))
         except errors.TiffinError as error:
@@ -174,6 +179,8 @@ class _Reply:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._streaming = False
+        self._kept = b""
+        self._keep_until = 0.0
         self._began = time.monotonic()
         self._histogram: Histogram | None = None
 
@@ -185,13 +192,17 @@ class _Reply:
         await self._start(200, wire.MESSAGE_TYPE)
         await self._body(wire.encode(message), more=False)
 
-    async def events(self, events: AsyncGenerator[msgspec.Struct, None]) -> None:
+    async def events(self, events: AsyncGenerator[msgspec.Struct, None], every_s: float) -> None:
+        """The first event at once, then what there is, as it comes or every so many seconds."""
         async with aclosing(events):
             async for event in events:
                 if not self._streaming:
                     await self._start(200, wire.STREAM_TYPE)
                     self._streaming = True
-                await self._body(wire.frame(wire.FRAME_EVENT, wire.encode(event)), more=True)
+                self._kept += wire.frame(wire.FRAME_EVENT, wire.encode(event))
+                if (now := time.monotonic()) >= self._keep_until:
+                    self._keep_until = now + every_s
+                    await self._body(b"", more=True)
         if not self._streaming:
             await self._start(200, wire.STREAM_TYPE)
         await self._body(wire.frame(wire.FRAME_END), more=False)
@@ -212,4 +223,5 @@ class _Reply:
         await self._send(start)
 
     async def _body(self, body: bytes, *, more: bool) -> None:
+        body, self._kept = self._kept + body, b""
         await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -5,7 +5,7 @@ import struct
 import msgspec
 
 from tiffin import errors
-from tiffin.context import Deadline, RequestContext
+from tiffin.context import Deadline, RequestContext, new_request_id
 
 PREFIX = "/internal/v1/"
 HEALTH_PATH = PREFIX + "health"
@@ -20,6 +20,8 @@ TOKEN_HEADER = "x-tiffin-token"  # noqa: S105  the name of a header
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
 TRACE_HEADER = "traceparent"
+WHOLE_HEADER = "x-tiffin-whole"
+"""`1`: the caller reads no stream, and is woken for many events at once instead of for each."""
 
 DEFAULT_TIMEOUT_S = 60.0
 """For a call that brings no deadline, such as one made by hand."""
@@ -92,6 +94,19 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
     return FRAME_HEADER.pack(len(payload), kind) + payload
 
 
+def next_frame(buffer: bytearray) -> tuple[int, bytes] | None:
+    """Take the first frame, its kind and its message, out of what came; None until it is whole."""
+    if len(buffer) < FRAME_HEADER.size:
+        return None
+    length, kind = FRAME_HEADER.unpack_from(buffer)
+    end = FRAME_HEADER.size + length
+    if len(buffer) < end:
+        return None
+    payload = bytes(buffer[FRAME_HEADER.size : end])
+    del buffer[:end]
+    return kind, payload
+
+
 def headers_of(context: RequestContext) -> dict[str, str]:
     """The headers that carry a context over a hop."""
     headers = {
@@ -100,6 +115,8 @@ def headers_of(context: RequestContext) -> dict[str, str]:
     }
     if context.traceparent is not None:
         headers[TRACE_HEADER] = context.traceparent
+    if context.whole:
+        headers[WHOLE_HEADER] = "1"
     return headers
 
 
@@ -110,7 +127,8 @@ def context_of(headers: dict[bytes, bytes]) -> RequestContext:
     deadline = Deadline.after(seconds)
     trace = headers.get(TRACE_HEADER.encode())
     traceparent = trace.decode("latin-1") if trace else None
-    request_id = headers.get(REQUEST_ID_HEADER.encode())
-    if request_id is None:
-        return RequestContext(deadline, traceparent=traceparent)
-    return RequestContext(deadline, request_id.decode("latin-1"), traceparent)
+    whole = headers.get(WHOLE_HEADER.encode()) == b"1"
+    request_id = headers.get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1")
+    return RequestContext(
+        deadline, request_id or new_request_id(), traceparent=traceparent, whole=whole
+    )

@@ -1,0 +1,64 @@
+"""A tier that hangs delays those who ask it, not the other tier or embeddings."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+
+from tests.support.services import Services, entry
+from tiffin.ops.resilience import AdmissionSettings
+from tiffin.ops.settings import Settings
+
+PLACES = 8
+CALLS = 40
+PATIENCE_MS = 1000
+"""Of those who ask the tier that hangs."""
+
+TURNS = [{"role": "user", "content": "How tall is the tower?"}]
+
+
+async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_nobody(
+    services: Services, settings: Settings
+) -> None:
+    services.delays_s = {"large": 60}
+    large: list[int] = []
+    async with entry(services, with_places(settings)) as client:
+        flood = [asyncio.create_task(keep_asking(client, large)) for _ in range(3 * PLACES)]
+        await asyncio.sleep(0.5)  # the places are taken
+        small = [await chat(client, "small") for _ in range(CALLS)]
+        vectors = [await embed(client, settings) for _ in range(CALLS)]
+        await asyncio.sleep(2 * PATIENCE_MS / 1000)  # and answers of the large tier were late
+        later = [await chat(client, "small") for _ in range(CALLS)]
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+    assert set(large) == {503, 504}, "refused, or not answered in time"
+    assert Counter(small) == Counter(vectors) == Counter(later) == {200: CALLS}
+
+
+def with_places(settings: Settings) -> Settings:
+    admission = AdmissionSettings(max_waiting=PLACES, max_wait_ms=1000)
+    return settings.model_copy(
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": PLACES}),
+            "resilience": settings.resilience.model_copy(update={"admission": admission}),
+        }
+    )
+
+
+async def keep_asking(client: httpx.AsyncClient, statuses: list[int]) -> None:
+    while True:
+        headers = {"x-request-timeout-ms": str(PATIENCE_MS)}
+        statuses.append(await chat(client, "large", headers))
+        await asyncio.sleep(0.1)
+
+
+async def chat(client: httpx.AsyncClient, tier: str, headers: Any = None) -> int:
+    body = {"model": tier, "messages": TURNS}
+    return (await client.post("/v1/chat/completions", json=body, headers=headers)).status_code
+
+
+async def embed(client: httpx.AsyncClient, settings: Settings) -> int:
+    body = {"model": settings.embedding.model, "input": "The tower is tall."}
+    return (await client.post("/v1/embeddings", json=body)).status_code
