@@ -26,7 +26,7 @@ from tiffin.deploy.simulation.queueing import Simulation, Speed, Work, percentil
 from tiffin.deploy.simulation.traces import bursts, poisson
 from tiffin.transport.clients import EmbeddingClient
 
-ROUNDS, SECONDS = 3, 30.0
+ROUNDS, SECONDS = 3, 20.0
 REACH_PERCENT = 20
 TEXTS = ["a passage of some thirty words that the service turns into one vector " * 4] * 4
 MERGED = 8
@@ -55,9 +55,10 @@ def _short_bursts(rate_per_s: float, duration_s: float, seed: int) -> list[float
     return bursts(rate_per_s, duration_s, seed, every_s=10)
 
 
+BUSY = Load("busy", 1, 0.7)
 LOADS = (
     Load("calm", 1, 0.3),
-    Load("busy", 1, 0.7),
+    BUSY,
     Load("bursty", 1, 0.3, _short_bursts),
     Load("busy", 2, 0.7),
 )
@@ -210,4 +211,4 @@ async def _sample(encoders: Encoders, shares: list[float]) -> None:
 
 
 def _speed(shares: Sequence[float]) -> Speed:
-    return lambda now, _: shares[min(int(now), len(shares) - 1)]
+    return lambda now: shares[min(int(now), len(shares) - 1)]

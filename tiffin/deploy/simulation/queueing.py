@@ -5,8 +5,8 @@ A request goes to the replica with the fewest in hand, as the load balancer send
 what a token batcher does on a processor that is busy with one batch. The first takes its service
 time, each further one `marginal` of its own. An LLM takes one at a time in each of its slots.
 
-Service times are those of a replica with cores of its own. A `Speed` says what is left of that
-where cores are shared, with the other replicas of a machine or with other programs.
+Service times are those of a replica with cores of its own, as on a cluster. Where others take them
+at times, a `Speed` says how much is left.
 """
 
 import heapq
@@ -37,17 +37,12 @@ class Work:
     """What each further request of a batch costs, as a share of one alone."""
 
 
-Speed = Callable[[float, int], float]
-"""How fast a batch runs, 1 being alone on a core: at a time, with so many batches running."""
+Speed = Callable[[float], float]
+"""At a time, the share of a core that a replica gets when it wants one."""
 
 
-def _alone(_: float, __: int) -> float:
+def _undisturbed(_: float) -> float:
     return 1.0
-
-
-def sharing(cores: float) -> Speed:
-    """The batches of all replicas share so many cores evenly (processor sharing)."""
-    return lambda _, running: min(1.0, cores / running)
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class Simulation:
         signals: tuple[Signal, ...],
         *,
         replicas: int | None = None,
-        speed: Speed = _alone,
+        speed: Speed = _undisturbed,
         seed: int = 0,
     ) -> None:
         self._arrivals = arrivals
@@ -159,8 +154,7 @@ class Simulation:
             replica.in_work += count
             first, *others = (self._service_time() for _ in came)
             # The speed at its start holds to its end: batches are short beside what changes it.
-            running = sum(each.busy for each in self._replicas)
-            took = (first + work.marginal * sum(others)) / self._speed(self._now, running)
+            took = (first + work.marginal * sum(others)) / self._speed(self._now)
             self._at(self._now + took, lambda came=came: self._finish(replica, came))  # type: ignore[misc]
 
     def _service_time(self) -> float:
