@@ -55,11 +55,11 @@ def _short_bursts(rate_per_s: float, duration_s: float, seed: int) -> list[float
     return bursts(rate_per_s, duration_s, seed, every_s=10)
 
 
-BUSY = Load("busy", 1, 0.7)
+BURSTY = Load("bursty", 1, 0.3, _short_bursts)
 LOADS = (
     Load("calm", 1, 0.3),
-    BUSY,
-    Load("bursty", 1, 0.3, _short_bursts),
+    Load("busy", 1, 0.7),
+    BURSTY,
     Load("busy", 2, 0.7),
 )
 

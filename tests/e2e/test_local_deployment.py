@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.simulation import BUSY, measure
+from bench.simulation import BURSTY, measure
 from tests.support.asking import ask
 from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.context import Deadline, RequestContext
@@ -138,8 +138,8 @@ async def test_scaling_to_one_again_loses_nothing(deployment: Deployment) -> Non
 
 
 MAX_ERROR_PERCENT = 40
-"""A wrong model is off by more. The figure to reach is 20: `python -m bench simulation` shows it; a
-machine that others use may miss it by chance."""
+"""A model in which a batch costs as much as its requests one by one is off by 54. The figure to reach
+is 20: `python -m bench simulation` shows it; a machine that others use may miss it by chance."""
 
 ATTEMPTS = 3
 
@@ -147,9 +147,9 @@ ATTEMPTS = 3
 async def test_the_simulation_predicts_the_latency_of_a_real_replica(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The load `busy` of the benchmark; an attempt that was disturbed is made again."""
+    """The load `bursty` of the benchmark; an attempt that was disturbed is made again."""
     for attempt in range(ATTEMPTS):
-        run = await measure(deployment, BUSY, seed=attempt)
+        run = await measure(deployment, BURSTY, seed=attempt)
         p50, p95 = run.errors()
         with capsys.disabled():
             print(
