@@ -138,8 +138,8 @@ async def test_scaling_to_one_again_loses_nothing(deployment: Deployment) -> Non
 
 
 MAX_ERROR_PERCENT = 40
-"""A model in which a batch costs as much as its requests one by one is off by 54. The figure to reach
-is 20: `python -m bench simulation` shows it; a machine that others use may miss it by chance."""
+"""The model in which a batch costs as much as its requests one by one was off by 54. The figure to
+reach is 20, see `python -m bench simulation`; a machine that others use may miss it by chance."""
 
 ATTEMPTS = 3
 
