@@ -31,6 +31,25 @@ def test_one_replica_waits_as_queueing_theory_says(load: float, spread: float, n
     assert mean(outcome) == pytest.approx(expected, rel=0.1), name
 
 
+def test_a_batch_costs_less_than_its_requests_one_by_one() -> None:
+    """The first comes alone; the three that waited meanwhile are one batch: 1 + 2 * 0.5 seconds."""
+    work = Work(1.0, batch=4, marginal=0.5)
+    outcome = Simulation([0.0] * 4, work, Scaling(), (), replicas=1).run()
+    assert outcome.latencies_s == [1.0, 3.0, 3.0, 3.0]
+
+
+def test_a_replica_slows_down_while_others_take_its_core() -> None:
+    outcome = Simulation(
+        [0.0, 10.0],
+        Work(1.0),
+        Scaling(),
+        (),
+        replicas=1,
+        speed=lambda now: 0.25 if now < 5 else 1.0,
+    ).run()
+    assert outcome.latencies_s == [4.0, 1.0]
+
+
 def test_every_request_is_answered_once() -> None:
     arrivals = bursts(2, HOUR, seed=3)
     scaling = Scaling(min=1, max=5, signals={"queue_depth": 4})

@@ -172,7 +172,13 @@ def simulate(
     check_service(service, settings)
     scaling = Plan(settings, image="").services[service]
     arrivals = read_log(log) if log else TRACES[trace](rate, duration_s, seed)
-    work = Work(service_s or scaling.service_s, scaling.spread, scaling.parallel, scaling.batch)
+    work = Work(
+        service_s or scaling.service_s,
+        scaling.spread,
+        scaling.parallel,
+        scaling.batch,
+        scaling.marginal,
+    )
     findings = [
         Finding(name, Simulation(arrivals, work, how, signals, seed=seed).run(), slo_s, how)
         for name, how, signals in _ways(scaling)

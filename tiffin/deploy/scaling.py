@@ -75,6 +75,10 @@ class Scaling(Section):
     batch: Annotated[
         int, Field(ge=1, description="Waiting requests that it takes together as one batch.")
     ] = 1
+    marginal: Annotated[
+        float,
+        Field(gt=0, le=1, description="Each further request of a batch, as a share of one alone."),
+    ] = 1
     usd_per_hour: Annotated[float, Field(ge=0, description="What one replica costs.")] = 0
 
     @field_validator("max")

@@ -1,9 +1,12 @@
 """The queues of one service's replicas, event by event.
 
 A request goes to the replica with the fewest in hand, as the load balancer sends it. A replica has
-`parallel` places; a free place takes up to `batch` waiting requests at once, which end together
-after the sum of their service times: what a token batcher does on a processor that is busy with
-one batch. An LLM takes one at a time in each of its slots.
+`parallel` places; a free place takes up to `batch` waiting requests at once, which end together:
+what a token batcher does on a processor that is busy with one batch. The first takes its service
+time, each further one `marginal` of its own. An LLM takes one at a time in each of its slots.
+
+Service times are those of a replica with cores of its own, as on a cluster. Where others take them
+at times, a `Speed` says how much is left.
 """
 
 import heapq
@@ -30,6 +33,16 @@ class Work:
     """Standard deviation of a service time, as a share of it."""
     parallel: int = 1
     batch: int = 1
+    marginal: float = 1.0
+    """What each further request of a batch costs, as a share of one alone."""
+
+
+Speed = Callable[[float], float]
+"""At a time, the share of a core that a replica gets when it wants one."""
+
+
+def _undisturbed(_: float) -> float:
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -82,12 +95,14 @@ class Simulation:
         signals: tuple[Signal, ...],
         *,
         replicas: int | None = None,
+        speed: Speed = _undisturbed,
         seed: int = 0,
     ) -> None:
         self._arrivals = arrivals
         self._work = work
         self._scaling = scaling
         self._scaler = Autoscaler(scaling, signals) if replicas is None else None
+        self._speed = speed
         self._chance = random.Random(seed)  # noqa: S311  repeatable, no secret
         self._replicas = [_Replica(ready=True) for _ in range(replicas or scaling.min)]
         self._unplaced: deque[float] = deque()
@@ -137,7 +152,9 @@ class Simulation:
             came = [replica.waiting.popleft() for _ in range(count)]
             replica.busy += 1
             replica.in_work += count
-            took = sum(self._service_time() for _ in came)
+            first, *others = (self._service_time() for _ in came)
+            # The speed at its start holds to its end: batches are short beside what changes it.
+            took = (first + work.marginal * sum(others)) / self._speed(self._now)
             self._at(self._now + took, lambda came=came: self._finish(replica, came))  # type: ignore[misc]
 
     def _service_time(self) -> float:

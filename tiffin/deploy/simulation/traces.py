@@ -13,7 +13,7 @@ Rate = Callable[[float], float]
 """Requests a second at a time."""
 
 BURST_EVERY_S = 300.0
-BURST_LENGTH_S = 60.0
+BURST_SHARE = 0.2
 BURST_FACTOR = 5.0
 
 
@@ -22,11 +22,13 @@ def poisson(rate_per_s: float, duration_s: float, seed: int) -> list[float]:
     return list(_arrivals(lambda _: rate_per_s, rate_per_s, duration_s, seed))
 
 
-def bursts(rate_per_s: float, duration_s: float, seed: int) -> list[float]:
-    """Every five minutes a minute of five times the rate."""
+def bursts(
+    rate_per_s: float, duration_s: float, seed: int, *, every_s: float = BURST_EVERY_S
+) -> list[float]:
+    """For the last fifth of every five minutes, or of `every_s`, five times the rate."""
 
     def rate(now: float) -> float:
-        bursting = now % BURST_EVERY_S >= BURST_EVERY_S - BURST_LENGTH_S
+        bursting = now % every_s >= (1 - BURST_SHARE) * every_s
         return rate_per_s * (BURST_FACTOR if bursting else 1)
 
     return list(_arrivals(rate, rate_per_s * BURST_FACTOR, duration_s, seed))
