@@ -143,11 +143,15 @@ reach is 20, see `python -m bench simulation`; a machine that others use may mis
 
 ATTEMPTS = 3
 
+UNDISTURBED = 0.7
+"""Of a core, the least share that the encoder must have had for its latencies to say anything."""
+
 
 async def test_the_simulation_predicts_the_latency_of_a_real_replica(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The load `bursty` of the benchmark; an attempt that was disturbed is made again."""
+    undisturbed = []
     for attempt in range(ATTEMPTS):
         run = await measure(deployment, BURSTY, seed=attempt)
         p50, p95 = run.errors()
@@ -156,9 +160,13 @@ async def test_the_simulation_predicts_the_latency_of_a_real_replica(
                 f"\n{run.requests} requests, {run.share:.2f} of a core: error of p50 {p50:+.0f} %,"
                 f" of p95 {p95:+.0f} %"
             )
-        if abs(p50) < MAX_ERROR_PERCENT:
-            return
-    pytest.fail(f"p50 was predicted {p50:+.0f} % off in the last of {ATTEMPTS} attempts")
+        if run.share >= UNDISTURBED:
+            undisturbed.append(abs(p50))
+            if abs(p50) < MAX_ERROR_PERCENT:
+                return
+    if not undisturbed:
+        pytest.skip("other programs took the encoder's core in every attempt")
+    assert min(undisturbed) < MAX_ERROR_PERCENT
 
 
 async def test_without_the_token_the_load_balancer_lets_nobody_in(deployment: Deployment) -> None:
