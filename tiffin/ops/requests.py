@@ -41,4 +41,7 @@ class LimitSettings(Section):
     document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
     inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
     input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
-    concurrency: Annotated[Count, Field(description="Questions in work at once.")] = 64
+    concurrency: Annotated[
+        Count,
+        Field(description="Questions in work at once; at most twice that while stages share it."),
+    ] = 64
