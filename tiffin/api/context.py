@@ -8,6 +8,7 @@ decision as JSON in `x-tiffin-decision`.
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -82,6 +83,11 @@ class ContextMiddleware:
             deadline_named=timeout_ms is not None,
             key=state.get("key", ""),
         )
+
+
+def with_priority(context: RequestContext, priority: str | None) -> RequestContext:
+    """The context with what a body says of its priority, over the header."""
+    return context if priority is None else replace(context, batch=priority == "batch")
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
-from tiffin.api.context import context_of
+from tiffin.api.context import context_of, with_priority
 from tiffin.api.limits import check_rag_request
 from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, gateway_of
@@ -77,9 +77,7 @@ def with_fields(context: RequestContext, body: RagRequest) -> RequestContext:
     if body.timeout_ms is not None:
         deadline = Deadline.after(body.timeout_ms / 1000)
         context = replace(context, deadline=deadline, deadline_named=True)
-    if body.priority is not None:
-        context = replace(context, batch=body.priority == "batch")
-    return context
+    return with_priority(context, body.priority)
 
 
 def _tokens(answer: RagAnswer) -> int:

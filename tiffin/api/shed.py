@@ -5,19 +5,20 @@ whatever it asked for, and where the path alone says what is asked for. Behind i
 asks for: that is read out of it before the rest is parsed.
 """
 
-from dataclasses import replace
 from typing import Literal
 
 import msgspec
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tiffin.api.context import with_priority
 from tiffin.api.errors import error_response
 from tiffin.api.generation import tier_of
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import NotFound, Overloaded
 from tiffin.ops import metrics
+from tiffin.ops.routing import AUTO
 from tiffin.ops.turnstile import EMBED, RERANK
 
 STAGES = {
@@ -50,7 +51,7 @@ class Shed:
 class _Asked(msgspec.Struct):
     """Of a body, what decides who goes first; the rest is skipped."""
 
-    model: str = "auto"
+    model: str = AUTO
     priority: Literal["interactive", "batch"] | None = None
 
 
@@ -65,6 +66,5 @@ def _check(scope: Scope, gateway: Gateway) -> None:
             stage = tier_of(asked.model, gateway)
         except (msgspec.MsgspecError, UnicodeDecodeError, NotFound):
             return
-        if asked.priority is not None:
-            context = replace(context, batch=asked.priority == "batch")
+        context = with_priority(context, asked.priority)
     gateway.admission.check(context, stage)

@@ -128,9 +128,9 @@ class Turnstile:
         Without a stage: if it would be whatever it asked for.
         """
         wanted = _Stage(float(self.places)) if stage is None else self._stage(stage)
-        waiter = _Waiter(context.tenant, context.batch, wanted)
-        if self._is_full(wanted):
-            self._least_important(waiter)
+        newcomer = _Waiter(context.tenant, context.batch, wanted)
+        if not self._needs_no_wait(newcomer) and self._is_full(wanted):
+            self._least_important(newcomer)
 
     def _stage(self, name: str) -> _Stage:
         return self._stages.setdefault(name, _Stage(float(self.places)))
@@ -142,7 +142,7 @@ class Turnstile:
         return too_long or stage.waiting >= self._settings.max_waiting
 
     async def _enter(self, waiter: _Waiter, deadline: Deadline) -> None:
-        if self._may_enter(waiter) and not waiter.stage.waiting:
+        if self._needs_no_wait(waiter):
             self._let_in(waiter)
             return
         if self._is_full(waiter.stage):
@@ -175,15 +175,13 @@ class Turnstile:
 
     def _make_room(self, newcomer: _Waiter) -> None:
         """Send away the waiter that matters least, if it matters less. Raises Overloaded if not."""
-        if (last := self._least_important(newcomer)) is not None:
-            self._unqueue(last)
-            last.turn.set_exception(self._refusal(last.stage))
+        last = self._least_important(newcomer)
+        self._unqueue(last)
+        last.turn.set_exception(self._refusal(last.stage))
 
-    def _least_important(self, newcomer: _Waiter) -> _Waiter | None:
-        """Who would go in place of the newcomer; None when there is room. Raises Overloaded."""
+    def _least_important(self, newcomer: _Waiter) -> _Waiter:
+        """Who goes in place of the newcomer. Raises Overloaded if nobody matters less."""
         stage, tenant = newcomer.stage, newcomer.tenant
-        if self._may_enter(newcomer) and not stage.waiting:
-            return None
         queue = [waiter for waiter in reversed(self._waiting) if waiter.stage is stage]
         waits = Counter(waiter.tenant for waiter in self._waiting)
         weight = {  # of equals the newest goes: it comes first here
@@ -229,13 +227,19 @@ class Turnstile:
         turn = max(self._now, self._turns.get(waiter.tenant, 0.0))
         return waiter.batch, self._held[waiter.tenant], turn
 
+    def _needs_no_wait(self, newcomer: _Waiter) -> bool:
+        """Whether it may enter, and nobody waits for the same before it."""
+        return not newcomer.stage.waiting and self._may_enter(newcomer)
+
     def _may_enter(self, waiter: _Waiter) -> bool:
         stage, part = waiter.stage, self._settings.batch_share
         if not self._has_room(stage):
             return False
+        if not waiter.batch:
+            return True
         batch = sum(one.batch for one in self._stages.values())
         own_fits = stage.batch < max(1, int(stage.limit * part))
-        return not waiter.batch or (own_fits and batch < max(1, int(self.places * part)))
+        return own_fits and batch < max(1, int(self.places * part))
 
     def _has_room(self, stage: _Stage) -> bool:
         """Whether one more fits: into the stage's limit, and into all places or its share of them.

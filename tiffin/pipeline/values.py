@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
+from tiffin.ops.routing import AUTO
 
 
 class Value(BaseModel):
@@ -31,7 +32,7 @@ class RagRequest(Value):
     ]
     model: Annotated[
         str, Field(description="A tier's name, or a policy's, such as `auto`: the router chooses.")
-    ] = "auto"
+    ] = AUTO
     stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
     top_k: Annotated[
         int | None, Field(ge=1, le=100, description="Passages that vector search keeps.")
