@@ -6,9 +6,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
-from tests.support.services import Services, entry
+from tests.support.services import Services, entry, with_door
 from tiffin.api.limits import is_nested_deeper
-from tiffin.ops.resilience import AdmissionSettings
 from tiffin.ops.settings import Settings, load_settings
 
 
@@ -52,14 +51,7 @@ def test_brackets_in_strings_do_not_count(body: bytes, deeper: bool) -> None:
 async def test_a_full_door_refuses_every_kind_of_work_with_its_body_unread(
     services: Services, settings: Settings
 ) -> None:
-    full = settings.model_copy(
-        update={
-            "limits": settings.limits.model_copy(update={"concurrency": 1}),
-            "resilience": settings.resilience.model_copy(
-                update={"admission": AdmissionSettings(max_waiting=0)}
-            ),
-        }
-    )
+    full = with_door(settings, 1, max_waiting=0)
     services.delays_s = {"embed": 0.5}
     async with entry(services, full) as client:
         document = (await client.get("/openapi.json")).json()
@@ -76,14 +68,7 @@ async def test_a_full_door_refuses_every_kind_of_work_with_its_body_unread(
 async def test_a_full_stage_refuses_by_the_model_that_is_named_and_parses_no_more(
     services: Services, settings: Settings
 ) -> None:
-    full = settings.model_copy(
-        update={
-            "limits": settings.limits.model_copy(update={"concurrency": 2}),
-            "resilience": settings.resilience.model_copy(
-                update={"admission": AdmissionSettings(max_waiting=0)}
-            ),
-        }
-    )
+    full = with_door(settings, 2, max_waiting=0)
     services.delays_s = {"large": 60}
     hangs = {"model": "large", "messages": [{"role": "user", "content": "Where?"}]}
     async with entry(services, full) as client:

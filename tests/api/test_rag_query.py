@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.support.services import Services, entry
+from tests.support.services import Services, entry, with_door
 from tiffin.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 from tiffin.ops.settings import Settings
 
@@ -172,14 +172,7 @@ async def test_one_question_too_many_is_refused_before_any_call(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"embed": 0.5}
-    no_queue = settings.resilience.admission.model_copy(update={"max_waiting": 0})
-    limited = settings.model_copy(
-        update={
-            "limits": settings.limits.model_copy(update={"concurrency": 1}),
-            "resilience": settings.resilience.model_copy(update={"admission": no_queue}),
-        }
-    )
-    async with entry(services, limited) as client:
+    async with entry(services, with_door(settings, 1, max_waiting=0)) as client:
         first = asyncio.create_task(client.post("/rag_query", json=QUESTION))
         await asyncio.sleep(0.2)
         refused = await client.post("/rag_query", json=QUESTION)

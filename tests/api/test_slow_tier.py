@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.services import Services, entry
-from tiffin.ops.resilience import AdmissionSettings
+from tests.support.services import Services, entry, with_door
 from tiffin.ops.settings import Settings
 
 PLACES = 8
@@ -23,7 +22,8 @@ async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_nobody(
 ) -> None:
     services.delays_s = {"large": 60}
     large: list[int] = []
-    async with entry(services, with_places(settings)) as client:
+    few = with_door(settings, PLACES, max_waiting=PLACES, max_wait_ms=1000)
+    async with entry(services, few) as client:
         flood = [asyncio.create_task(keep_asking(client, large)) for _ in range(3 * PLACES)]
         await asyncio.sleep(0.5)  # the places are taken
         small = [await chat(client, "small") for _ in range(CALLS)]
@@ -35,16 +35,6 @@ async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_nobody(
         await asyncio.gather(*flood, return_exceptions=True)
     assert set(large) == {503, 504}, "refused, or not answered in time"
     assert Counter(small) == Counter(vectors) == Counter(later) == {200: CALLS}
-
-
-def with_places(settings: Settings) -> Settings:
-    admission = AdmissionSettings(max_waiting=PLACES, max_wait_ms=1000)
-    return settings.model_copy(
-        update={
-            "limits": settings.limits.model_copy(update={"concurrency": PLACES}),
-            "resilience": settings.resilience.model_copy(update={"admission": admission}),
-        }
-    )
 
 
 async def keep_asking(client: httpx.AsyncClient, statuses: list[int]) -> None:

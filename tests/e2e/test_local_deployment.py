@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.simulation import BURSTY, measure
+from bench.simulation import BURSTY, TEXTS, measure
 from tests.support.asking import ask
 from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.context import Deadline, RequestContext
@@ -23,7 +23,6 @@ from tiffin.transport.clients import EmbeddingClient
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CALLERS = 8
-TEXTS = ["a passage of some thirty words that the service turns into one vector " * 4] * 4
 
 
 @pytest.fixture(scope="module")

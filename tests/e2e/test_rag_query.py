@@ -10,25 +10,16 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.asking import BAIKAL, ask
 from tests.support.stack import Stack
-
-QUESTION = "How deep is Lake Baikal?"
 
 pytestmark = pytest.mark.e2e
 
 
-def ask(client: httpx.Client, corpus: dict[str, Any], **fields: Any) -> httpx.Response:
-    """With time enough for a busy machine."""
-    body = {"query": QUESTION, "documents": corpus["passages"], "timeout_ms": 30_000, **fields}
-    return client.post("/rag_query", json=body)
-
-
 def test_the_answer_is_grounded_and_cites_the_passage_that_says_it(
-    client: httpx.Client, corpus: dict[str, Any]
+    stack: Stack, corpus: dict[str, Any]
 ) -> None:
-    response = ask(client, corpus)
-    assert response.status_code == 200, response.text
-    answer = response.json()
+    answer = ask(stack.url, corpus)
     assert "1,642" in answer["answer"]
     first = answer["sources"][0]
     assert corpus["passages"][first["document"]][first["start"] : first["end"]] == first["text"]
@@ -40,9 +31,9 @@ def test_the_answer_is_grounded_and_cites_the_passage_that_says_it(
 
 
 def test_the_answer_says_what_it_cost_how_long_it_took_and_who_gave_it(
-    client: httpx.Client, corpus: dict[str, Any]
+    stack: Stack, corpus: dict[str, Any]
 ) -> None:
-    answer = ask(client, corpus).json()
+    answer = ask(stack.url, corpus)
     usage, timings = answer["usage"], answer["timings"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert min(usage["embedding_tokens"], usage["rerank_tokens"]) > 1000
@@ -55,18 +46,16 @@ def test_the_answer_says_what_it_cost_how_long_it_took_and_who_gave_it(
 
 
 @pytest.mark.slow
-def test_every_question_finds_its_passage(client: httpx.Client, corpus: dict[str, Any]) -> None:
+def test_every_question_finds_its_passage(stack: Stack, corpus: dict[str, Any]) -> None:
     found = []
     for question in corpus["questions"]:
-        answer = ask(client, corpus, query=question["question"], max_tokens=1).json()
+        answer = ask(stack.url, corpus, question["question"], max_tokens=1)
         found.append(answer["sources"][0]["document"] == question["passage"])
     assert found == [True] * len(found)
 
 
-def test_the_same_question_twice_gets_the_same_answer(
-    client: httpx.Client, corpus: dict[str, Any]
-) -> None:
-    first, second = (ask(client, corpus, max_tokens=60).json() for _ in range(2))
+def test_the_same_question_twice_gets_the_same_answer(stack: Stack, corpus: dict[str, Any]) -> None:
+    first, second = (ask(stack.url, corpus, max_tokens=60) for _ in range(2))
     assert first["answer"] == second["answer"]
     assert [s["score"] for s in first["sources"]] == pytest.approx(
         [s["score"] for s in second["sources"]], abs=1e-4
@@ -76,7 +65,7 @@ def test_the_same_question_twice_gets_the_same_answer(
 def test_a_stream_sends_sources_then_text_then_the_whole_answer(
     client: httpx.Client, corpus: dict[str, Any]
 ) -> None:
-    body = {"query": QUESTION, "documents": corpus["passages"], "stream": True}
+    body = {"query": BAIKAL, "documents": corpus["passages"], "stream": True}
     with client.stream("POST", "/rag_query", json=body) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         frames = [line.removeprefix("data: ") for line in response.iter_lines() if line]
@@ -90,7 +79,7 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
 
 
 def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) -> None:
-    asked = {"query": QUESTION, "documents": corpus["passages"], "max_tokens": 60}
+    asked = {"query": BAIKAL, "documents": corpus["passages"], "max_tokens": 60}
     with bentoml.SyncHTTPClient(stack.url, timeout=60) as client:
         answer = client.rag_query(**asked)
         streamed = "".join(client.rag_stream(**asked))

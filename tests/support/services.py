@@ -130,6 +130,17 @@ def _words(text: str) -> set[str]:
     return set(text.lower().split())
 
 
+def with_door(settings: Settings, places: int, **admission: int) -> Settings:
+    """The settings with so many places at the door, and what else is said of it."""
+    door = settings.resilience.admission.model_copy(update=admission)
+    return settings.model_copy(
+        update={
+            "limits": settings.limits.model_copy(update={"concurrency": places}),
+            "resilience": settings.resilience.model_copy(update={"admission": door}),
+        }
+    )
+
+
 @asynccontextmanager
 async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.AsyncClient, None]:
     """The whole entry service in front of the stand-ins, and a client of it."""
