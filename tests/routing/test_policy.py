@@ -131,5 +131,6 @@ def test_a_named_tier_is_pinned_and_an_unknown_one_lists_all() -> None:
     decider = decider_of(settings_with(), with_model=False)
     pinned = decider.decide(RouteRequest("hello", "mid"))
     assert (pinned.tier, pinned.fallbacks, pinned.reason) == ("mid", [], "named by the request")
+    assert (pinned.complexity, pinned.features) == (None, {}), "there was nothing to judge it for"
     with pytest.raises(NotFound, match="auto, auto-fast, auto-quality, small, mid, big"):
         decider.decide(RouteRequest("hello", "huge"))

@@ -18,7 +18,7 @@ from tiffin.ops.settings import Settings
 from tiffin.routing import rules
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, level_of
 from tiffin.routing.features import text_features
-from tiffin.routing.fleet import Fleet, fleet_of
+from tiffin.routing.fleet import Fleet, FleetTier, fleet_of
 from tiffin.routing.policy import choose
 from tiffin.transport.messages import Complexity, RouteDecision, RouteRequest
 
@@ -44,21 +44,34 @@ class Decider:
         Raises NotFound for a model name that is neither a tier nor a policy, and what
         `tiffin.routing.policy.choose` raises.
         """
-        features = text_features(request.query)
-        complexity = self.judge(request, features)
-        named = self.fleet.tiers.get(request.model)
-        policy = PolicySettings() if named else self.policies.get(request.model)
+        if named := self.fleet.tiers.get(request.model):
+            return self._named(request, named)
+        policy = self.policies.get(request.model)
         if policy is None:
             allowed = ", ".join([*self.policies, *self.fleet.tiers])
             message = f"model: no tier {request.model!r} is served here; use one of: {allowed}"
             raise NotFound(message, param="model", code="model_not_found")
-        fleet = Fleet({named.name: named}) if named else self.fleet
-        decision = choose(request.model, policy, complexity, request, fleet, self.caps)
-        if named:
-            decision = msgspec.structs.replace(
-                decision, reason="named by the request", policy="", escalate_below=None
-            )
+        features = text_features(request.query)
+        complexity = self.judge(request, features)
+        decision = choose(request.model, policy, complexity, request, self.fleet, self.caps)
         return msgspec.structs.replace(decision, features=features)
+
+    def _named(self, request: RouteRequest, tier: FleetTier) -> RouteDecision:
+        """The tier that the request names, if it can do it within the caps.
+
+        Nothing is left to choose, so the query is not judged.
+        """
+        alone = Fleet({tier.name: tier})
+        unjudged = _by_rule(P_CHEAP_UNJUDGED, "not judged")
+        decision = choose(tier.name, PolicySettings(), unjudged, request, alone, self.caps)
+        return msgspec.structs.replace(
+            decision,
+            reason="named by the request",
+            policy="",
+            complexity=None,
+            alternatives=[],
+            escalate_below=None,
+        )
 
     def judge(self, request: RouteRequest, features: Mapping[str, float]) -> Complexity:
         """The complexity: what a rule says comes first; the model may only think it harder."""
