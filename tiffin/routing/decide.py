@@ -63,15 +63,8 @@ class Decider:
         """
         alone = Fleet({tier.name: tier})
         unjudged = _by_rule(P_CHEAP_UNJUDGED, "not judged")
-        decision = choose(tier.name, PolicySettings(), unjudged, request, alone, self.caps)
-        return msgspec.structs.replace(
-            decision,
-            reason="named by the request",
-            policy="",
-            complexity=None,
-            alternatives=[],
-            escalate_below=None,
-        )
+        able = choose(tier.name, PolicySettings(), unjudged, request, alone, self.caps)
+        return RouteDecision(tier.name, "named by the request", [], max_usd=able.max_usd)
 
     def judge(self, request: RouteRequest, features: Mapping[str, float]) -> Complexity:
         """The complexity: what a rule says comes first; the model may only think it harder."""
