@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import structs
 
 from models.values import (
@@ -40,8 +40,6 @@ from tiffin.api.chat_values import (
     TopLogprob,
 )
 from tiffin.api.generation import (
-    ContextOf,
-    GatewayOf,
     Generation,
     begin,
     tier_of,
@@ -49,6 +47,7 @@ from tiffin.api.generation import (
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.chat import Piece
 
@@ -60,8 +59,9 @@ _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 @router.post(
     "/v1/chat/completions", response_model=ChatCompletion, responses={200: {"content": _STREAM}}
 )
-async def chat_completions(body: ChatRequest, gateway: GatewayOf, context: ContextOf) -> Response:
+async def chat_completions(body: ChatRequest, http: Request) -> Response:
     """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
+    gateway, context = work_of(http)
     request = generate_request(body)
     if any(message.parts for message in request.messages):
         check_seen(request.messages, tier_of(body.model, gateway), gateway.settings)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import structs
 
 from models.values import (
@@ -24,9 +24,10 @@ from tiffin.api.completions_values import (
     CompletionLogprobs,
     CompletionRequest,
 )
-from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin
+from tiffin.api.generation import Generation, begin
 from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest, UpstreamFailed
 from tiffin.pipeline.chat import Piece
 
@@ -36,8 +37,9 @@ _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
 
 @router.post("/v1/completions", response_model=Completion, responses={200: {"content": _STREAM}})
-async def completions(body: CompletionRequest, gateway: GatewayOf, context: ContextOf) -> Response:
+async def completions(body: CompletionRequest, http: Request) -> Response:
     """Continue each prompt. With `stream: true`: pieces of `text_completion`, then `[DONE]`."""
+    gateway, context = work_of(http)
     requests = generate_requests(body)
     generation = await begin(body.model, requests, gateway, context, whole=not body.stream)
     opened = Completion(

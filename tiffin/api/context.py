@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
@@ -126,9 +125,3 @@ def request_id_of(headers: Headers) -> str | None:
     """The id that the client gave, if it can be one."""
     request_id = headers.get(REQUEST_ID_HEADER, "")
     return request_id if _REQUEST_ID.fullmatch(request_id) else None
-
-
-async def context_of(request: Request) -> RequestContext:
-    """The context that the middleware gave this request. Async: see `gateway_of`."""
-    context: RequestContext = request.state.context
-    return context

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
 from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_inputs
 from tiffin.api.names import check_model
-from tiffin.api.rag import ContextOf, GatewayOf
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
 from tiffin.ops.turnstile import EMBED
@@ -91,10 +91,9 @@ class EmbeddingList(Value):
 
 
 @router.post("/v1/embeddings", response_model=EmbeddingList)
-async def create_embeddings(
-    body: EmbeddingsRequest, gateway: GatewayOf, context: ContextOf
-) -> Response:
+async def create_embeddings(body: EmbeddingsRequest, http: Request) -> Response:
     """Embed texts or token arrays."""
+    gateway, context = work_of(http)
     limits, model = gateway.settings.limits, gateway.settings.embedding.model
     check_model(body.model, model)
     inputs = as_list(body.input)

@@ -4,23 +4,17 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
-from fastapi import Depends
 
 from models.values import Finished, GenerateRequest
-from tiffin.api.context import context_of
-from tiffin.api.state import Gateway, gateway_of
+from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
 from tiffin.errors import InvalidRequest, Unavailable
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
 from tiffin.pipeline.chat import Head, Piece
 from tiffin.routing.names import routed_name
-
-GatewayOf = Annotated[Gateway, Depends(gateway_of)]
-ContextOf = Annotated[RequestContext, Depends(context_of)]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Is it alive, is it ready, what is it. Never waits for a service: readiness is watched beside."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from tiffin import __version__
-from tiffin.api.state import Gateway, gateway_of
+from tiffin.api.state import gateway_of
 
 router = APIRouter(tags=["health"])
 
@@ -28,12 +26,13 @@ async def livez() -> str:
 @router.get("/readyz")
 @router.get("/health")
 @router.get("/ping", include_in_schema=False)  # where RunPod's load balancer asks
-async def readyz(gateway: Annotated[Gateway, Depends(gateway_of)]) -> JSONResponse:
+async def readyz(http: Request) -> JSONResponse:
     """200 when questions are answered, else 503.
 
     `ready`, or `degraded` where a service is missing that has a substitute; `down`, or `draining`
     from the first SIGTERM on.
     """
+    gateway = gateway_of(http)
     state = "draining" if gateway.drain.began else gateway.readiness.state()
     body = {"status": state, "services": gateway.readiness.services()}
     return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)

@@ -3,11 +3,10 @@
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
-from tiffin.api.rag import GatewayOf
-from tiffin.api.state import Gateway
+from tiffin.api.state import Gateway, gateway_of
 from tiffin.errors import NotFound
 from tiffin.pipeline.values import Value
 
@@ -34,15 +33,15 @@ class ModelList(Value):
 
 
 @router.get("/v1/models")
-async def list_models(gateway: GatewayOf) -> ModelList:
+async def list_models(http: Request) -> ModelList:
     """List the models, the tiers and the virtual models."""
-    return ModelList(data=_cards(gateway))
+    return ModelList(data=_cards(gateway_of(http)))
 
 
 @router.get("/v1/models/{model}")
-async def show_model(model: str, gateway: GatewayOf) -> ModelCard:
+async def show_model(model: str, http: Request) -> ModelCard:
     """Show one of them."""
-    for card in _cards(gateway):
+    for card in _cards(gateway_of(http)):
         if card.id == model:
             return card
     message = f"model: {model!r} is not served here; GET /v1/models lists what is"

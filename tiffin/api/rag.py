@@ -3,14 +3,14 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 
-from tiffin.api.context import context_of, with_priority
+from tiffin.api.context import with_priority
 from tiffin.api.limits import check_rag_request
 from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
-from tiffin.api.state import Gateway, gateway_of
+from tiffin.api.state import Gateway, work_of
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import Unavailable, UpstreamFailed
 from tiffin.ops import metrics
@@ -22,20 +22,16 @@ router = APIRouter(tags=["rag"])
 
 _EVENTS: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
-GatewayOf = Annotated[Gateway, Depends(gateway_of)]
-ContextOf = Annotated[RequestContext, Depends(context_of)]
-
 
 @router.post("/v1/rag", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 @router.post("/rag_query", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
-async def rag_query(
-    body: RagRequest, gateway: GatewayOf, context: ContextOf
-) -> Response | RagAnswer:
+async def rag_query(body: RagRequest, http: Request) -> Response | RagAnswer:
     """Answer a question from the documents given with it.
 
     With `stream: true` the answer is a stream of server-sent events: `rag.sources`, any number of
     `rag.delta`, then `rag.answer` (the whole answer with citations), then `[DONE]`.
     """
+    gateway, context = work_of(http)
     events = answer_events(body, gateway, context)
     if body.stream:
         return event_stream(frames(await first_awaited(events)))
@@ -43,8 +39,9 @@ async def rag_query(
 
 
 @router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})
-async def rag_stream(body: RagRequest, gateway: GatewayOf, context: ContextOf) -> Response:
+async def rag_stream(body: RagRequest, http: Request) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
+    gateway, context = work_of(http)
     streamed = body.model_copy(update={"stream": True})
     return event_stream(frames(await first_awaited(answer_events(streamed, gateway, context))))
 

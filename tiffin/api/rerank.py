@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
@@ -16,8 +16,7 @@ from models.user_catalog import catalog_of
 from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
-from tiffin.api.rag import ContextOf, GatewayOf
-from tiffin.api.state import Gateway
+from tiffin.api.state import Gateway, work_of
 from tiffin.context import RequestContext
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
@@ -130,20 +129,23 @@ class TeiRank(Value):
 
 
 @router.post("/v1/rerank", response_model=RerankAnswer)
-async def rerank_v1(body: RerankBody, gateway: GatewayOf, context: ContextOf) -> Response:
+async def rerank_v1(body: RerankBody, http: Request) -> Response:
     """Order documents by relevance to the query, best first."""
+    gateway, context = work_of(http)
     return await _rerank(body, gateway, context, version="1")
 
 
 @router.post("/v2/rerank", response_model=RerankAnswer)
-async def rerank_v2(body: RerankBody, gateway: GatewayOf, context: ContextOf) -> Response:
+async def rerank_v2(body: RerankBody, http: Request) -> Response:
     """`/v1/rerank` for the second version of Cohere's API."""
+    gateway, context = work_of(http)
     return await _rerank(body, gateway, context, version="2")
 
 
 @router.post("/rerank", response_model=RerankAnswer | list[TeiRank])
-async def rerank(body: AnyRerankBody, gateway: GatewayOf, context: ContextOf) -> Response:
+async def rerank(body: AnyRerankBody, http: Request) -> Response:
     """`/v1/rerank`; a body with `texts` is TEI's and is answered with its bare list."""
+    gateway, context = work_of(http)
     if isinstance(body, RerankBody):
         return await _rerank(body, gateway, context, version="1")
     return await _tei_rerank(body, gateway, context)

@@ -10,12 +10,12 @@ from contextlib import aclosing
 from typing import Any
 
 import fastapi
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.answers import model_answer
 from tiffin.api.errors import error_body, translate
-from tiffin.api.generation import ContextOf, GatewayOf, Generation, begin
+from tiffin.api.generation import Generation, begin
 from tiffin.api.responses_output import Output
 from tiffin.api.responses_values import (
     InputCall,
@@ -28,6 +28,7 @@ from tiffin.api.responses_values import (
     TextOptions,
 )
 from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 
 router = APIRouter(tags=["openai"])
@@ -36,10 +37,9 @@ _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
 
 @router.post("/v1/responses", response_model=Response, responses={200: {"content": _STREAM}})
-async def responses(
-    body: ResponsesRequest, gateway: GatewayOf, context: ContextOf
-) -> fastapi.Response:
+async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
+    gateway, context = work_of(http)
     requests = [generate_request(body)]
     generation = await begin(
         body.model,

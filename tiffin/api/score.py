@@ -3,14 +3,14 @@
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
-from tiffin.api.rag import ContextOf, GatewayOf
 from tiffin.api.rerank import score, sigmoid
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.values import Value
 
@@ -58,8 +58,9 @@ class ScoreList(Value):
 
 @router.post("/score", response_model=ScoreList)
 @router.post("/v1/score", response_model=ScoreList)
-async def score_pairs(body: ScoreBody, gateway: GatewayOf, context: ContextOf) -> Response:
+async def score_pairs(body: ScoreBody, http: Request) -> Response:
     """Score pairs of texts."""
+    gateway, context = work_of(http)
     model, limits = gateway.settings.reranker.model, gateway.settings.limits
     check_model(body.model, model)
     queries, texts = _pairs(body)

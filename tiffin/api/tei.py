@@ -6,13 +6,13 @@ TEI's `/rerank` is in `tiffin.api.rerank`.
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from tiffin.api.answers import numbers_answer
 from tiffin.api.embeddings import Inputs, as_list
 from tiffin.api.limits import check_inputs
-from tiffin.api.rag import ContextOf, GatewayOf
+from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.ops.quota import charge
 from tiffin.ops.turnstile import EMBED
@@ -37,8 +37,9 @@ class EmbedBody(Value):
 @router.post("/embed", response_model=list[list[float]])
 @router.post("/", response_model=list[list[float]])
 @router.post("/v1", response_model=list[list[float]])
-async def embed(body: EmbedBody, gateway: GatewayOf, context: ContextOf) -> Response:
+async def embed(body: EmbedBody, http: Request) -> Response:
     """Embed texts; one vector each, in their order."""
+    gateway, context = work_of(http)
     if not body.normalize:
         message = "normalize: false is not possible, this model's vectors have length 1"
         raise InvalidRequest(message, param="normalize", code="unsupported_value")
