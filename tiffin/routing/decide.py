@@ -19,7 +19,7 @@ from tiffin.routing import rules
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, level_of
 from tiffin.routing.features import text_features
 from tiffin.routing.fleet import Fleet, FleetTier, fleet_of
-from tiffin.routing.policy import choose
+from tiffin.routing.policy import choose, permit
 from tiffin.transport.messages import Complexity, RouteDecision, RouteRequest
 
 P_CHEAP_BY_RULE = 0.5
@@ -61,10 +61,8 @@ class Decider:
 
         Nothing is left to choose, so the query is not judged.
         """
-        alone = Fleet({tier.name: tier})
-        unjudged = _by_rule(P_CHEAP_UNJUDGED, "not judged")
-        able = choose(tier.name, PolicySettings(), unjudged, request, alone, self.caps)
-        return RouteDecision(tier.name, "named by the request", [], max_usd=able.max_usd)
+        max_usd = permit(tier, request, self.caps)
+        return RouteDecision(tier.name, "named by the request", [], max_usd=max_usd)
 
     def judge(self, request: RouteRequest, features: Mapping[str, float]) -> Complexity:
         """The complexity: what a rule says comes first; the model may only think it harder."""

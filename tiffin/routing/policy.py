@@ -23,6 +23,10 @@ Kind = Literal["cannot", "spent", "policy", "busy"]
 """Why a tier is ruled out. It can never answer this, its cost passes a cap, the policy would rather
 not, or it does not answer now. The last two give way where nothing else is left."""
 
+NO_POLICY = PolicySettings()
+NOT_JUDGED = Complexity("simple", 0.0, 1.0, "not judged")
+"""Of a request that names its tier."""
+
 
 @dataclass(frozen=True)
 class _Refusal:
@@ -79,6 +83,14 @@ def choose(  # noqa: PLR0917  all that a choice depends on
         escalate_below=policy.escalate_below if request.whole else None,
         max_usd=min(_request_caps(policy, caps), default=None),
     )
+
+
+def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float | None:
+    """The cap on what a request that names this tier may cost. Raises as `choose` does."""
+    option = _option(tier, NO_POLICY, NOT_JUDGED, request, Fleet({tier.name: tier}), caps)
+    if option.refused_for("cannot", "spent"):
+        raise _nothing_left([option])
+    return min(_request_caps(NO_POLICY, caps), default=None)
 
 
 def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
