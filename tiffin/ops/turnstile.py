@@ -70,9 +70,7 @@ class _Waiter:
     tenant: str
     batch: bool
     stage: _Stage
-    turn: "asyncio.Future[None]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False
-    )
+    turn: "asyncio.Future[None]" = field(init=False, repr=False)  # while it waits
 
 
 class Turnstile:
@@ -147,6 +145,7 @@ class Turnstile:
             return
         if self._is_full(waiter.stage):
             self._make_room(waiter)
+        waiter.turn = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         waiter.stage.waiting += 1
         self._admit()
