@@ -234,6 +234,23 @@ async def test_a_stream_cut_without_its_end_frame_is_an_error() -> None:
         await client.close()
 
 
+async def test_a_stream_ends_at_its_deadline_though_the_service_does_not_mind() -> None:
+    async def drags_on(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        body = wire.frame(wire.FRAME_EVENT, wire.encode(TextDelta("a")))
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with served(drags_on) as url:
+        client = LLMClient("Test", url)
+        events = client.generate(ask(10), soon(0.5))
+        assert await anext(events) == TextDelta("a")
+        with pytest.raises(errors.DeadlineExceeded):
+            await asyncio.wait_for(anext(events), 5)
+        await client.close()
+
+
 async def test_the_callee_s_error_is_raised_at_the_caller() -> None:
     async def too_long(_: EmbedRequest, __: RequestContext) -> Embeddings:
         raise InputTooLong(9000, 4096)

@@ -52,7 +52,9 @@ class ServiceClient:
         self._session: aiohttp.ClientSession | None = None
         self._lost: str | None = None
         self._waits: set[asyncio.Timeout] = set()
-        self._heard_at = 0.0
+        self._streams: set[aiohttp.StreamReader] = set()
+        self._called_at = self._heard_at = 0.0
+        self._called = asyncio.Event()
 
     @property
     def limiter(self) -> Limiter:
@@ -66,9 +68,11 @@ class ServiceClient:
 
     @lost.setter
     def lost(self, reason: str | None) -> None:
-        """Calls that wait for a service that is away end now, with Unavailable."""
+        """Calls of a service that is away end now, with Unavailable."""
         self._lost = reason
         if reason is not None:
+            for stream in self._streams:
+                stream.set_exception(errors.Unavailable(reason))
             now = asyncio.get_running_loop().time()
             for wait in self._waits:
                 if not wait.expired():
@@ -77,6 +81,15 @@ class ServiceClient:
     def heard_since(self, moment: float) -> bool:
         """Whether the service has answered anything since a moment of `time.monotonic`."""
         return self._heard_at >= moment
+
+    def called_since(self, moment: float) -> bool:
+        """Whether it was called after a moment of `time.monotonic`, or a call is in work."""
+        return self._limiter.in_flight > 0 or self._called_at >= moment
+
+    async def next_call(self) -> None:
+        """Wait until it is called again."""
+        self._called.clear()
+        await self._called.wait()
 
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
@@ -100,36 +113,29 @@ class ServiceClient:
     ) -> AsyncGenerator[Any, None]:
         """Send one message and yield the events that come back, each as it arrives.
 
-        A stream that stops before its end frame raises UpstreamFailed. The deadline is watched
-        while we wait for the service, never while our consumer holds an event.
+        A stream that stops before its end frame raises UpstreamFailed. One that passes its deadline
+        ends when its consumer next waits for it, never while an event is held.
         """
         decoder = msgspec.msgpack.Decoder(event)
         self._count()
-        with self._limiter.place(context.tenant) as sample:
-            with self._typed_failures(method):
-                async with self._waiting(context):
-                    response = await self._post(method, request, context)
-            came = bytearray()
-            try:
+        with self._limiter.place(context.tenant) as sample, self._typed_failures(method):
+            async with self._waiting(context):
+                response = await self._post(method, request, context)
+            with self._reading(response, context):
+                came = bytearray()
                 while True:
                     if (frame := wire.next_frame(came)) is None:
-                        with self._typed_failures(method):
-                            async with self._waiting(context):
-                                came += await _read_more(response)
+                        came += await _read_more(response)
+                        self._heard_at = time.monotonic()
                         continue
                     kind, payload = frame
                     sample.done()
                     if kind == wire.FRAME_END:
-                        with self._typed_failures(method):
-                            async with self._waiting(context):
-                                await response.read()  # its end, which frees the connection
+                        await response.read()  # its end, which frees the connection
                         return
                     if kind == wire.FRAME_ERROR:
                         raise wire.decode_error(payload)
                     yield self._decode(payload, decoder)
-            finally:
-                # Closes the connection of a stream that did not end: the service's work stops.
-                response.close()
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
@@ -150,6 +156,8 @@ class ServiceClient:
 
     def _count(self) -> None:
         """A call is wanted, made or not: that wakes a service which has no replica."""
+        self._called_at = time.monotonic()
+        self._called.set()
         metrics.calls_total.labels(self._service).inc()
 
     async def _post(
@@ -179,6 +187,25 @@ class ServiceClient:
                 self._heard_at = time.monotonic()
             finally:
                 self._waits.discard(wait)
+
+    @contextmanager
+    def _reading(
+        self, response: aiohttp.ClientResponse, context: RequestContext
+    ) -> Generator[None, None, None]:
+        """Break the stream off at the deadline, or when the service is lost: one timer for it all.
+
+        At its end the connection is closed, unless all was read: the service's work stops.
+        """
+        stream, left_s = response.content, context.deadline.remaining()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(left_s, stream.set_exception, TimeoutError())
+        self._streams.add(stream)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._streams.discard(stream)
+            response.close()
 
     @contextmanager
     def _typed_failures(self, method: str) -> Generator[None, None, None]:
