@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from typing import ClassVar
 
 import bentoml
@@ -108,13 +108,11 @@ class _LLM:
         """Free the engine."""
         await self.engine.close()
 
-    async def generate(
+    def generate(
         self, request: GenerateRequest, _: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
         """Stream the answer; a caller that leaves stops the engine."""
-        async with aclosing(self.engine.generate(request)) as events:
-            async for event in events:
-                yield event
+        return self.engine.generate(request)
 
     async def health(self) -> ServiceHealth:
         """The engine's own word."""

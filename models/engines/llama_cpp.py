@@ -15,9 +15,9 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +44,11 @@ up the other streams: 0.2 s for SmolLM2-135M on 2 cores, where llama.cpp's defau
 
 KV_BLOCK_TOKENS = 256
 """llama.cpp rounds a context to multiples of this."""
+
+WAKE_EVERY_S = 1 / 30
+"""How often a generation wakes the event loop. A token that follows sooner waits for the next ones,
+which nobody sees: each waking, here and of all who read the stream, takes time from llama.cpp's
+threads, which fill the cores and wait for each other."""
 
 QUIET = -1
 """llama.cpp's log level below its errors. They come back as exceptions and error chunks."""
@@ -76,11 +81,9 @@ class LlamaCppEngine:
         async for _ in self.generate(hello):
             pass
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        async with aclosing(read_calls(self._generate(plain(request)), request)) as events:
-            async for event in events:
-                yield event
+        return read_calls(self._generate(plain(request)), request)
 
     async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """The answer to a request without tools."""
@@ -198,6 +201,8 @@ class _Generation:
         self._aborted = threading.Event()
         self._finish_reason = ""
         self._ended = False
+        self._kept: list[TokenEvent | ModelError] = []
+        self._keep_until = 0.0
 
     def abort(self) -> None:
         """Stop at the next step; a generation that still waits for a worker does not start."""
@@ -248,10 +253,19 @@ class _Generation:
         self._emit(event)
 
     def _emit(self, event: TokenEvent | ModelError) -> None:
+        self._kept.append(event)
+        now = time.monotonic()
+        if now < self._keep_until and not self._ended:
+            return
+        kept, self._kept, self._keep_until = self._kept, [], now + WAKE_EVERY_S
         if self._loop.is_closed():
             self._aborted.set()
         else:
-            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+            self._loop.call_soon_threadsafe(self._take, kept)
+
+    def _take(self, events: list[TokenEvent | ModelError]) -> None:
+        for event in events:
+            self.events.put_nowait(event)
 
 
 def _failed(message: str) -> EngineFailed:

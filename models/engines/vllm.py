@@ -78,11 +78,9 @@ class VLLMEngine:
         async for _ in self.generate(hello):
             pass
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        async with aclosing(read_calls(self._generate(plain(request)), request)) as events:
-            async for event in events:
-                yield event
+        return read_calls(self._generate(plain(request)), request)
 
     async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """The answer to a request without tools."""
