@@ -182,7 +182,8 @@ def log_ready(service: str) -> None:
     From here on it gives the supervisor its sign. Needs a running event loop.
     """
     if directory := os.environ.get(DIRECTORY_VARIABLE):
-        _beating.add(asyncio.get_running_loop().create_task(beat(Path(directory))))
+        signs = beat(Path(directory), settings.resilience.supervision)
+        _beating.add(asyncio.get_running_loop().create_task(signs))
     memory.settle()
     process = psutil.Process()
     took_s = time.time() - process.create_time()

@@ -55,7 +55,7 @@ class Supervisor(circus.Arbiter):
         limits = self.supervision
         super().__init__(*args, **{**kwargs, "check_delay": limits.tick_ms / 1000})
         self._signs = Path(tempfile.mkdtemp(prefix="tiffin-signs-"))
-        self._watches: dict[int, tuple[Watcher, Watch]] = {}
+        self._watches: dict[int, tuple[Watcher, psutil.Process, Watch]] = {}
         self._served: set[str] = set()
         self._failures: dict[str, int] = {}
         self._start_at: dict[str, float] = {}
@@ -93,13 +93,16 @@ class Supervisor(circus.Arbiter):
         for pid in set(self._watches) - alive:
             self._bury(pid)
         for watcher in self.watchers:
-            if not self._ending and now >= self._start_at.get(watcher.name, 0.0):
+            missing = len(watcher.processes) < watcher.numprocesses
+            if missing and not self._ending and now >= self._start_at.get(watcher.name, 0.0):
                 await watcher.manage_processes()
 
     def _look(self, watcher: Watcher, pid: int, elapsed_ms: float) -> None:
-        _, watch = self._watches.setdefault(pid, (watcher, Watch(self.supervision)))
         try:
-            stopped = psutil.Process(pid).status() == psutil.STATUS_STOPPED
+            if pid not in self._watches:
+                self._watches[pid] = watcher, psutil.Process(pid), Watch(self.supervision)
+            _, process, watch = self._watches[pid]
+            stopped = process.status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:
             return  # reaped at the next look
         reason = watch.look(elapsed_ms, stopped=stopped, beat=last_beat(self._signs, pid))
@@ -112,7 +115,7 @@ class Supervisor(circus.Arbiter):
 
     def _bury(self, pid: int) -> None:
         """A process is gone: start it again, or end the start if it never served."""
-        watcher, watch = self._watches.pop(pid)
+        watcher, _, watch = self._watches.pop(pid)
         _kill_group(pid)  # what it started itself
         # It may have become ready and died between two looks.
         served = watch.ready or last_beat(self._signs, pid) is not None

@@ -46,7 +46,7 @@ async def child(log: Path, name: str, behaviour: str) -> None:
         raise SystemExit(3)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    beating = asyncio.create_task(beat(Path(os.environ[DIRECTORY_VARIABLE])))
+    beating = asyncio.create_task(beat(Path(os.environ[DIRECTORY_VARIABLE]), LIMITS))
     await asyncio.sleep(0.3)
     write("ready")
     if behaviour == "hangs":

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 from tiffin.errors import TiffinError
@@ -18,11 +19,15 @@ from tiffin.transport.messages import ServiceHealth
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.25
+IDLE_PERIOD_S = 1.0
+"""Between two probes of a service that nobody calls: each takes time from whoever works."""
+
 TIMEOUT_S = 0.35
 OWN_LAG_S = 0.1
 MISSES = 2
 """Probes in a row, the second one at once, that a service must leave unanswered to count as away:
-seen within a second (0.25 + 2 * 0.35 s), and one late answer on a busy machine does not matter."""
+seen within a second of a call (0.25 + 2 * 0.35 s), and one late answer on a busy machine does not
+matter."""
 
 STARTING = "starting"
 ASLEEP = "asleep"
@@ -97,7 +102,16 @@ class Readiness:
                 if misses >= MISSES:
                     self._note(name, error.message)
             if misses != 1:
-                await asyncio.sleep(PERIOD_S)
+                await self._rest(name, began)
+
+    async def _rest(self, name: str, looked: float) -> None:
+        """Until the next probe, which comes sooner where somebody calls the service."""
+        client = self._clients[name]
+        await asyncio.sleep(PERIOD_S)
+        if self._states[name] == READY and not client.called_since(looked):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_PERIOD_S - PERIOD_S):
+                    await client.next_call()
 
     def _is_silent(self, name: str, since: float) -> bool:
         """Whether an unanswered probe says anything.

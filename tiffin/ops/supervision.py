@@ -18,17 +18,20 @@ logger = logging.getLogger("bentoml.service.tiffin")
 DIRECTORY_VARIABLE = "SUPERVISED_IN"
 """Environment variable: the folder of the signs. Set for the processes that are supervised."""
 
-BEAT_S = 0.2
+SIGNS = 5
+"""That a process gives in the time after which silence means that it hangs."""
+
 MAX_RESTART_DELAY_S = 30.0
 
 
-async def beat(directory: Path) -> None:
-    """Give a sign every BEAT_S for as long as the event loop runs and the supervisor lives."""
+async def beat(directory: Path, limits: SupervisionSettings) -> None:
+    """Give signs for as long as the event loop runs and the supervisor lives."""
+    every_s = limits.hung_after_ms / 1000 / SIGNS
     sign = directory / str(os.getpid())
     supervisor = os.getppid()
     while True:
         sign.touch()
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(every_s)
         if os.getppid() != supervisor:
             logger.error("the supervisor is gone: ending")
             os.kill(os.getpid(), signal.SIGTERM)

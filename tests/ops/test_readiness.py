@@ -1,0 +1,87 @@
+"""How the entry service watches the services behind it."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from tests.support.serving import served
+from tiffin.context import Deadline, RequestContext
+from tiffin.ops.readiness import Readiness
+from tiffin.transport.clients import EmbeddingClient
+from tiffin.transport.messages import Embeddings, EmbedRequest, ServiceHealth
+from tiffin.transport.server import RpcApp
+
+
+class Watched:
+    """A service that counts its probes, hangs in its calls, and falls silent when told to."""
+
+    def __init__(self) -> None:
+        self.probes = 0
+        self.silent = False
+        self.over = asyncio.Event()
+        self.rpc = RpcApp("Embedding", max_body_bytes=1 << 20, max_in_flight=8)
+        self.rpc.health(self.health)
+        self.rpc.unary("embed", EmbedRequest, self.embed)
+
+    async def health(self) -> ServiceHealth:
+        self.probes += 1
+        if self.silent:
+            await self.over.wait()
+        return ServiceHealth(ready=True)
+
+    async def embed(self, _: EmbedRequest, __: RequestContext) -> Embeddings:
+        await self.over.wait()
+        raise AssertionError
+
+    async def probed_in(self, seconds: float) -> int:
+        before = self.probes
+        await asyncio.sleep(seconds)
+        return self.probes - before
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncGenerator[tuple[Readiness, EmbeddingClient]]:
+        async with served(self.rpc) as url:
+            client = EmbeddingClient("Embedding", url)
+            readiness = Readiness({"Embedding": client})
+            readiness.start()
+            while readiness.state() != "ready":
+                await asyncio.sleep(0.01)
+            yield readiness, client
+            self.over.set()
+            await readiness.stop()
+            await client.close()
+
+
+async def call(client: EmbeddingClient) -> BaseException | None:
+    """What came of a call that hangs."""
+    context = RequestContext(Deadline.after(30))
+    (outcome,) = await asyncio.gather(client.embed(["a"], context), return_exceptions=True)
+    return outcome if isinstance(outcome, BaseException) else None
+
+
+async def test_a_service_that_nobody_calls_is_asked_less_often() -> None:
+    service = Watched()
+    async with service.watch() as (_, client):
+        idle = await service.probed_in(2)
+        calling = asyncio.create_task(call(client))
+        in_use = await service.probed_in(2)
+        calling.cancel()
+    assert 1 <= idle <= in_use / 2
+
+
+async def test_a_silent_service_is_noticed_by_who_calls_it_and_by_who_does_not() -> None:
+    service = Watched()
+    async with service.watch() as (readiness, client):
+        service.silent = True
+        began = time.monotonic()
+        error = await call(client)
+        assert "does not answer" in str(error)
+        assert time.monotonic() - began < 10, "and not at the call's deadline"
+        assert readiness.state() == "down"
+        service.silent = False
+        while readiness.state() != "ready":
+            await asyncio.sleep(0.05)
+        service.silent = True
+        while readiness.state() != "down":
+            await asyncio.sleep(0.05)
