@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 TICK_S = 1.0
+HEAD = b"HTTP/1.1 "
 MOST_BYTES = 1 << 16
 """Kept at most. More goes out at once, so that a slow reader makes the writer wait as before."""
 
@@ -52,7 +53,11 @@ class OneWriteProtocol(HttpToolsProtocol):
 
 
 class _Gathering:
-    """A transport that keeps what is written until the end of the turn."""
+    """A transport that keeps what is written until the end of the turn.
+
+    A response's head takes the first of its body along at once: what the server does when it has
+    answered, such as counting it, is nothing that a client should wait for.
+    """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -61,11 +66,12 @@ class _Gathering:
         self._size = 0
 
     def write(self, data: bytes) -> None:
+        after_head = bool(self._kept) and self._kept[-1].startswith(HEAD)
         if not self._kept:
             self._loop.call_soon(self._flush)
         self._kept.append(data)
         self._size += len(data)
-        if self._size > MOST_BYTES:
+        if after_head or self._size > MOST_BYTES:
             self._flush()
 
     def close(self) -> None:

@@ -67,10 +67,12 @@ async def test_an_answer_leaves_in_one_write() -> None:
     async def whole(_: Scope, __: Receive, send: Send) -> None:
         await start(send, (b"content-length", b"5"))
         await body(send, b"hello", more=False)
+        written_at_once.extend(writes)
 
+    written_at_once: list[bytes] = []
     async with connected(whole) as (reader, writes):
         answer = await reader.readuntil(b"hello")
-    assert writes == [answer]
+    assert writes == written_at_once == [answer]
 
 
 async def test_what_a_stream_brings_at_once_leaves_at_once_and_in_order() -> None:
@@ -79,13 +81,13 @@ async def test_what_a_stream_brings_at_once_leaves_at_once_and_in_order() -> Non
     async def stream(_: Scope, __: Receive, send: Send) -> None:
         await start(send)
         await body(send, b"one ")
-        await body(send, b"two ")
         await go_on.wait()
+        await body(send, b"two ")
         await body(send, b"three ")
         await body(send, b"four ", more=False)
 
     async with connected(stream) as (reader, writes):
-        await reader.readuntil(b"two \r\n")
+        await reader.readuntil(b"one \r\n")
         first = len(writes)
         go_on.set()
         await reader.readuntil(b"0\r\n\r\n")
