@@ -14,8 +14,8 @@ from llguidance import LLMatcher, LLParserLimits
 
 from models.errors import NotSupported
 
-WHITESPACE = r" ?|\n{1,2}[ \t]{0,20}"
-"""Between tokens of JSON; without a bound a small model may write nothing else."""
+ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""As Python writes JSON. Where white space is free, a small model may write nothing else."""
 
 LIMITS = LLParserLimits(max_grammar_size=50_000, initial_lexer_fuel=100_000)
 """A tenth of llguidance's own, so that the older one in llama.cpp takes whatever passes here."""
@@ -29,6 +29,7 @@ MOST_REPETITIONS = 100_000
 """Of a pattern's part, all its counts multiplied. Beyond these it gives up amid an answer."""
 
 _FAILED = "failed to compile JSON schema: "
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _OPEN_BY = frozenset(
     {"additionalProperties", "patternProperties", "unevaluatedProperties", "anyOf", "oneOf", "$ref"}
 )
@@ -42,8 +43,8 @@ def grammar_of(schema: dict[str, Any]) -> str:
     schema = schema or {"type": "object"}
     _check_size(schema)
     if '"allOf"' not in json.dumps(schema):  # its parts share one object
-        schema = _closed(schema)
-    schema = {**schema, "x-guidance": {"whitespace_pattern": WHITESPACE}}
+        schema = _narrowed(schema)
+    schema = {**schema, "x-guidance": ON_ONE_LINE}
     grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
     if problem := LLMatcher.validate_grammar(grammar, limits=LIMITS):
         reason = problem.partition(_FAILED)[2] or problem
@@ -71,22 +72,25 @@ def _check_size(node: Any) -> None:  # noqa: ANN401  JSON
         _check_size(value)
 
 
-def _closed(node: Any) -> Any:  # noqa: ANN401  JSON
-    """The same, but objects have no other properties than they name, unless they speak of others.
+def _narrowed(node: Any) -> Any:  # noqa: ANN401  JSON
+    """The same, but objects have no other properties than they name, unless they speak of others,
+    and whole numbers without bounds are those that a double holds.
 
     The answer fits all the same, and a small model comes to its end.
     """
     if isinstance(node, list):
-        return [_closed(item) for item in node]
+        return [_narrowed(item) for item in node]
     if not isinstance(node, dict):
         return node
-    closed = {
-        key: value if key in {"enum", "const"} else _closed(value) for key, value in node.items()
+    narrowed = {
+        key: value if key in {"enum", "const"} else _narrowed(value) for key, value in node.items()
     }
     named, required = node.get("properties"), node.get("required", [])
     if isinstance(named, dict) and set(required) <= set(named) and not _OPEN_BY & set(node):
-        closed["additionalProperties"] = False
-    return closed
+        narrowed["additionalProperties"] = False
+    if node.get("type") == "integer" and not _BOUNDS & set(node):
+        narrowed |= {"minimum": 1 - 2**53, "maximum": 2**53 - 1}
+    return narrowed
 
 
 def _refused(reason: str) -> NotSupported:

@@ -63,11 +63,12 @@ def test_what_it_cannot_is_refused(schema: dict[str, Any], says: str) -> None:
     assert "%llguidance" not in str(refused.value)
 
 
-def test_an_object_is_closed_unless_it_speaks_of_others() -> None:
+def test_what_a_schema_leaves_open_is_narrowed() -> None:
     named = {"properties": {"a": STRING}}
     closed = '"additionalProperties": false'
     assert closed in grammar_of(named)
     assert closed in grammar_of({"type": "array", "items": named})
+    assert '"maximum": 9007199254740991' in grammar_of({"type": "integer"})
     for schema in (
         {**named, "required": ["b"]},
         {**named, "additionalProperties": STRING},
