@@ -73,10 +73,10 @@ def _check_size(node: Any) -> None:  # noqa: ANN401  JSON
 
 
 def _narrowed(node: Any) -> Any:  # noqa: ANN401  JSON
-    """The same, but objects have no other properties than they name, unless they speak of others,
-    and whole numbers without bounds are those that a double holds.
+    """The same, with less where it leaves all open, so that a small model comes to its end.
 
-    The answer fits all the same, and a small model comes to its end.
+    Objects have no other properties than they name, unless they speak of others; whole numbers
+    without bounds fit a double.
     """
     if isinstance(node, list):
         return [_narrowed(item) for item in node]
