@@ -26,7 +26,7 @@ from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit, HeaderLimit, JsonLimit
 from tiffin.api.shed import Shed
-from tiffin.errors import NotFound
+from tiffin.errors import MethodNotAllowed
 from tiffin.ops.drain import Drain, DrainDoor
 from tiffin.ops.settings import Settings
 from tiffin.transport.disconnect import CancelOnDisconnect
@@ -60,7 +60,7 @@ def create_app() -> FastAPI:
 
 async def _elsewhere(_: Request) -> Response:
     """Where BentoML answers GET: declared, so that we know it when another method comes."""
-    raise NotFound("no such route")
+    raise MethodNotAllowed("BentoML answers this, where it is there")
 
 
 class HeadAsGet:
