@@ -128,7 +128,7 @@ def parsed_tools() -> None:
     for message in (parsed, streamed):
         (call,) = message.tool_calls
         assert isinstance(call.function.parsed_arguments, City)
-        result = {"role": "tool", "tool_call_id": call.id, "content": "yes"}
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": "yes"}
         assert client.chat.completions.create(messages=[*turns, message, result], **fields).choices
 
 
