@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import xllamacpp
 
+from models.engines.grammar import grammar_of
 from models.engines.tools import plain, read_calls, turns
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.values import (
@@ -237,7 +238,7 @@ class _Generation:
 
     def _refused(self, message: str) -> ModelError:
         """The field that llama.cpp does not take, where it can only be one."""
-        if "json_schema" in self._body:
+        if "grammar" in self._body:
             return NotSupported("json_schema", message)
         if "Prompt contains invalid tokens" in message:
             return NotSupported("prompt", "it holds tokens that are not in the vocabulary")
@@ -362,7 +363,7 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
         "return_progress": True,
     }
     if request.json_schema is not None:
-        body["json_schema"] = request.json_schema or {"type": "object"}
+        body["grammar"] = grammar_of(request.json_schema)
     if request.logprobs is not None:
         body["n_probs"] = max(request.logprobs, 1)  # 0 turns them off
     return body

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.services import Services, entry
+from tiffin.api.app import is_ours
 from tiffin.ops.settings import Settings
 
 GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
@@ -58,8 +59,14 @@ async def test_a_bad_field_is_named(
         (b"\xff\xfe", "application/json", 400, "body"),
         (b"[1, 2]", "application/json", 400, "body"),
         (b"", "application/json", 400, "body"),
-        (json.dumps(GOOD).encode(), "text/plain", 400, "body"),
+        (json.dumps(GOOD).encode(), "text/plain", 400, "application/json"),
         (b"[" * 200_000, "application/json", 400, "body"),
+        (b'{"top_k": ' + b"9" * 5000 + b"}", "application/json", 400, "not valid JSON"),
+        (b'{"query": "\\ud83d?"}', "application/json", 400, "in pairs"),
+        (b'{"query": "\\\\\\ud83d\\\\"}', "application/json", 400, "in pairs"),
+        (b'{"query": "\xed\xa0\xbd"}', "application/json", 400, "byte 11 is not UTF-8"),
+        (json.dumps(GOOD).encode("utf-16"), "application/json", 400, "UTF-8"),
+        (json.dumps(GOOD).encode("utf-16-le"), "application/json", 400, "UTF-8"),
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused(
@@ -77,6 +84,18 @@ async def test_a_body_that_cannot_be_read_is_refused(
     assert response.status_code == status
     assert says in response.json()["error"]["message"]
     assert services.calls == []
+
+
+async def test_every_character_may_be_escaped(services: Services, settings: Settings) -> None:
+    query = 'a lake \\ud83d \\ a nul \0 \U0001f30a "'
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query",
+            content=json.dumps({**GOOD, "query": query}, ensure_ascii=True),
+            headers={"content-type": "application/json"},
+        )
+    assert response.status_code == 200, response.text
+    assert query in services.prompts[0].messages[-1].content
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -117,6 +136,36 @@ async def test_a_wrong_route_or_method_answers_in_our_shape(
     async with entry(services, settings) as client:
         response = await client.request(method, path)
     assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("PUT", "/v1/models", "GET, HEAD"),
+        ("DELETE", "/v1/models/auto", "GET, HEAD"),
+        ("PUT", "/", "GET, HEAD, POST"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("POST", "/docs/assets/favicon.png", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(
+    services: Services, settings: Settings, method: str, path: str, allowed: str
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+    assert is_ours(method, path), "or BentoML would answer in its own shape"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/version", "/v1/models", "/openapi.json"])
+async def test_head_is_get_without_the_body(
+    services: Services, settings: Settings, path: str
+) -> None:
+    async with entry(services, settings) as client:
+        head, get = await client.head(path), await client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
 
 
 async def test_what_nobody_expected_answers_in_our_shape_too(

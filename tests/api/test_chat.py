@@ -9,14 +9,30 @@ import pytest
 
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
+from tiffin.api.answers import JSON
 from tiffin.errors import Overloaded, UpstreamFailed
 from tiffin.ops.settings import Settings, load_settings
 
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "how tall?"}]}
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 URL = "/v1/chat/completions"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 IMAGE = "messages[0].content[1]"
+
+
+SCHEMA = "response_format.json_schema.schema"
+
+
+def schema(value: dict[str, Any]) -> dict[str, Any]:
+    """A response_format with it."""
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": value}}
+
+
+def tool(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A tool with these."""
+    return {"type": "function", "function": {"name": "weather", "parameters": parameters}}
+
+
+TOOL = tool({"type": "object"})
 
 
 def look(url: str, role: str = "user") -> dict[str, Any]:
@@ -302,7 +318,17 @@ async def test_a_client_that_leaves_stops_all_its_answers(
             "tool_choice",
         ),
         ({"store": True}, 400, "store"),
-        ({"logit_bias": {"5": 1}}, 422, "logit_bias"),
+        ({"logit_bias": {"5": 1}}, 400, "logit_bias"),
+        ({"max_tokens": 2**31}, 400, "max_tokens"),
+        ({"max_tokens": 2, "max_completion_tokens": 3}, 400, "body"),
+        ({"response_format": schema({"maximum": 10**30})}, 400, SCHEMA),
+        ({"response_format": schema({"anyOf": [{"minimum": float("nan")}]})}, 400, SCHEMA),
+        ({"tools": [tool({"maximum": 10**30})]}, 400, "tools[0].function.parameters"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "b": 1}]}]},
+            400,
+            "messages[0].content[0].b",
+        ),
         ({"modalities": ["audio"]}, 400, "modalities[0]"),
         ({"reasoning_effort": "high"}, 400, "reasoning_effort"),
         ({"service_tier": "priority"}, 400, "service_tier"),
@@ -314,7 +340,8 @@ async def test_what_cannot_be_honoured_is_refused_by_name_before_any_model_runs(
     services: Services, settings: Settings, change: dict[str, Any], status: int, param: str
 ) -> None:
     async with entry(services, settings) as client:
-        response = await client.post(URL, json={**HELLO, **change})
+        body = json.dumps({**HELLO, **change})  # httpx knows no NaN
+        response = await client.post(URL, content=body, headers={"content-type": JSON})
     error = response.json()["error"]
     assert (response.status_code, error["param"]) == (status, param), error
     assert set(error) == {"message", "type", "param", "code"}
@@ -331,6 +358,10 @@ async def test_harmless_fields_are_accepted(services: Services, settings: Settin
         "logit_bias": {},
         "safety_identifier": "s",
         "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h",
+        "max_tokens": 5,
+        "max_completion_tokens": 5,
+        **dict.fromkeys(("audio", "functions", "function_call", "web_search_options")),
         "n": None,
         "stop": None,
         "stream": None,
@@ -338,6 +369,27 @@ async def test_harmless_fields_are_accepted(services: Services, settings: Settin
     async with entry(services, settings) as client:
         response = await client.post(URL, json={**HELLO, **fields})
     assert response.status_code == 200, response.text
+
+
+async def test_what_openai_s_client_adds_to_a_call_may_be_sent_back(
+    services: Services, settings: Settings
+) -> None:
+    """`chat.completions.parse` and `.stream` give such turns."""
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "index": 0,
+        "function": {"name": "weather", "arguments": "{}", "parsed_arguments": {"city": "Rome"}},
+    }
+    turns = [
+        *HELLO["messages"],
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+    ]
+    async with entry(services, settings) as client:
+        response = await client.post(URL, json={**HELLO, "messages": turns})
+    assert response.status_code == 200, response.text
+    assert services.prompts[0].messages[1].tool_calls[0].arguments == "{}"
 
 
 async def test_a_lora_adapter_is_a_model_of_its_tier(services: Services) -> None:

@@ -33,7 +33,9 @@ async def test_a_prompt_goes_raw_with_openai_s_defaults(
 
 async def test_each_prompt_gets_n_answers_in_order(services: Services, settings: Settings) -> None:
     async with entry(services, settings) as client:
-        body = (await client.post(URL, json={**ASKED, "prompt": ["a", "b"], "n": 2})).json()
+        body = (
+            await client.post(URL, json={**ASKED, "prompt": ["a", "b"], "n": 2, "best_of": 2})
+        ).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
     assert sorted(str(sent.prompt) for sent in services.prompts) == ["a", "a", "b", "b"]
     assert body["usage"]["prompt_tokens"] == 14, "two prompts, each once"
@@ -83,6 +85,8 @@ async def test_logprobs_have_the_older_shape(services: Services, settings: Setti
         ({"prompt": ["a"] * 65}, "prompt"),
         ({"echo": True}, "echo"),
         ({"best_of": 2}, "best_of"),
+        ({"best_of": 3, "n": 2}, "best_of"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"suffix": "x"}, "suffix"),
         ({"logprobs": 6}, "logprobs"),
     ],

@@ -34,7 +34,8 @@ async def test_base64_holds_the_same_numbers_as_float(
 ) -> None:
     body = {"model": MODEL, "input": ["a tower", "tower of a lake"]}
     async with entry(services, settings) as client:
-        floats = (await client.post("/v1/embeddings", json=body)).json()["data"]
+        unsaid = {**body, "encoding_format": None, "dimensions": None, "user": None}
+        floats = (await client.post("/v1/embeddings", json=unsaid)).json()["data"]
         packed = (
             await client.post("/v1/embeddings", json={**body, "encoding_format": "base64"})
         ).json()["data"]
@@ -80,9 +81,20 @@ async def test_tei_s_body_gets_the_bare_vectors(
 ) -> None:
     async with entry(services, settings) as client:
         response = await client.post(path, json={"inputs": ["a", "b"], "truncate": True})
-        single = await client.post(path, json={"inputs": "a"})
+        unsaid = dict.fromkeys(("truncate", "prompt_name", "dimensions"))
+        single = await client.post(path, json={"inputs": "a", **unsaid})
     assert [len(vector) for vector in response.json()] == [2, 2]
     assert [len(vector) for vector in single.json()] == [2]
+
+
+async def test_tei_s_dimensions_can_only_be_the_model_s(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        own = await client.post("/embed", json={"inputs": "a", "dimensions": 2})
+        other = await client.post("/embed", json={"inputs": "a", "dimensions": 1})
+    assert own.status_code == 200
+    assert (other.status_code, other.json()["error"]["param"]) == (400, "dimensions")
 
 
 async def test_vectors_of_another_length_than_one_are_refused(

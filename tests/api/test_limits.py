@@ -33,6 +33,14 @@ async def test_deep_json_is_refused_before_it_is_parsed(
     assert "32 levels" in error["message"]
 
 
+async def test_a_second_content_type_hides_nothing(services: Services, settings: Settings) -> None:
+    """The routes go by the first."""
+    kinds = [("content-type", "application/json"), ("content-type", "text/plain")]
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", content=b"[" * 33, headers=kinds)
+    assert response.json()["error"]["code"] == "too_deep"
+
+
 @pytest.mark.parametrize(
     ("body", "deeper"),
     [

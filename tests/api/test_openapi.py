@@ -42,6 +42,30 @@ async def test_every_failure_is_described_in_our_shape(
     )
 
 
+async def test_the_headers_of_responses_are_described(
+    services: Services, settings: Settings
+) -> None:
+    asked = {"model": "small", "messages": [{"role": "user", "content": "how tall?"}]}
+    async with entry(services, settings) as client:
+        described = (await client.get("/openapi.json")).json()["paths"]
+        chat = described["/v1/chat/completions"]["post"]["responses"]
+        answers = [
+            (await client.post("/v1/chat/completions", json=asked), chat),
+            (await client.post("/v1/chat/completions", json={}), chat),
+            (await client.get("/v1/chat/completions"), chat),
+            (
+                await client.get("/livez", headers={"x-tiffin-priority": "none"}),
+                described["/livez"]["get"]["responses"],
+            ),
+        ]
+    assert [answer.status_code for answer, _ in answers] == [200, 400, 405, 400]
+    for answer, responses in answers:
+        ours = set(answer.headers) - {"date", "content-type", "content-length", "server"}
+        assert ours <= set(responses[str(answer.status_code)]["headers"])
+    assert {"www-authenticate", "x-ratelimit-limit-tokens"} <= set(chat["401"]["headers"])
+    assert "retry-after" in chat["429"]["headers"]
+
+
 async def test_every_reference_leads_somewhere(services: Services, settings: Settings) -> None:
     document = await _document(services, settings)
     schemas = document["components"]["schemas"]

@@ -55,7 +55,8 @@ async def test_a_body_with_texts_is_tei_s(services: Services, settings: Settings
     asked = {"query": QUERY, "texts": TEXTS, "raw_scores": True, "return_text": True}
     async with entry(services, settings) as client:
         ranks = (await client.post("/rerank", json=asked)).json()
-        plain = (await client.post("/rerank", json={"query": QUERY, "texts": TEXTS})).json()
+        unsaid = {"query": QUERY, "texts": TEXTS, "truncate": None}
+        plain = (await client.post("/rerank", json=unsaid)).json()
     assert ranks[0] == {"index": 1, "score": 2.0, "text": TEXTS[1]}
     assert [rank["index"] for rank in plain] == [1, 2, 0]
     assert plain[0]["score"] == pytest.approx(0.881, abs=0.001)
@@ -109,6 +110,16 @@ async def test_a_bad_field_is_named(
     assert (response.status_code, error["param"]) == (status, param), error
     assert says in error["message"]
     assert services.calls == []
+
+
+@pytest.mark.parametrize("names", [("queries", "documents"), ("data_1", "data_2")])
+async def test_the_sides_have_vllm_s_other_names_too(
+    services: Services, settings: Settings, names: tuple[str, str]
+) -> None:
+    async with entry(services, settings) as client:
+        body = dict(zip(names, ("the tower", ["a lake", "the tower"]), strict=True))
+        scores = (await client.post("/score", json=body)).json()["data"]
+    assert [item["score"] for item in scores] == pytest.approx([0.119, 0.5], abs=0.001)
 
 
 async def test_pairs_that_do_not_pair_up_are_refused(

@@ -50,10 +50,17 @@ async def test_a_question_becomes_a_message(services: Services, settings: Settin
     assert (body["store"], body["object"]) == (False, "response")
 
 
-async def test_output_items_may_be_sent_back(services: Services, settings: Settings) -> None:
+@pytest.mark.parametrize("parsed", [False, True], ids=["as they came", "as the client parsed them"])
+async def test_output_items_may_be_sent_back(
+    services: Services, settings: Settings, parsed: bool
+) -> None:
     services.events = [TextDelta("Let me look."), *CALL]
     async with entry(services, settings) as client:
         first = (await client.post(URL, json={**ASKED, "tools": [TOOL]})).json()
+        if parsed:  # by `responses.parse`
+            message, call = first["output"]
+            message["content"][0]["parsed"] = {"city": "Rome"}
+            call["parsed_arguments"] = {"city": "Rome"}
         turns = [
             {"role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
             *first["output"],
@@ -168,6 +175,7 @@ async def test_a_failure_later_is_the_event_error(services: Services, settings: 
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"reasoning": {"effort": "high"}}, "reasoning"),
         ({"truncation": "auto"}, "truncation"),
+        ({"tools": [{**TOOL, "parameters": {"maximum": 10**30}}]}, "tools[0].parameters"),
     ],
 )
 async def test_what_cannot_be_honoured_is_refused_by_name(

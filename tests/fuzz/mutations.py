@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 _RERANK = {"query": "q", "documents": ["a", {"text": "b"}], "top_n": 1}
 _RAG = {"query": "q", "documents": ["d"], "stream": True}
-_CHAT = [{"role": "user", "content": "a"}]
+_CHAT = [{"role": "user", "content": "a text that is long enough to be hit now and then"}]
+_SCHEMA = {"name": "a", "schema": {"enum": ["a"], "minimum": 1}}
 BODIES: dict[str, dict[str, object]] = {
     "/v1/embeddings": {"model": "all-minilm-l6-v2", "input": ["a", "b"]},
     "/v1/rerank": _RERANK,
@@ -20,13 +21,23 @@ BODIES: dict[str, dict[str, object]] = {
     "/v1/rag": {**_RAG, "stream": False},
     "/v1/models/x": {},
     "/v1/chat/completions": {"model": "auto", "messages": _CHAT, "stream": True},
+    "/v1/chat/completions?schema": {
+        "model": "auto",
+        "messages": _CHAT,
+        "max_tokens": 1,
+        "stop": ["a"],
+        "response_format": {"type": "json_schema", "json_schema": _SCHEMA},
+    },
     "/v1/completions": {"model": "small", "prompt": ["a"], "max_tokens": 3},
     "/v1/responses": {"model": "auto", "input": "a"},
 }
 TYPES = ("application/json", "application/json", "application/json", "text/plain", "x/pickle", "")
 METHODS = ("POST", "POST", "POST", "POST", "POST", "GET", "PUT", "X")
 TIMEOUTS_MS = ("2000", "2000", "2000", "2000", "-1", "x", "9" * 30)
-ODD = (b"\x00", b"\xff\xfe", b"\r\n\r\n", b"{", b"[" * 200, b'"', b"\\u d800", b"1e999", b"NaN")
+ODD = (
+    *(b"\x00", b"\xff\xfe", b"\r\n\r\n", b"{", b"[" * 200, b'"'),
+    *(b"\\ud800", b"\xed\xa0\x80", b"1e999", b"NaN", b"9" * 30, b"9" * 5000),
+)
 MATCHES = 0.8
 """Share of bodies that are meant for the route they are sent to."""
 

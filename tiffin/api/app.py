@@ -2,8 +2,10 @@
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiffin import __version__
 from tiffin.api import (
@@ -22,8 +24,9 @@ from tiffin.api import (
 )
 from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
-from tiffin.api.limits import BodyLimit, HeaderLimit, NestingLimit
+from tiffin.api.limits import BodyLimit, HeaderLimit, JsonLimit
 from tiffin.api.shed import Shed
+from tiffin.errors import MethodNotAllowed
 from tiffin.ops.drain import Drain, DrainDoor
 from tiffin.ops.settings import Settings
 from tiffin.transport.disconnect import CancelOnDisconnect
@@ -48,9 +51,29 @@ def create_app() -> FastAPI:
     for module in (rag, chat, completions, responses, embeddings, rerank, score, tei, models):
         app.include_router(module.router)
     app.include_router(health.router)
+    for path in BENTOML_PATHS:
+        app.add_route(path, _elsewhere, methods=["GET"], include_in_schema=False)
     errors.install(app)
     openapi.install(app)
     return app
+
+
+async def _elsewhere(_: Request) -> Response:
+    """Where BentoML answers GET: declared, so that we know it when another method comes."""
+    raise MethodNotAllowed("BentoML answers this, where it is there")
+
+
+class HeadAsGet:
+    """ASGI middleware: FastAPI's routes know no HEAD. The server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
@@ -58,9 +81,9 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
 
     What is refused on the way never gets so far as to need a watch on its client.
     """
-    watched = CancelOnDisconnect(app)
-    shallow = NestingLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
-    limited = BodyLimit(shallow, max_bytes=settings.limits.body_bytes)
+    watched = CancelOnDisconnect(HeadAsGet(app))
+    readable = JsonLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
+    limited = BodyLimit(readable, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,
@@ -88,8 +111,8 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
 
 def is_ours(method: str, path: str) -> bool:
     """Whether our app answers this path of the entry service, rather than BentoML's."""
-    if (method, path) == ("POST", "/"):
-        return True  # what huggingface_hub posts to the base URL
+    if method not in {"GET", "HEAD"}:
+        return True  # BentoML would refuse it in a shape of its own
     return path not in BENTOML_PATHS and not path.startswith("/static_content/")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from models.values import FinishReason
 from tiffin.api.openai_values import (
@@ -10,6 +10,7 @@ from tiffin.api.openai_values import (
     Choices,
     CompletionUsage,
     Function,
+    LogitBias,
     MaxTokens,
     Metadata,
     ModelName,
@@ -46,7 +47,22 @@ class ImagePart(Sent):
     image_url: ImageUrl
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+_PARTS = {"text": "TextPart", "image_url": "ImagePart"}
+
+
+def _part(part: Any) -> str | None:  # noqa: ANN401  JSON
+    """Capital letters keep the tag out of a field's name, as in `Inputs`."""
+    return _PARTS.get(str(part.get("type"))) if isinstance(part, dict) else None
+
+
+Part = Annotated[
+    Annotated[TextPart, Tag("TextPart")] | Annotated[ImagePart, Tag("ImagePart")],
+    Discriminator(
+        _part,
+        custom_error_type="unknown_part",
+        custom_error_message="must be an object whose type is 'text' or 'image_url'",
+    ),
+]
 
 
 class CalledFunction(Sent):
@@ -56,12 +72,19 @@ class CalledFunction(Sent):
     arguments: str
 
 
+class SentFunction(CalledFunction):
+    """The same as OpenAI's client sends it back after it has parsed it."""
+
+    parsed_arguments: Any = None
+
+
 class SentToolCall(Sent):
     """A call that the model made earlier in the conversation."""
 
     id: str
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: SentFunction
+    index: Annotated[int | None, Field(description="Where a stream had it.")] = None
 
 
 class Message(Sent):
@@ -126,6 +149,7 @@ class ChatRequest(Sent):
     safety_identifier: str | None = None
     metadata: Metadata = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
     prediction: Annotated[dict[str, Any] | None, Field(description="A hint; not needed here.")] = (
         None
     )
@@ -133,9 +157,22 @@ class ChatRequest(Sent):
     store: Literal[False] | None = None
     service_tier: AutoServiceTier = None
     modalities: list[Literal["text"]] | None = None
-    logit_bias: Annotated[dict[str, float] | None, Field(max_length=0)] = None
+    logit_bias: LogitBias = None
     reasoning_effort: Literal["none"] | None = None
     verbosity: Literal["medium"] | None = None
+    audio: None = None
+    functions: None = None
+    function_call: None = None
+    web_search_options: None = None
+    moderation: None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "ChatRequest":
+        given = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(given) > 1:
+            message = "max_tokens and max_completion_tokens are one limit; send one of them"
+            raise ValueError(message)
+        return self
 
 
 class TopLogprob(BaseModel):

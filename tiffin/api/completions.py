@@ -61,6 +61,9 @@ def generate_requests(body: CompletionRequest) -> list[GenerateRequest]:
     check_stream_options(body.stream_options, stream=body.stream)
     prompts = _prompts(body.prompt)
     n = body.n or 1
+    if body.best_of not in {None, 1, n}:
+        message = "best_of: every answer made is answered; only 1, or as many as n, is possible"
+        raise InvalidRequest(message, param="best_of", code="unsupported_value")
     if not 1 <= len(prompts) <= MAX_PROMPTS or len(prompts) * n > max(MAX_PROMPTS, MAX_CHOICES):
         message = f"prompt: from 1 to {MAX_PROMPTS} prompts, counted n times each"
         raise InvalidRequest(message, param="prompt")

@@ -8,6 +8,7 @@ from models.values import FinishReason
 from tiffin.api.openai_values import (
     Choices,
     CompletionUsage,
+    LogitBias,
     MaxTokens,
     ModelName,
     Penalty,
@@ -45,10 +46,10 @@ class CompletionRequest(Sent):
     stream_options: StreamOptions | None = None
     user: str | None = None
     # Only the values that ask for what is done anyway.
-    best_of: Literal[1] | None = None
+    best_of: Annotated[int | None, Field(ge=1, description="1, or as many as `n`.")] = None
     echo: Literal[False] | None = None
     suffix: Literal[""] | None = None
-    logit_bias: Annotated[dict[str, float] | None, Field(max_length=0)] = None
+    logit_bias: LogitBias = None
 
 
 class CompletionLogprobs(BaseModel):

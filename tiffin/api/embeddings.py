@@ -57,7 +57,7 @@ class EmbeddingsRequest(Value):
     ]
     model: Annotated[str, Field(description="The embedding model, as `/v1/models` names it.")]
     encoding_format: Annotated[
-        Literal["float", "base64"],
+        Literal["float", "base64"] | None,
         Field(description="`base64` holds little-endian float32."),
     ] = "float"
     dimensions: Annotated[
@@ -101,7 +101,7 @@ async def create_embeddings(body: EmbeddingsRequest, http: Request) -> Response:
     async with gateway.admission.place(context, EMBED):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(inputs, context)
     charge(tokens)
-    _check_dimensions(body.dimensions, rows.shape[1])
+    check_dimensions(body.dimensions, rows.shape[1])
     data = [
         {"object": "embedding", "index": index, "embedding": embedding}
         for index, embedding in enumerate(_encoded(rows, body.encoding_format))
@@ -119,14 +119,15 @@ def as_list(value: str | Sequence[str] | list[int] | list[list[int]]) -> list[st
     return list(value)  # type: ignore[arg-type]
 
 
-def _encoded(rows: NDArray[np.float32], encoding: str) -> list[Any]:
+def _encoded(rows: NDArray[np.float32], encoding: str | None) -> list[Any]:
     if encoding == "base64":
         return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows]
     vectors: list[Any] = rows.tolist()
     return vectors
 
 
-def _check_dimensions(asked: int | None, width: int) -> None:
+def check_dimensions(asked: int | None, width: int) -> None:
+    """Raise InvalidRequest for vectors of another length than the model's."""
     if asked is not None and asked != width:
         message = f"dimensions: {asked} is not possible, this model's vectors have {width}"
         raise InvalidRequest(message, param="dimensions", code="unsupported_value")

@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from tiffin import errors
 
@@ -57,11 +59,22 @@ def closing_response(error: errors.TiffinError) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 
-    async def ours(_: Request, error: Exception) -> JSONResponse:
-        return error_response(translate(error))
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        response = error_response(translate(error))
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["allow"] = ", ".join(_methods(request))
+        return response
 
     for kind in (errors.TiffinError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, ours)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of a request may be asked with; HEAD wherever GET may."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in found for method in route.methods or ()} or {"GET"}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def translate(error: Exception) -> errors.TiffinError:
@@ -86,8 +99,9 @@ def _from_http(error: HTTPException) -> errors.TiffinError:
             return errors.NotFound("no such route")
         case 405:
             return errors.MethodNotAllowed("this route takes another HTTP method")
-        case _:
-            return errors.InvalidRequest(str(error.detail))
+        case _:  # whatever else the parser raised than where it stopped
+            message = "the body is not valid JSON"
+            return errors.InvalidRequest(message, param="body", code="invalid_json")
 
 
 def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
@@ -101,8 +115,12 @@ def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
         reason = problem.get("ctx", {}).get("error", "invalid")
         message = f"the body is not valid JSON: {reason} at position {problem['loc'][-1]}"
         return errors.InvalidRequest(message, code="invalid_json")
+    if kind == "model_attributes_type" and problem["loc"] == ("body",):
+        message = "body: send a JSON object, with the header `content-type: application/json`"
+        return errors.InvalidRequest(message, param="body", code=kind)
     param = field_name(problem["loc"])
-    message = f"{param}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    message = f"{param}: {reason[0].lower()}{reason[1:]}"
     too_large = kind in {"too_long", "string_too_long"}
     error = errors.FieldTooLarge if too_large else errors.InvalidRequest
     return error(message, param=param, code=kind)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
@@ -72,8 +73,8 @@ class HeaderLimit:
         await self._app(scope, receive, send)
 
 
-class NestingLimit:
-    """ASGI middleware: refuses JSON that is nested too deep, before it is parsed.
+class JsonLimit:
+    """ASGI middleware: refuses JSON that is nested too deep or is no text, before it is parsed.
 
     Reads the body whole, so it belongs inside of BodyLimit; `Shed`, behind, finds it in the scope.
     """
@@ -100,19 +101,51 @@ class NestingLimit:
             if not message.get("more_body", False):
                 break
         body = b"".join(chunks)
-        if is_nested_deeper(body, self._max_depth):
-            text = f"body: nested deeper than the limit of {self._max_depth} levels"
-            refusal = InvalidRequest(text, param="body", code="too_deep")
-            await error_response(refusal)(scope, receive, send)
+        try:
+            check_text(body)
+            self._check_depth(body)
+        except InvalidRequest as error:
+            await error_response(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["body"] = body
         await self._app(scope, _replay(body, receive), send)
 
+    def _check_depth(self, body: bytes) -> None:
+        if is_nested_deeper(body, self._max_depth):
+            message = f"body: nested deeper than the limit of {self._max_depth} levels"
+            raise InvalidRequest(message, param="body", code="too_deep")
+
 
 def _may_be_json(scope: Scope) -> bool:
     """Whether a body is read as JSON; an upload, say, is not."""
-    kind = dict(scope["headers"]).get(b"content-type", b"json")
-    return scope["method"] not in {"GET", "HEAD", "OPTIONS"} and b"json" in kind.lower()
+    # Of several, the first: it is the one by which the routes decide.
+    kind = Headers(scope=scope).get("content-type", "json")
+    return scope["method"] not in {"GET", "HEAD", "OPTIONS"} and "json" in kind.lower()
+
+
+_PAIR_OR_BACKSLASH = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}", re.DOTALL
+)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def check_text(body: bytes) -> None:
+    """Raise InvalidRequest for what Python reads as JSON, though it is not Unicode in UTF-8.
+
+    Half of a surrogate pair is no character: no tokenizer takes it, and no message can carry it.
+    """
+    problem = ""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} is not UTF-8"
+    if b"\0" in body:
+        problem = "it must be UTF-8"
+    elif _SURROGATE.search(body) and _SURROGATE.search(_PAIR_OR_BACKSLASH.sub(b" ", body)):
+        problem = "\\ud800 to \\udfff are no characters but in pairs"
+    if problem:
+        message = f"the body is not valid JSON: {problem}"
+        raise InvalidRequest(message, param="body", code="invalid_json")
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)

@@ -32,13 +32,14 @@ class ModelList(Value):
     data: list[ModelCard]
 
 
+@router.get("/v1/models/", include_in_schema=False)  # else the route below, with an empty name
 @router.get("/v1/models")
 async def list_models(http: Request) -> ModelList:
     """List the models, the tiers and the virtual models."""
     return ModelList(data=_cards(gateway_of(http)))
 
 
-@router.get("/v1/models/{model}")
+@router.get("/v1/models/{model:path}")
 async def show_model(model: str, http: Request) -> ModelCard:
     """Show one of them."""
     for card in _cards(gateway_of(http)):

@@ -4,9 +4,10 @@ A field that changes the answer and that we cannot honour is not declared, or on
 that change nothing: any other value is a 400 that names it.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.values import TokenUsage, Tool
 from tiffin.errors import InvalidRequest
@@ -25,13 +26,40 @@ Temperature = Annotated[float | None, Field(ge=0, le=2)]
 TopP = Annotated[float | None, Field(gt=0, le=1)]
 Penalty = Annotated[float | None, Field(ge=-2, le=2)]
 Seed = Annotated[int | None, Field(ge=-(2**63), lt=2**63)]
-MaxTokens = Annotated[int | None, Field(ge=1)]
+MaxTokens = Annotated[int | None, Field(ge=1, lt=2**31)]
 Choices = Annotated[int | None, Field(ge=1, le=MAX_CHOICES)]
 ModelName = Annotated[
     str, Field(description="`auto`, `auto-fast`, `auto-quality`, a tier, or a model's name.")
 ]
 AutoServiceTier = Literal["auto", "default"] | None
 Metadata = dict[str, str] | None
+
+
+def _with_plain_numbers(value: dict[str, Any]) -> dict[str, Any]:
+    """The same JSON. Raises ValueError for numbers that Python reads, and no message carries."""
+    nodes: list[Any] = [value]
+    while nodes:
+        match nodes.pop():
+            case dict() as node:
+                nodes += node.values()
+            case list() as node:
+                nodes += node
+            case float() as number if not math.isfinite(number):
+                raise ValueError(f"{number} is no number in JSON")
+            case int() as number if not -(2**63) <= number < 2**63:
+                raise ValueError("a number in it does not fit into 64 bits")
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_with_plain_numbers)]
+
+
+def _no_bias(value: dict[str, float] | None) -> None:
+    if value:
+        raise ValueError("no engine here takes it; leave it out, or empty")
+
+
+LogitBias = Annotated[dict[str, float] | None, AfterValidator(_no_bias)]
 
 
 def absent(value: object) -> bool:
@@ -50,7 +78,7 @@ class JsonSchema(Sent):
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
     strict: bool | None = None
 
 
@@ -79,7 +107,7 @@ class Function(Sent):
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
     def tool(self) -> Tool:

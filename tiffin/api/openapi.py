@@ -34,8 +34,41 @@ ERRORS = {
     "503": "Too much is in work, or a service is not there; see `Retry-After`.",
     "504": "The deadline passed.",
 }
-WITHOUT_BODY = ("401", "405", "415", "429", "431", "500", "503", "504")
-PROBE = ("405", "415", "431")
+WITHOUT_BODY = ("400", "401", "405", "415", "429", "431", "500", "503", "504")
+PROBE = ("400", "405", "415", "431")
+
+HEADERS = {
+    "x-request-id": "Names the request in the log; yours, where you sent one.",
+    "www-authenticate": "`Bearer`.",
+    "allow": "The methods that the route takes.",
+    "retry-after": "Seconds after which there may be room.",
+    "openai-processing-ms": "Until the answer began.",
+    "x-tiffin-tier": "Who answered.",
+    "x-tiffin-cost-usd": "What it cost; not of a stream, which has only begun.",
+    "x-tiffin-degraded": "What the answer was given without.",
+    **{
+        f"x-ratelimit-{what}-{of}": f"The key's {of} of a minute: {says}."
+        for what, says in {
+            "limit": "all",
+            "remaining": "what is left",
+            "reset": "the time until all are there",
+        }.items()
+        for of in ("requests", "tokens")
+    },
+}
+"""What responses carry beside their bodies; none is always there."""
+RATE_LIMITS = tuple(name for name in HEADERS if name.startswith("x-ratelimit-"))
+OF_STATUS = {
+    "401": ("www-authenticate",),
+    "405": ("allow",),
+    "429": ("retry-after",),
+    "503": ("retry-after",),
+}
+OF_TAG = {
+    "rag": ("x-tiffin-tier", "x-tiffin-cost-usd"),
+    "openai": ("x-tiffin-tier", "x-tiffin-cost-usd", "x-tiffin-degraded", "openai-processing-ms"),
+}
+"""Of an answer."""
 
 BENTOML = {
     "/": ("text/html", "BentoML's page."),
@@ -146,6 +179,19 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         content = {"application/json": {"schema": READINESS}}
         responses["200"] = {"description": "Every service is ready.", "content": content}
         responses["503"] = {"description": "A service is not ready.", "content": content}
+    _add_headers(path, operation)
     if path not in OPEN_PATHS:
         # Either way: no key is asked for on loopback, unless keys are set up.
         operation["security"] = [{}, {"key": []}]
+
+
+def _add_headers(path: str, operation: dict[str, Any]) -> None:
+    """Say what the responses of one operation carry beside their bodies."""
+    of_answer = OF_TAG.get(operation["tags"][0], ())
+    of_key = () if path in OPEN_PATHS else RATE_LIMITS
+    for status, response in operation["responses"].items():
+        own = of_answer if status == "200" else OF_STATUS.get(status, ())
+        response["headers"] = {
+            name: {"description": HEADERS[name], "schema": {"type": "string"}}
+            for name in ("x-request-id", *own, *of_key)
+        }

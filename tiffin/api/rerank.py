@@ -60,7 +60,7 @@ class TeiRerankBody(Value):
     raw_scores: Annotated[bool, Field(description="Answer logits instead of 0..1.")] = False
     return_text: bool = False
     truncate: Annotated[
-        bool, Field(description="False refuses what is longer than the model reads.")
+        bool | None, Field(description="False refuses what is longer than the model reads.")
     ] = True
     truncation_direction: Literal["right", "Right"] = "right"
 
@@ -198,7 +198,9 @@ def _tokens_read(home: Path, model: str) -> int:
 async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestContext) -> Response:
     check_query(body.query, gateway.settings.limits)
     check_documents(body.texts, gateway.settings.limits, "texts")
-    logits, _ = await score(body.query, body.texts, gateway, context, truncate=body.truncate)
+    logits, _ = await score(
+        body.query, body.texts, gateway, context, truncate=body.truncate is not False
+    )
     scores = logits if body.raw_scores else sigmoid(logits)
     return numbers_answer(
         [

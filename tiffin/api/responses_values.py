@@ -12,6 +12,7 @@ from tiffin.api.chat_values import Logprob
 from tiffin.api.openai_values import (
     AutoServiceTier,
     Function,
+    JsonObject,
     MaxTokens,
     Metadata,
     ModelName,
@@ -33,6 +34,7 @@ class TextContent(Sent):
     refusal: str | None = None
     annotations: list[Any] | None = None
     logprobs: list[Any] | None = None
+    parsed: Any = None
 
 
 class InputMessage(Sent):
@@ -55,6 +57,7 @@ class InputCall(Sent):
     arguments: str
     id: str | None = None
     status: Status | None = None
+    parsed_arguments: Any = None
 
 
 class InputCallOutput(Sent):
@@ -90,7 +93,7 @@ class TextFormat(Sent):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: Annotated[str | None, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", exclude_if=absent)] = None
     description: Annotated[str | None, Field(exclude_if=absent)] = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema", exclude_if=absent)] = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema", exclude_if=absent)] = None
     strict: Annotated[bool | None, Field(exclude_if=absent)] = None
 
     @model_validator(mode="after")
@@ -155,6 +158,10 @@ class ResponsesRequest(Sent):
     safety_identifier: str | None = None
     metadata: Metadata = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    max_tool_calls: Annotated[
+        int | None, Field(ge=1, description="Of tools that run here: there are none.")
+    ] = None
     # Only the values that ask for what is done anyway.
     store: Annotated[Literal[False] | None, Field(description="Nothing is stored.")] = None
     previous_response_id: Annotated[None, Field(description="Send the turns in `input`.")] = None
@@ -162,6 +169,10 @@ class ResponsesRequest(Sent):
     background: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
     service_tier: AutoServiceTier = None
+    reasoning: None = None
+    prompt: None = None
+    moderation: None = None
+    context_management: None = None
 
 
 class OutputText(BaseModel):

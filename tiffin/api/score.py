@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from tiffin.api.answers import numbers_answer
 from tiffin.api.limits import check_documents, check_query
@@ -22,8 +22,20 @@ Texts = str | Annotated[list[str], Field(min_length=1)]
 class ScoreBody(Value):
     """Two sides: one text against many, or as many on both sides, pair by pair."""
 
-    text_1: Annotated[Texts, Field(description="The query, or one for each text of `text_2`.")]
-    text_2: Annotated[Texts, Field(description="The text, or texts.")]
+    text_1: Annotated[
+        Texts,
+        Field(
+            validation_alias=AliasChoices("text_1", "queries", "data_1"),
+            description="The query, or one for each text of `text_2`; also `queries`, `data_1`.",
+        ),
+    ]
+    text_2: Annotated[
+        Texts,
+        Field(
+            validation_alias=AliasChoices("text_2", "documents", "data_2"),
+            description="The text, or texts; also `documents`, `data_2`.",
+        ),
+    ]
     model: Annotated[
         str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
     ] = None

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from tiffin.api.answers import numbers_answer
-from tiffin.api.embeddings import Inputs, as_list
+from tiffin.api.embeddings import Inputs, as_list, check_dimensions
 from tiffin.api.limits import check_inputs
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
@@ -26,12 +26,16 @@ class EmbedBody(Value):
 
     inputs: Inputs
     truncate: Annotated[
-        bool, Field(description="False refuses what is longer than the model reads.")
+        bool | None, Field(description="False refuses what is longer than the model reads.")
     ] = True
     normalize: Annotated[
         bool, Field(description="Only true: the model's vectors have length 1.")
     ] = True
     truncation_direction: Literal["right", "Right"] = "right"
+    dimensions: Annotated[
+        int | None, Field(ge=1, description="Only the model's own number is possible.")
+    ] = None
+    prompt_name: Annotated[None, Field(description="The model has no prompts.")] = None
 
 
 @router.post("/embed", response_model=list[list[float]])
@@ -47,7 +51,8 @@ async def embed(body: EmbedBody, http: Request) -> Response:
     check_inputs(inputs, gateway.settings.limits, "inputs")
     async with gateway.admission.place(context, EMBED):
         rows, tokens = await gateway.pipeline.retriever.embedding.embed(
-            inputs, context, truncate=body.truncate
+            inputs, context, truncate=body.truncate is not False
         )
     charge(tokens)
+    check_dimensions(body.dimensions, rows.shape[1])
     return numbers_answer(rows.tolist())

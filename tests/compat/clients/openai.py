@@ -116,6 +116,34 @@ def streamed_tools() -> None:
     assert set(json.loads(call.function.arguments)) == {"city"}
 
 
+@calls.works("chat.completions.parse(tools=[pydantic_function_tool]), the turn sent back")
+def parsed_tools() -> None:
+    turns: Any = [{"role": "user", "content": "Is Paris a capital?"}]
+    offered = [openai.pydantic_function_tool(City, name="city")]
+    fields: Any = {"model": "auto", "tools": offered, "temperature": 0, "max_tokens": 60}
+    asked: Any = {"messages": turns, "tool_choice": "required", **fields}
+    parsed: Any = client.chat.completions.parse(**asked).choices[0].message
+    with client.chat.completions.stream(**asked) as stream:
+        streamed: Any = stream.get_final_completion().choices[0].message
+    for message in (parsed, streamed):
+        (call,) = message.tool_calls
+        assert isinstance(call.function.parsed_arguments, City)
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": "yes"}
+        assert client.chat.completions.create(messages=[*turns, message, result], **fields).choices
+
+
+@calls.fails(
+    "chat.completions.parse with a schema of which a keyword cannot be held to",
+    error="uniqueItems",
+    why="`set[str]` asks for `uniqueItems`, which no grammar holds: 400 that names the keyword",
+)
+def unheld_schema() -> None:
+    class Cities(pydantic.BaseModel):
+        names: set[str]
+
+    client.chat.completions.parse(model="auto", messages=MESSAGES, response_format=Cities)
+
+
 @calls.fails(
     "chat.completions.create with an image",
     error="an image needs a tier with vision",
@@ -168,6 +196,17 @@ async def async_response() -> None:
 def structured_response() -> None:
     answer = client.responses.parse(**{**ASKED, "max_output_tokens": 60}, text_format=City)
     assert isinstance(answer.output_parsed, City)
+
+
+@calls.works("responses.stream(text_format=Model), the output sent back")
+def streamed_structured_response() -> None:
+    asked: Any = {**ASKED, "max_output_tokens": 60}
+    with client.responses.stream(**asked, text_format=City) as stream:
+        final = stream.get_final_response()
+    assert isinstance(final.output_parsed, City)
+    turns: Any = [{"role": "user", "content": QUESTION}, *final.output]
+    turns += [{"role": "user", "content": "Are you sure?"}]
+    assert client.responses.create(**{**asked, "input": turns}).output
 
 
 @calls.works("responses.create(tools), the output sent back")

@@ -1,0 +1,78 @@
+"""Schemas as llama.cpp is given them: held to, or refused by what they ask for."""
+
+from typing import Any
+
+import pytest
+
+from models.engines.grammar import grammar_of
+from models.errors import NotSupported
+
+STRING: dict[str, Any] = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        {"type": "integer", "multipleOf": 7},
+        {"type": "string", "pattern": r"^\d{3}-\w+$"},
+        {"type": "string", "format": "email"},
+        {"type": "object", "patternProperties": {"^x": STRING}, "additionalProperties": False},
+        {"type": "array", "prefixItems": [STRING, {"type": "integer"}], "minItems": 2},
+        {
+            "$ref": "#/$defs/Tree",
+            "$defs": {"Tree": {"properties": {"a": {"$ref": "#/$defs/Tree"}}}},
+        },
+        {"allOf": [{"properties": {"a": STRING}}, {"properties": {"b": STRING}}]},
+        {"title": "T", "description": "D", "default": {}, "examples": [{}], "x-ours": 1},
+        {"type": "object", "properties": {"required": STRING, "enum": STRING, "maxItems": STRING}},
+    ],
+)
+def test_what_it_can_hold_an_answer_to(schema: dict[str, Any]) -> None:
+    assert grammar_of(schema).startswith("%llguidance")
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "strange"}, "Invalid type: strange"),
+        ({"type": "object", "properties": {"a": {"not": STRING}}}, 'Unimplemented keys: ["not"]'),
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"if": {}, "then": STRING}, '"if", "then"'),
+        ({"type": "string", "pattern": "^(?=a)"}, "look-ahead"),
+        ({"type": "string", "pattern": "^[("}, "unclosed character class"),
+        ({"type": "string", "format": "strange"}, "Unknown format"),
+        ({"$ref": "#/$defs/nowhere"}, "does not exist"),
+        ({"$ref": "https://example.org/schema"}, "does not fetch"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+        ({"type": "object", "required": "a"}, "Expected array"),
+        ({"enum": []}, "empty"),
+        ({"type": "array", "items": STRING, "maxItems": 10**9}, "1,000,000,000, the limit is"),
+        ({"type": "integer", "multipleOf": 10**6}, "multipleOf: 1,000,000, the limit is"),
+        ({"type": "string", "pattern": "^(a{1000}){1000}$"}, "repetitions"),
+        ({"properties": {f"p{number}": STRING for number in range(401)}}, "401 of them"),
+        ({"enum": list(range(100_000))}, "too big"),
+    ],
+)
+def test_what_it_cannot_is_refused(schema: dict[str, Any], says: str) -> None:
+    with pytest.raises(NotSupported) as refused:
+        grammar_of(schema)
+    assert refused.value.field == "json_schema"
+    assert says in str(refused.value)
+    assert "%llguidance" not in str(refused.value)
+
+
+def test_what_a_schema_leaves_open_is_narrowed() -> None:
+    named = {"properties": {"a": STRING}}
+    closed = '"additionalProperties": false'
+    assert closed in grammar_of(named)
+    assert closed in grammar_of({"type": "array", "items": named})
+    assert '"maximum": 9007199254740991' in grammar_of({"type": "integer"})
+    for schema in (
+        {**named, "required": ["b"]},
+        {**named, "additionalProperties": STRING},
+        {"allOf": [named, {"properties": {"b": STRING}}]},
+        {"const": named},
+    ):
+        assert closed not in grammar_of(schema)
