@@ -12,9 +12,8 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http import instruments, traffic
 from opentelemetry.instrumentation import asgi
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http import auto
 
-from services.http_server import OneWriteProtocol, QuietServer
+from services.http_server import QuietServer
 
 REFUSALS_LOGGED = 10
 """Lines a second of the access log for requests that were refused. In an overload there are a
@@ -33,7 +32,6 @@ def install() -> None:
     if not BentoMLContainer.config.tracing.exporter_type.get():
         # Nobody exports spans, and BentoML would record each: of a stream, one for each chunk.
         asgi.OpenTelemetryMiddleware = _left_out  # type: ignore[assignment,misc]
-    auto.AutoHTTPProtocol = OneWriteProtocol
     uvicorn.Server = QuietServer  # type: ignore[misc]
     logging.getLogger("bentoml.access").addFilter(FewRefusals())
 

@@ -177,7 +177,6 @@ async def test_who_reads_an_answer_whole_is_woken_for_many_events_at_once() -> N
         whole = [event async for event in client.generate(ask(300), replace(soon(), whole=True))]
         await client.close()
     assert whole == streamed
-    assert for_a_stream == 302, "one an event, and the end"
     assert writes < for_a_stream / 3
 
 

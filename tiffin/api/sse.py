@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from starlette.types import Send
 
 from tiffin import errors
 from tiffin.api.errors import error_body, translate
+from tiffin.transport.gathering import Gathering
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,23 @@ def event_stream(
 ) -> StreamingResponse:
     """Stream the frames. A failure in them comes after the status, as a frame."""
     all_headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
-    return StreamingResponse(frames, media_type=MEDIA_TYPE, headers=all_headers)
+    return _EventStream(frames, media_type=MEDIA_TYPE, headers=all_headers)
+
+
+class _EventStream(StreamingResponse):
+    """Frames that came together leave together."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the head, then the frames (Starlette calls it)."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        body = Gathering(send)
+        try:
+            async for text in self.body_iterator:
+                await body.write(str(text).encode())
+        finally:
+            body.stop()
+        await body.end()
 
 
 async def first_awaited(

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from prometheus_client import Histogram
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from tiffin import __version__, errors
 from tiffin.context import RequestContext
@@ -25,6 +25,7 @@ from tiffin.ops import metrics
 from tiffin.ops.admission import Admission
 from tiffin.transport import wire
 from tiffin.transport.disconnect import CancelOnDisconnect
+from tiffin.transport.gathering import Gathering
 from tiffin.transport.messages import ServiceHealth
 
 logger = logging.getLogger(__name__)
@@ -174,13 +175,11 @@ def _is_tcp(scope: Scope) -> bool:
 
 
 class _Reply:
-    """Writes one response: a message, a stream of frames, or an error in the shape begun."""
+    """One response: a message, a stream of frames, or an error in the shape begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._streaming = False
-        self._kept = b""
-        self._keep_until = 0.0
+        self._stream: Gathering | None = None
         self._began = time.monotonic()
         self._histogram: Histogram | None = None
 
@@ -189,39 +188,37 @@ class _Reply:
         self._began, self._histogram = time.monotonic(), histogram
 
     async def message(self, message: msgspec.Struct) -> None:
-        await self._start(200, wire.MESSAGE_TYPE)
-        await self._body(wire.encode(message), more=False)
+        await self._whole(200, wire.encode(message))
 
     async def events(self, events: AsyncGenerator[msgspec.Struct, None], every_s: float) -> None:
-        """The first event at once, then what there is, as it comes or every so many seconds."""
-        async with aclosing(events):
-            async for event in events:
-                if not self._streaming:
-                    await self._start(200, wire.STREAM_TYPE)
-                    self._streaming = True
-                self._kept += wire.frame(wire.FRAME_EVENT, wire.encode(event))
-                if (now := time.monotonic()) >= self._keep_until:
-                    self._keep_until = now + every_s
-                    await self._body(b"", more=True)
-        if not self._streaming:
+        """A frame each: those that come at once, or within `every_s`, go together."""
+        stream = Gathering(self._send, every_s)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if self._stream is None:
+                        await self._start(200, wire.STREAM_TYPE)
+                        self._stream = stream
+                    await stream.write(wire.frame(wire.FRAME_EVENT, wire.encode(event)))
+        finally:
+            stream.stop()
+        if self._stream is None:
             await self._start(200, wire.STREAM_TYPE)
-        await self._body(wire.frame(wire.FRAME_END), more=False)
+        await stream.end(wire.frame(wire.FRAME_END))
 
     async def error(self, error: errors.TiffinError) -> None:
         payload = wire.encode_error(error)
-        if self._streaming:
-            await self._body(wire.frame(wire.FRAME_ERROR, payload), more=False)
+        if self._stream is None:
+            await self._whole(error.status, payload)
         else:
-            await self._start(error.status, wire.MESSAGE_TYPE)
-            await self._body(payload, more=False)
+            await self._stream.end(wire.frame(wire.FRAME_ERROR, payload))
+
+    async def _whole(self, status: int, body: bytes) -> None:
+        await self._start(status, wire.MESSAGE_TYPE)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _start(self, status: int, content_type: str) -> None:
         if self._histogram is not None:
             self._histogram.observe(time.monotonic() - self._began)
         headers = [(b"content-type", content_type.encode())]
-        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        await self._send(start)
-
-    async def _body(self, body: bytes, *, more: bool) -> None:
-        body, self._kept = self._kept + body, b""
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
