@@ -24,6 +24,7 @@ from models.user_catalog import catalog_of
 from services import middlewares, supervisor
 from services.bento_models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
+from tiffin.errors import TiffinError
 from tiffin.ops import memory
 from tiffin.ops.access import check_address
 from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
@@ -102,9 +103,10 @@ def open_door(
     front: ASGIApp,
     owns: Callable[[str, str], bool],
     paths: Container[str],
+    refuse: Callable[[TiffinError], ASGIApp] | None = None,
 ) -> None:
     """Put our app in front of a service's BentoML routes, for what it owns; count these `paths`."""
-    service.add_asgi_middleware(Door, front=front, owns=owns)
+    service.add_asgi_middleware(Door, front=front, owns=owns, refuse=refuse)
     middlewares.counted.append(paths)
 
 

@@ -113,7 +113,7 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_so(
     assert "16,777,216 bytes" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("value", ["0", "-5", "soon", "999999999"])
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "999999999", "9" * 5000])
 async def test_a_bad_deadline_is_named(services: Services, settings: Settings, value: str) -> None:
     async with entry(services, settings) as client:
         response = await client.post(
@@ -121,6 +121,7 @@ async def test_a_bad_deadline_is_named(services: Services, settings: Settings, v
         )
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "x-request-timeout-ms"
+    assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(

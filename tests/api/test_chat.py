@@ -392,6 +392,15 @@ async def test_what_openai_s_client_adds_to_a_call_may_be_sent_back(
     assert services.prompts[0].messages[1].tool_calls[0].arguments == "{}"
 
 
+async def test_a_refusal_may_be_sent_back_as_a_part(services: Services, settings: Settings) -> None:
+    refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I may not."}]}
+    async with entry(services, settings) as client:
+        turns = [*HELLO["messages"], refusal, *HELLO["messages"]]
+        response = await client.post(URL, json={**HELLO, "messages": turns})
+    assert response.status_code == 200, response.text
+    assert services.prompts[0].messages[1].content == "I may not."
+
+
 async def test_a_lora_adapter_is_a_model_of_its_tier(services: Services) -> None:
     small = {"model": "smollm2-135m-instruct", "adapters": {"legal": "adapters/legal"}}
     settings = load_settings(profile="laptop", tiers={"small": small})

@@ -33,7 +33,7 @@ BODIES: dict[str, dict[str, object]] = {
 }
 TYPES = ("application/json", "application/json", "application/json", "text/plain", "x/pickle", "")
 METHODS = ("POST", "POST", "POST", "POST", "POST", "GET", "PUT", "X")
-TIMEOUTS_MS = ("2000", "2000", "2000", "2000", "-1", "x", "9" * 30)
+TIMEOUTS_MS = ("2000", "2000", "2000", "2000", "-1", "x", "9" * 30, "9" * 5000)
 ODD = (
     *(b"\x00", b"\xff\xfe", b"\r\n\r\n", b"{", b"[" * 200, b'"'),
     *(b"\\ud800", b"\xed\xa0\x80", b"1e999", b"NaN", b"9" * 30, b"9" * 5000),

@@ -32,11 +32,11 @@ from tiffin.api.chat_values import (
     ChunkChoice,
     Delta,
     FunctionDelta,
+    ImagePart,
     Logprob,
     Logprobs,
     Message,
     NamedTool,
-    TextPart,
     TopLogprob,
 )
 from tiffin.api.generation import (
@@ -111,7 +111,7 @@ def _message(message: Message, index: int) -> ChatMessage:
     content = message.content
     parts = parts_of(message, param)
     if isinstance(content, list):
-        content = "\n".join(part.text for part in content if isinstance(part, TextPart))
+        content = "\n".join(part.text for part in content if not isinstance(part, ImagePart))
     calls = [
         ToolCall(call.id, call.function.name, call.function.arguments)
         for call in message.tool_calls or ()

@@ -33,6 +33,18 @@ class TextPart(Sent):
     text: str
 
 
+class RefusalPart(Sent):
+    """What an answer says in place of a text."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        """What the model reads."""
+        return self.refusal
+
+
 class ImageUrl(Sent):
     """An https address, or the image itself as a `data:` URL in base64."""
 
@@ -47,7 +59,7 @@ class ImagePart(Sent):
     image_url: ImageUrl
 
 
-_PARTS = {"text": "TextPart", "image_url": "ImagePart"}
+_PARTS = {"text": "TextPart", "refusal": "RefusalPart", "image_url": "ImagePart"}
 
 
 def _part(part: Any) -> str | None:  # noqa: ANN401  JSON
@@ -56,11 +68,13 @@ def _part(part: Any) -> str | None:  # noqa: ANN401  JSON
 
 
 Part = Annotated[
-    Annotated[TextPart, Tag("TextPart")] | Annotated[ImagePart, Tag("ImagePart")],
+    Annotated[TextPart, Tag("TextPart")]
+    | Annotated[RefusalPart, Tag("RefusalPart")]
+    | Annotated[ImagePart, Tag("ImagePart")],
     Discriminator(
         _part,
         custom_error_type="unknown_part",
-        custom_error_message="must be an object whose type is 'text' or 'image_url'",
+        custom_error_message="must be an object whose type is 'text', 'refusal' or 'image_url'",
     ),
 ]
 

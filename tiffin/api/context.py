@@ -30,6 +30,7 @@ MAX_TIMEOUT_MS = 600_000
 PRIORITY_HEADER = "x-tiffin-priority"
 PRIORITIES = ("interactive", "batch")
 
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -56,7 +57,9 @@ class ContextMiddleware:
         try:
             state["context"] = context = self._context(scope["path"], sent, state)
         except InvalidRequest as error:
-            await error_response(error)(scope, receive, send)
+            response = error_response(error)
+            response.headers[REQUEST_ID_HEADER] = request_id_of(sent) or new_request_id()
+            await response(scope, receive, send)
             return
         debug = sent.get(DEBUG_HEADER) == "1"
 
@@ -106,8 +109,8 @@ def _timeout_ms(headers: Headers) -> int | None:
         value = headers.get(name)
         if value is None:
             continue
-        if not value.isdecimal() or not 1 <= int(value) <= MAX_TIMEOUT_MS:
-            message = f"{name}: {value!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
+        if not _DIGITS.fullmatch(value) or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+            message = f"{name}: {value[:40]!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
             raise InvalidRequest(message, param=name)
         return int(value)
     return None

@@ -15,20 +15,30 @@ from tiffin.transport import wire
 class Door:
     """ASGI middleware, added to a service with `Service.add_asgi_middleware`.
 
-    `front` answers what it `owns` by method and path; BentoML's own app answers the rest.
+    `front` answers what it `owns` by method and path; BentoML's own app answers the rest. `refuse`
+    makes the answer to a pickle; without it, what our services read.
     """
 
-    def __init__(self, app: ASGIApp, *, front: ASGIApp, owns: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        front: ASGIApp,
+        owns: Callable[[str, str], bool],
+        refuse: Callable[[errors.TiffinError], ASGIApp] | None = None,
+    ) -> None:
         self._behind = app
         self._front = front
         self._owns = owns
+        self._refuse = refuse or refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
         elif _carries_pickle(scope):
-            await _refuse_pickle(send)
+            error = errors.UnsupportedMedia("pickled messages are never read")
+            await self._refuse(error)(scope, receive, send)
         elif self._owns(scope["method"], scope["path"]):
             await self._front(scope, receive, send)
         else:
@@ -41,8 +51,12 @@ def _carries_pickle(scope: Scope) -> bool:
     )
 
 
-async def _refuse_pickle(send: Send) -> None:
-    error = errors.UnsupportedMedia("pickled messages are never read")
-    headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": wire.encode_error(error)})
+def refusal(error: errors.TiffinError) -> ASGIApp:
+    """The error as services tell each other."""
+
+    async def answer(_: Scope, __: Receive, send: Send) -> None:
+        headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": wire.encode_error(error)})
+
+    return answer
