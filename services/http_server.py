@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from types import FrameType
 
 import uvicorn
 
@@ -16,6 +15,18 @@ class QuietServer(uvicorn.Server):
     """
 
     _wake: "asyncio.Event | None" = None
+    _ends = False
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it is to end. To say so, a signal does, wakes it."""
+        return self._ends
+
+    @should_exit.setter
+    def should_exit(self, ends: bool) -> None:
+        self._ends = ends
+        if self._wake is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     async def main_loop(self) -> None:
         """Serve until the end."""
@@ -24,9 +35,3 @@ class QuietServer(uvicorn.Server):
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End (a signal)."""
-        super().handle_exit(sig, frame)
-        if self._wake is not None:
-            self._loop.call_soon_threadsafe(self._wake.set)
