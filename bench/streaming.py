@@ -15,8 +15,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import aiohttp
@@ -41,8 +42,27 @@ REACH = 0.98
 TURNS = [{"role": "user", "content": "Tell a long story about a river and the towns beside it."}]
 SAMPLING: dict[str, Any] = {"temperature": 0.0, "seed": SEED, "max_tokens": MAX_TOKENS}
 
-Answer = tuple[list[str], int]
-"""The pieces of the text in their order, and how many tokens they are."""
+
+class Pieces(list[str]):
+    """The pieces of a text in their order, and when each came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came: list[float] = []
+
+    def take(self, pieces: list[str]) -> None:
+        """These came now."""
+        self += pieces
+        self.came += [time.perf_counter()] * len(pieces)
+
+    def longest_wait_ms(self) -> float:
+        """Between two of them, but for one in a hundred."""
+        waits = [(after - before) * 1000 for before, after in pairwise(self.came)]
+        return quantiles(waits, n=100)[98]
+
+
+Answer = tuple[Pieces, int]
+"""An answer, and how many tokens it is."""
 
 BARE, SERVED = "llama.cpp, in process", "llama.cpp, streamed by its own server"
 DIRECT, CHAT = "SmallLLM, asked directly", "Tiffin, streamed chat"
@@ -57,6 +77,7 @@ class Way:
     processes: list[psutil.Process]
     tokens_per_s: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    waits_ms: list[float] = field(default_factory=list)
 
     async def measure(self, expected: Answer) -> None:
         """Ask once more. Raises AssertionError for an answer that is not as expected."""
@@ -67,6 +88,7 @@ class Way:
             raise AssertionError(f"{self.name}: other pieces, or in another order")
         self.tokens_per_s.append(answer[1] / took_s)
         self.cpu_ms.append((self._cpu_s() - cpu_s) * 1000 / answer[1])
+        self.waits_ms.append(answer[0].longest_wait_ms())
 
     def _cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self.processes)
@@ -76,7 +98,12 @@ class Way:
         speeds = self.tokens_per_s
         cells = [f"{value:.1f}" for value in (median(speeds), max(speeds), min(speeds))]
         ratios = [f"{self._ratio_to(baseline):.3f}" for baseline in baselines]
-        return self.name, *cells, *ratios, f"{median(self.cpu_ms):.2f}"
+        return (
+            self.name,
+            *cells,
+            *ratios,
+            *(f"{median(values):.2f}" for values in (self.cpu_ms, self.waits_ms)),
+        )
 
     def _ratio_to(self, baseline: "Way") -> float:
         pairs = zip(self.tokens_per_s, baseline.tokens_per_s, strict=True)
@@ -101,6 +128,7 @@ def run() -> Table:
             "ratio to in process",
             "ratio to its server",
             "CPU ms a token",
+            "p99 ms between tokens",
         ),
         [way.row(*ways[:2]) for way in ways],
         f"{ROUNDS} rounds of one answer of {tokens} tokens each, threads: {threads}; medians, of"
@@ -146,12 +174,12 @@ def _bare_server(tier: TierSettings, threads: int) -> Any:  # noqa: ANN401  it h
 
 
 def _bare(server: Any) -> Answer:  # noqa: ANN401
-    pieces: list[str] = []
+    pieces = Pieces()
     tokens = 0
 
     def on_chunk(chunk: dict[str, Any]) -> bool:
         nonlocal tokens
-        pieces.extend(_texts(chunk))
+        pieces.take(_texts(chunk))
         tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
         return False
 
@@ -164,10 +192,10 @@ def _bare(server: Any) -> Answer:  # noqa: ANN401
 async def _direct(llm: LLMClient) -> Answer:
     messages = [ChatMessage("user", TURNS[0]["content"])]
     request = GenerateRequest(messages=messages, **SAMPLING)
-    pieces: list[str] = []
+    pieces = Pieces()
     async for event in llm.generate(request, RequestContext(Deadline.after(120))):
         if isinstance(event, TextDelta):
-            pieces.append(event.text)
+            pieces.take([event.text])
         elif isinstance(event, Finished):
             return pieces, event.usage.completion_tokens
     raise AssertionError("the answer had no end")
@@ -176,13 +204,13 @@ async def _direct(llm: LLMClient) -> Answer:
 async def _chat(session: aiohttp.ClientSession, url: str) -> Answer:
     options = {"include_usage": True}
     body = {"model": "small", "messages": TURNS, "stream": True, "stream_options": options}
-    pieces: list[str] = []
+    pieces = Pieces()
     tokens = 0
     async with session.post(f"{url}/v1/chat/completions", json={**body, **SAMPLING}) as response:
         if response.status != HTTPStatus.OK:
             raise AssertionError(await response.text())
         async for chunk in _chunks(response):
-            pieces += _texts(chunk)
+            pieces.take(_texts(chunk))
             tokens = chunk.get("usage", {}).get("completion_tokens", tokens)
     return pieces, tokens
 
