@@ -19,7 +19,7 @@ class QuietServer(uvicorn.Server):
 
     @property
     def should_exit(self) -> bool:
-        """Whether it is to end. To say so, a signal does, wakes it."""
+        """Whether it is to end. Setting it, as a signal does, wakes the loop."""
         return self._ends
 
     @should_exit.setter

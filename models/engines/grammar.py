@@ -20,10 +20,8 @@ ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separa
 LIMITS = LLParserLimits(max_grammar_size=50_000, initial_lexer_fuel=100_000)
 """A tenth of llguidance's own, so that the older one in llama.cpp takes whatever passes here."""
 
-MOST = {
-    **dict.fromkeys(("minItems", "maxItems", "minProperties", "maxProperties"), 10_000),
-    "multipleOf": 10_000,
-}
+COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "multipleOf")
+MOST = 10_000
 MOST_PROPERTIES = 400
 MOST_REPETITIONS = 100_000
 """Of a pattern's part, all its counts multiplied. Beyond these it gives up amid an answer."""
@@ -58,9 +56,9 @@ def _check_size(node: Any) -> None:  # noqa: ANN401  JSON
             _check_size(item)
     if not isinstance(node, dict):
         return
-    for key, most in MOST.items():
-        if isinstance(node.get(key), int | float) and node[key] > most:
-            raise _refused(f"{key}: {node[key]:,}, the limit is {most:,}")
+    for key in COUNTS:
+        if isinstance(node.get(key), int | float) and node[key] > MOST:
+            raise _refused(f"{key}: {node[key]:,}, the limit is {MOST:,}")
     named, pattern = node.get("properties"), node.get("pattern")
     if isinstance(named, dict) and len(named) > MOST_PROPERTIES:
         raise _refused(f"properties: {len(named):,} of them, the limit is {MOST_PROPERTIES}")

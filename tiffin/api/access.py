@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.context import REQUEST_ID_HEADER, request_id_of
 from tiffin.api.errors import error_response
-from tiffin.context import new_request_id
 from tiffin.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.ops.keys import Key, KeyRing
 from tiffin.ops.quota import Bucket, Meter, current
@@ -45,8 +44,7 @@ class KeyGuard:
             meter = limits.enter(_estimate(headers))
         except TiffinError as error:
             response = error_response(error)
-            request_id = request_id_of(headers) or new_request_id()
-            response.headers[REQUEST_ID_HEADER] = request_id
+            response.headers[REQUEST_ID_HEADER] = request_id_of(headers)
             if limits is not None:
                 limits.write(response.headers)
             if error.status == HTTPStatus.UNAUTHORIZED:

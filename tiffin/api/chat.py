@@ -39,11 +39,7 @@ from tiffin.api.chat_values import (
     NamedTool,
     TopLogprob,
 )
-from tiffin.api.generation import (
-    Generation,
-    begin,
-    tier_of,
-)
+from tiffin.api.generation import Generation, begin, tier_of
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames

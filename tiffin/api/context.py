@@ -58,7 +58,7 @@ class ContextMiddleware:
             state["context"] = context = self._context(scope["path"], sent, state)
         except InvalidRequest as error:
             response = error_response(error)
-            response.headers[REQUEST_ID_HEADER] = request_id_of(sent) or new_request_id()
+            response.headers[REQUEST_ID_HEADER] = request_id_of(sent)
             await response(scope, receive, send)
             return
         debug = sent.get(DEBUG_HEADER) == "1"
@@ -78,7 +78,7 @@ class ContextMiddleware:
         deadline = Deadline.after((timeout_ms or default_ms) / 1000)
         return RequestContext(
             deadline,
-            request_id_of(headers) or new_request_id(),
+            request_id_of(headers),
             traceparent=headers.get("traceparent"),
             tenant=state.get("tenant", DEFAULT_TENANT),
             batch=_is_batch(headers),
@@ -124,7 +124,7 @@ def _is_batch(headers: Headers) -> bool:
     return value == "batch"
 
 
-def request_id_of(headers: Headers) -> str | None:
-    """The id that the client gave, if it can be one."""
+def request_id_of(headers: Headers) -> str:
+    """The id that the client gave, if it can be one; else a new one."""
     request_id = headers.get(REQUEST_ID_HEADER, "")
-    return request_id if _REQUEST_ID.fullmatch(request_id) else None
+    return request_id if _REQUEST_ID.fullmatch(request_id) else new_request_id()

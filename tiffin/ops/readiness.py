@@ -93,6 +93,7 @@ class Readiness:
         misses = 0
         while True:
             began = time.monotonic()
+            self._clients[name].forget_calls()
             try:
                 health = await self._clients[name].health(ServiceHealth, TIMEOUT_S)
                 misses = 0
@@ -102,16 +103,15 @@ class Readiness:
                 if misses >= MISSES:
                     self._note(name, error.message)
             if misses != 1:
-                await self._rest(name, began)
+                await self._rest(name)
 
-    async def _rest(self, name: str, looked: float) -> None:
+    async def _rest(self, name: str) -> None:
         """Until the next probe, which comes sooner where somebody calls the service."""
-        client = self._clients[name]
         await asyncio.sleep(PERIOD_S)
-        if self._states[name] == READY and not client.called_since(looked):
+        if self._states[name] == READY:
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_PERIOD_S - PERIOD_S):
-                    await client.next_call()
+                    await self._clients[name].in_use()
 
     def _is_silent(self, name: str, since: float) -> bool:
         """Whether an unanswered probe says anything.

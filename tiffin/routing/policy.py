@@ -81,7 +81,7 @@ def choose(  # noqa: PLR0917  all that a choice depends on
         complexity=complexity,
         alternatives=[option.shown() for option in options],
         escalate_below=policy.escalate_below if request.whole else None,
-        max_usd=min(_request_caps(policy, caps), default=None),
+        max_usd=_request_cap(policy, caps),
     )
 
 
@@ -90,7 +90,7 @@ def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float |
     option = _option(tier, NO_POLICY, NOT_JUDGED, request, Fleet({tier.name: tier}), caps)
     if option.refused_for("cannot", "spent"):
         raise _nothing_left([option])
-    return min(_request_caps(NO_POLICY, caps), default=None)
+    return _request_cap(NO_POLICY, caps)
 
 
 def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
@@ -149,8 +149,9 @@ def _too_dear(
     ]
 
 
-def _request_caps(policy: PolicySettings, caps: CapSettings) -> list[float]:
-    return [cap for cap in (policy.max_request_usd, caps.request_usd) if cap is not None]
+def _request_cap(policy: PolicySettings, caps: CapSettings) -> float | None:
+    set_caps = (cap for cap in (policy.max_request_usd, caps.request_usd) if cap is not None)
+    return min(set_caps, default=None)
 
 
 def _unwanted(

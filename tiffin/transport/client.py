@@ -53,7 +53,7 @@ class ServiceClient:
         self._lost: str | None = None
         self._waits: set[asyncio.Timeout] = set()
         self._streams: set[aiohttp.StreamReader] = set()
-        self._called_at = self._heard_at = 0.0
+        self._heard_at = 0.0
         self._called = asyncio.Event()
 
     @property
@@ -82,14 +82,14 @@ class ServiceClient:
         """Whether the service has answered anything since a moment of `time.monotonic`."""
         return self._heard_at >= moment
 
-    def called_since(self, moment: float) -> bool:
-        """Whether it was called after a moment of `time.monotonic`, or a call is in work."""
-        return self._limiter.in_flight > 0 or self._called_at >= moment
-
-    async def next_call(self) -> None:
-        """Wait until it is called again."""
+    def forget_calls(self) -> None:
+        """From now on `in_use` asks for calls that come later, or are in work."""
         self._called.clear()
-        await self._called.wait()
+
+    async def in_use(self) -> None:
+        """Wait until somebody calls it, or has since `forget_calls`."""
+        if not self._limiter.in_flight:
+            await self._called.wait()
 
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
@@ -156,7 +156,6 @@ class ServiceClient:
 
     def _count(self) -> None:
         """A call is wanted, made or not: that wakes a service which has no replica."""
-        self._called_at = time.monotonic()
         self._called.set()
         metrics.calls_total.labels(self._service).inc()
 

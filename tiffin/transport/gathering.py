@@ -1,7 +1,7 @@
 """The body of a streamed response, in as few messages as may be.
 
 Each message of a stream passes every middleware, becomes a write to a socket and may wake who reads
-it, all of which costs more than what it carries. Used by the streams of both ends: `reply` here,
+it, all of which costs more than what it carries. Used by the streams of both ends: `server` here,
 `tiffin.api.sse`.
 """
 
