@@ -31,7 +31,7 @@ from tiffin.ops.settings import Settings, SettingsError, check_models, load_sett
 from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.routing.fleet import fleet_of
 from tiffin.transport import wire
-from tiffin.transport.door import Door
+from tiffin.transport.door import Door, refusal
 from tiffin.transport.server import RpcApp
 
 logger = logging.getLogger("bentoml.service.tiffin")
@@ -103,7 +103,7 @@ def open_door(
     front: ASGIApp,
     owns: Callable[[str, str], bool],
     paths: Container[str],
-    refuse: Callable[[TiffinError], ASGIApp] | None = None,
+    refuse: Callable[[TiffinError], ASGIApp] = refusal,
 ) -> None:
     """Put our app in front of a service's BentoML routes, for what it owns; count these `paths`."""
     service.add_asgi_middleware(Door, front=front, owns=owns, refuse=refuse)

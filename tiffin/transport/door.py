@@ -12,6 +12,17 @@ from tiffin import errors
 from tiffin.transport import wire
 
 
+def refusal(error: errors.TiffinError) -> ASGIApp:
+    """The error as services tell each other."""
+
+    async def answer(_: Scope, __: Receive, send: Send) -> None:
+        headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": wire.encode_error(error)})
+
+    return answer
+
+
 class Door:
     """ASGI middleware, added to a service with `Service.add_asgi_middleware`.
 
@@ -25,12 +36,12 @@ class Door:
         *,
         front: ASGIApp,
         owns: Callable[[str, str], bool],
-        refuse: Callable[[errors.TiffinError], ASGIApp] | None = None,
+        refuse: Callable[[errors.TiffinError], ASGIApp] = refusal,
     ) -> None:
         self._behind = app
         self._front = front
         self._owns = owns
-        self._refuse = refuse or refusal
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -49,14 +60,3 @@ def _carries_pickle(scope: Scope) -> bool:
     return any(
         name == b"content-type" and b"pickle" in value.lower() for name, value in scope["headers"]
     )
-
-
-def refusal(error: errors.TiffinError) -> ASGIApp:
-    """The error as services tell each other."""
-
-    async def answer(_: Scope, __: Receive, send: Send) -> None:
-        headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": wire.encode_error(error)})
-
-    return answer
