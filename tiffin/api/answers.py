@@ -12,6 +12,6 @@ def numbers_answer(body: object) -> Response:
     return Response(msgspec.json.encode(body), media_type=JSON)
 
 
-def model_answer(body: BaseModel, headers: dict[str, str]) -> Response:
+def model_answer(body: BaseModel, headers: dict[str, str] | None = None) -> Response:
     """A response model by its public names, as it is."""
     return Response(body.model_dump_json(by_alias=True), headers=headers, media_type=JSON)

@@ -41,13 +41,14 @@ from tiffin.api.chat_values import (
 )
 from tiffin.api.generation import Generation, begin, tier_of
 from tiffin.api.images import check_seen, parts_of
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.chat import Piece
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 

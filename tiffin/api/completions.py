@@ -25,13 +25,14 @@ from tiffin.api.completions_values import (
     CompletionRequest,
 )
 from tiffin.api.generation import Generation, begin
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest, UpstreamFailed
 from tiffin.pipeline.chat import Piece
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
 from tiffin.api.answers import numbers_answer
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.limits import check_inputs
 from tiffin.api.names import check_model
 from tiffin.api.state import work_of
@@ -18,7 +19,7 @@ from tiffin.ops.quota import charge
 from tiffin.ops.turnstile import EMBED
 from tiffin.pipeline.values import Value
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 TokenArray = Annotated[list[TokenId], Field(min_length=1)]

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -65,7 +64,7 @@ def install(app: FastAPI) -> None:
             response.headers["allow"] = ", ".join(_methods(request))
         return response
 
-    for kind in (errors.TiffinError, RequestValidationError, HTTPException, Exception):
+    for kind in (errors.TiffinError, HTTPException, Exception):
         app.add_exception_handler(kind, ours)
 
 
@@ -82,43 +81,24 @@ def translate(error: Exception) -> errors.TiffinError:
     match error:
         case errors.TiffinError():
             return error
-        case RequestValidationError():
-            return _from_validation(error.errors())
-        case HTTPException(__cause__=errors.TiffinError() as cause):
-            return cause  # FastAPI wraps what was raised while it read the body
+        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
+            return errors.MethodNotAllowed("this route takes another HTTP method")
         case HTTPException():
-            return _from_http(error)
+            return errors.NotFound("no such route")
         case _:
             logger.error("unexpected error", exc_info=error)
             return errors.from_model_error(error)
 
 
-def _from_http(error: HTTPException) -> errors.TiffinError:
-    match error.status_code:
-        case 404:
-            return errors.NotFound("no such route")
-        case 405:
-            return errors.MethodNotAllowed("this route takes another HTTP method")
-        case _:  # whatever else the parser raised than where it stopped
-            message = "the body is not valid JSON"
-            return errors.InvalidRequest(message, param="body", code="invalid_json")
-
-
-def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
-    """The most exact problem that pydantic found, named as the client wrote it.
+def from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
+    """The most exact problem that pydantic found in a body, named as the client wrote it.
 
     A part of an unknown type lacks fields too: its type is what is wrong with it.
     """
     problem = max(problems, key=lambda one: (len(one["loc"]), one["type"] == "literal_error"))
-    kind = problem["type"]
-    if kind == "json_invalid":
-        reason = problem.get("ctx", {}).get("error", "invalid")
-        message = f"the body is not valid JSON: {reason} at position {problem['loc'][-1]}"
-        return errors.InvalidRequest(message, code="invalid_json")
-    if kind == "model_attributes_type" and problem["loc"] == ("body",):
-        message = "body: send a JSON object, with the header `content-type: application/json`"
-        return errors.InvalidRequest(message, param="body", code=kind)
-    param = field_name(problem["loc"])
+    kind, param = problem["type"], field_name(problem["loc"])
+    if kind == "model_type" and param == "body":
+        return no_object()
     reason = problem["msg"].removeprefix("Value error, ")
     message = f"{param}: {reason[0].lower()}{reason[1:]}"
     too_large = kind in {"too_long", "string_too_long"}
@@ -126,13 +106,19 @@ def _from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
     return error(message, param=param, code=kind)
 
 
+def no_object() -> errors.InvalidRequest:
+    """Of a body that is no JSON object, or does not say that it is."""
+    message = "body: send a JSON object, with the header `content-type: application/json`"
+    return errors.InvalidRequest(message, param="body", code="invalid_json")
+
+
 def field_name(location: Sequence[str | int]) -> str:
-    """`("body", "documents", 3, "Document", "text")` as `documents[3].text`."""
+    """`("documents", 3, "Document", "text")` as `documents[3].text`."""
     name = ""
     for part in location:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif part != "body" and not _is_type(part):
+        elif not _is_type(part):
             name += f".{part}" if name else part
     return name or "body"
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from tiffin.api.answers import model_answer
 from tiffin.api.context import with_priority
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.limits import check_rag_request
 from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
 from tiffin.api.state import Gateway, work_of
@@ -18,14 +20,14 @@ from tiffin.ops.quota import charge
 from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
 from tiffin.routing.names import routed_name
 
-router = APIRouter(tags=["rag"])
+router = APIRouter(tags=["rag"], route_class=JsonRoute)
 
 _EVENTS: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
 
 @router.post("/v1/rag", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
 @router.post("/rag_query", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
-async def rag_query(body: RagRequest, http: Request) -> Response | RagAnswer:
+async def rag_query(body: RagRequest, http: Request) -> Response:
     """Answer a question from the documents given with it.
 
     With `stream: true` the answer is a stream of server-sent events: `rag.sources`, any number of
@@ -35,7 +37,7 @@ async def rag_query(body: RagRequest, http: Request) -> Response | RagAnswer:
     events = answer_events(body, gateway, context)
     if body.stream:
         return event_stream(frames(await first_awaited(events)))
-    return await whole_answer(events)
+    return model_answer(await whole_answer(events))
 
 
 @router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})

@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag
 
 from models.user_catalog import catalog_of
 from tiffin.api.answers import numbers_answer
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
 from tiffin.api.state import Gateway, work_of
@@ -23,7 +24,7 @@ from tiffin.ops.quota import charge
 from tiffin.ops.turnstile import RERANK
 from tiffin.pipeline.values import Value
 
-router = APIRouter(tags=["rerank"])
+router = APIRouter(tags=["rerank"], route_class=JsonRoute)
 
 DOCUMENTS_OF_A_SEARCH_UNIT = 100
 """Cohere bills a query with up to this many documents as one search unit."""

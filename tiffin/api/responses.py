@@ -16,6 +16,7 @@ from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.answers import model_answer
 from tiffin.api.errors import error_body, translate
 from tiffin.api.generation import Generation, begin
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.responses_output import Output
 from tiffin.api.responses_values import (
     InputCall,
@@ -31,7 +32,7 @@ from tiffin.api.sse import MEDIA_TYPE, event_stream
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 _STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 

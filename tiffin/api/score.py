@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AliasChoices, Field
 
 from tiffin.api.answers import numbers_answer
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.limits import check_documents, check_query
 from tiffin.api.names import check_model
 from tiffin.api.rerank import score, sigmoid
@@ -14,7 +15,7 @@ from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.values import Value
 
-router = APIRouter(tags=["rerank"])
+router = APIRouter(tags=["rerank"], route_class=JsonRoute)
 
 Texts = str | Annotated[list[str], Field(min_length=1)]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tiffin.api.answers import numbers_answer
 from tiffin.api.embeddings import Inputs, as_list, check_dimensions
+from tiffin.api.json_route import JsonRoute
 from tiffin.api.limits import check_inputs
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
@@ -18,7 +19,7 @@ from tiffin.ops.quota import charge
 from tiffin.ops.turnstile import EMBED
 from tiffin.pipeline.values import Value
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 
 
 class EmbedBody(Value):
