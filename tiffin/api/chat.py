@@ -46,7 +46,7 @@ from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest
-from tiffin.pipeline.chat import Piece
+from tiffin.pipeline.writing import Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 

@@ -30,7 +30,7 @@ from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of,
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
 from tiffin.errors import InvalidRequest, UpstreamFailed
-from tiffin.pipeline.chat import Piece
+from tiffin.pipeline.writing import Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
@@ -13,7 +14,8 @@ from tiffin.context import RequestContext
 from tiffin.errors import InvalidRequest, Unavailable
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
-from tiffin.pipeline.chat import Head, Piece
+from tiffin.pipeline.chat import Head
+from tiffin.pipeline.writing import Piece
 from tiffin.routing.names import routed_name
 
 
@@ -60,7 +62,8 @@ async def begin(
     }
     if head.degraded:
         headers["x-tiffin-degraded"] = ",".join(head.degraded)
-    return Generation(head, _pieces(events), int(time.time()), headers)
+    pieces = cast("AsyncGenerator[Piece, None]", events)  # all the rest
+    return Generation(head, pieces, int(time.time()), headers)
 
 
 def tier_of(model: str, gateway: Gateway) -> str:
@@ -91,11 +94,4 @@ async def _placed(
                 if isinstance(event, Piece) and isinstance(event.event, Finished):
                     usage = event.event.usage
                     charge(usage.prompt_tokens + usage.completion_tokens)
-                yield event
-
-
-async def _pieces(events: AsyncGenerator[Head | Piece, None]) -> AsyncGenerator[Piece, None]:
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Piece):
                 yield event

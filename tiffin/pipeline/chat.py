@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
+from models.values import Finished, GenerateRequest, TextDelta
 from tiffin.context import RequestContext
-from tiffin.errors import UpstreamFailed
 from tiffin.ops import metrics
 from tiffin.ops.resilience import StreamSettings
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.retrieve import AWAY
-from tiffin.pipeline.writing import Limits, pieces
+from tiffin.pipeline.writing import Limits, Piece, pieces
 from tiffin.routing import rules
 from tiffin.routing.client import Router, ask_of, checked
 from tiffin.transport.messages import RouteDecision
@@ -32,14 +31,6 @@ class Head:
     tier: str
     model: str
     degraded: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The next event of answer number `index`."""
-
-    index: int
-    event: TokenEvent
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,7 @@ class ChatPipeline:
                 degraded.append("tier")
             yield Head(tier, self.models[tier], degraded)
             one = len(answers) == 1
-            followed = _follow(0, answers[0], limits) if one else _merge(answers, limits)
+            followed = pieces(answers[0], limits) if one else _merge(answers, limits)
             waiting = True
             async with aclosing(followed):
                 async for piece in followed:
@@ -143,16 +134,6 @@ def _query(request: GenerateRequest) -> str:
     return turns[-1] if turns else ""
 
 
-async def _follow(index: int, answer: Begun, limits: Limits) -> AsyncGenerator[Piece, None]:
-    """One answer from its first event to its end. An end that does not say so is a failure."""
-    async with aclosing(pieces(answer, limits)) as events:
-        async for event in events:
-            yield Piece(index, event)
-            if isinstance(event, Finished):
-                return
-    raise UpstreamFailed("the model ended without saying so")
-
-
 async def _merge(answers: Sequence[Begun], limits: Limits) -> AsyncGenerator[Piece, None]:
     """Several answers, each in its own order. No answer runs ahead of the reader."""
     queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue(maxsize=len(answers))
@@ -160,7 +141,7 @@ async def _merge(answers: Sequence[Begun], limits: Limits) -> AsyncGenerator[Pie
     async def read(index: int, answer: Begun) -> None:
         end: BaseException | None = None
         try:
-            async for piece in _follow(index, answer, limits):
+            async for piece in pieces(answer, limits, index):
                 await queue.put(piece)
         except Exception as error:  # noqa: BLE001  raised again where the reader is
             end = error

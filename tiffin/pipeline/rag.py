@@ -131,10 +131,10 @@ class RagPipeline:
             draft.degraded.append("tier")
         async with aclosing(pieces(begun, limits)) as events:
             yield RagSources(id=context.request_id, sources=draft.sources, route=draft.route)
-            async for event in events:
-                draft.add(event)
-                if isinstance(event, TextDelta):
-                    yield RagDelta(text=event.text)
+            async for piece in events:
+                draft.add(piece.event)
+                if isinstance(piece.event, TextDelta):
+                    yield RagDelta(text=piece.event.text)
         draft.check_whole()
 
     def _substitute(

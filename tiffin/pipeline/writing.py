@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from models.values import TokenEvent
+from models.values import Finished, TokenEvent
 from tiffin.context import Deadline, RequestContext
 from tiffin.errors import DeadlineExceeded
 from tiffin.ops.resilience import StreamSettings
@@ -54,13 +54,21 @@ class Limits:
         return replace(context, deadline=self.total, begin_by=self.first, whole=whole)
 
 
-async def pieces(begun: Begun, limits: Limits) -> AsyncGenerator[TokenEvent, None]:
-    """The events of a tier that began. Raises DeadlineExceeded at the limit that was passed."""
+@dataclass(frozen=True)
+class Piece:
+    """The next event of a request's answer number `index`."""
+
+    index: int
+    event: TokenEvent
+
+
+async def pieces(begun: Begun, limits: Limits, index: int = 0) -> AsyncGenerator[Piece, None]:
+    """What a tier that began writes. Raises DeadlineExceeded at the limit that was passed."""
     async with aclosing(begun.rest) as rest:
         event: TokenEvent | None = begun.first
         while event is not None:
-            yield event
-            event = await _next(rest, limits)
+            yield Piece(index, event)
+            event = None if isinstance(event, Finished) else await _next(rest, limits)
 
 
 async def _next(rest: AsyncGenerator[TokenEvent, None], limits: Limits) -> TokenEvent | None:
