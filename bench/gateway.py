@@ -4,8 +4,10 @@ The LLM has no weights and answers after a time drawn for each call, so that 16 
 the machine without filling it and do not fall into step; what a call took beyond that time counts.
 Calling the LLM directly over the hop is the baseline. Beside it LiteLLM's proxy
 before an OpenAI endpoint of the same kind, with that endpoint called directly as its baseline. The
-rounds of all ways take turns. Requests per core are counted by the CPU time of the gateway's
-process, with an LLM that answers at once; "in process" is our app alone, without BentoML's server.
+rounds of all ways take turns. Every way is asked with a core of its own for the gateway, as if its
+callers were elsewhere, and with all cores shared, where it also waits for them. Requests per core
+are counted by the CPU time of the gateway's process, with an LLM that answers at once; "in process"
+is our app alone, without BentoML's server.
 """
 
 import asyncio
@@ -40,10 +42,14 @@ from tiffin.ops import memory
 from tiffin.transport.clients import LLMClient
 
 CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 480, 50
+CORES = sorted(os.sched_getaffinity(0))
+OWN, SHARED = "its own", "shared"
 REACH = "p50 1.5 ms, p99 5 ms, 800 requests per second and core"
 QUESTION = "How tall is the tower?"
 
 Call = Callable[[int], Awaitable[None]]
+Latencies = dict[tuple[str, str], list[tuple[float, float]]]
+"""By the gateway's cores and the way: p50 and p99 of each round."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +108,27 @@ async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
                 Way(endpoint, chat(urls["upstream"], "small")),
                 Way("LiteLLM", chat(urls["litellm"], "small"), endpoint, proxy_pid),
             ]
-        latencies: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
+        latencies: Latencies = {(cores, way.name): [] for cores in (OWN, SHARED) for way in ways}
         carried: dict[str, list[float]] = {way.name: [] for way in ways}
         for way in ways:
             await _load(way.call, 64, 0)  # connections, caches
         memory.settle()  # the generator's garbage is not the gateway's
+        gateways = [psutil.Process(pid) for pid in (worker.pid, proxy_pid) if pid]
         for _ in range(ROUNDS):
-            for way in ways:
-                latencies[way.name].append(_p50_p99(await _load(way.call, CALLS, ENGINE_MS)))
+            for cores in (SHARED, OWN):
+                _place(gateways, cores)
+                for way in ways:
+                    took = await _load(way.call, CALLS, ENGINE_MS)
+                    latencies[cores, way.name].append(_p50_p99(took))
             for way in ways:
                 if way.pid:
                     carried[way.name].append(await _per_core(way))
         await llm.close()
-    rows = [_row(way, latencies, carried) for way in ways]
+    rows = [_row(cores, way, latencies, carried) for cores in (OWN, SHARED) for way in ways]
     return Table(
         f"Gateway, added to a chat at concurrency {CONCURRENCY}",
         (
+            "gateway's core",
             "way",
             "p50 ms",
             "p99 ms",
@@ -128,24 +139,32 @@ async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
         rows,
         f"{ROUNDS} rounds of {CALLS} calls each, medians of the rounds, beyond the LLM's own"
         f" {ENGINE_MS // 2} to {ENGINE_MS * 3 // 2} ms; for the last column it answers at once."
-        f" To reach on quiet cores: {REACH}.{note}",
+        f" To reach: {REACH}.{note}",
     )
 
 
 def _row(
-    way: Way, latencies: dict[str, list[tuple[float, float]]], carried: dict[str, list[float]]
+    cores: str, way: Way, latencies: Latencies, carried: dict[str, list[float]]
 ) -> tuple[str, ...]:
-    def middle(name: str, which: int) -> float:
-        return median(round_[which] for round_ in latencies[name])
+    own, base = latencies[cores, way.name], latencies.get((cores, way.baseline), [])
+    added = [(one[0] - other[0], one[1] - other[1]) for one, other in zip(own, base, strict=False)]
+    figures = [
+        f"{median(round_[which] for round_ in rounds):.2f}" if rounds else ""
+        for rounds in (own, added)
+        for which in (0, 1)
+    ]
+    per_core = f"{median(carried[way.name]):.0f}" if way.pid and cores == OWN else ""
+    return (cores, way.name, *figures, per_core)
 
-    cells = [way.name, f"{middle(way.name, 0):.2f}", f"{middle(way.name, 1):.2f}"]
-    if not way.baseline:
-        return (*cells, "", "", "")
-    added = [median(
-        own[which] - base[which]
-        for own, base in zip(latencies[way.name], latencies[way.baseline], strict=True)
-    ) for which in (0, 1)]  # fmt: skip
-    return (*cells, f"{added[0]:.2f}", f"{added[1]:.2f}", f"{median(carried[way.name]):.0f}")
+
+def _place(gateways: list[psutil.Process], cores: str) -> None:
+    """The first core to the gateways alone, if they are to have their own; the rest to the rest."""
+    ours = psutil.Process()
+    family = [one for gateway in gateways for one in (gateway, *gateway.children(recursive=True))]
+    for process in (ours, *ours.children(recursive=True)):
+        given = CORES[:1] if process in family else CORES[1:] or CORES
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, given if cores == OWN else CORES)
 
 
 async def _per_core(way: Way) -> float:
