@@ -60,6 +60,8 @@ async def test_a_bad_field_is_named(
         (b"[1, 2]", "application/json", 400, "body"),
         (b"", "application/json", 400, "body"),
         (json.dumps(GOOD).encode(), "text/plain", 400, "application/json"),
+        (json.dumps(GOOD).encode(), "text/json", 400, "application/json"),
+        (json.dumps(GOOD).encode(), "application/json-seq", 400, "application/json"),
         (b"[" * 200_000, "application/json", 400, "body"),
         (b'{"top_k": ' + b"9" * 5000 + b"}", "application/json", 400, "not valid JSON"),
         (b'{"query": "\\ud83d?"}', "application/json", 400, "in pairs"),
@@ -84,6 +86,21 @@ async def test_a_body_that_cannot_be_read_is_refused(
     assert response.status_code == status
     assert says in response.json()["error"]["message"]
     assert services.calls == []
+
+
+@pytest.mark.parametrize(
+    "content_type", ["Application/JSON; charset=utf-8", "application/vnd.tiffin+json"]
+)
+async def test_json_may_be_announced_in_other_words(
+    services: Services, settings: Settings, content_type: str
+) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query",
+            content=json.dumps(GOOD).encode(),
+            headers={"content-type": content_type},
+        )
+    assert response.status_code == 200, response.text
 
 
 async def test_every_character_may_be_escaped(services: Services, settings: Settings) -> None:
