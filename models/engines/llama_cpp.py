@@ -23,7 +23,8 @@ from typing import Any, Protocol
 
 import xllamacpp
 
-from models.engines.grammar import grammar_of
+from models.engines.grammar import Grammar
+from models.engines.held import held
 from models.engines.tools import plain, read_calls, turns
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.values import (
@@ -84,11 +85,16 @@ class LlamaCppEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(self._generate(plain(request)), request)
+        return read_calls(held(self._generate, plain(request)), request)
 
-    async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+    async def _generate(
+        self, request: GenerateRequest, grammar: Grammar | None
+    ) -> AsyncGenerator[TokenEvent, None]:
         """The answer to a request without tools."""
-        generation = _Generation(await self._body(request), request.logprobs or 0)
+        body = await self._body(request)
+        if grammar is not None:
+            body["grammar"] = grammar.text
+        generation = _Generation(body, request.logprobs or 0)
         self._generations.add(generation)
         try:
             self._workers.submit(generation.run, self._running_server())
@@ -362,8 +368,6 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
         # A chunk after every step of the prefill: that is where it can be stopped.
         "return_progress": True,
     }
-    if request.json_schema is not None:
-        body["grammar"] = grammar_of(request.json_schema)
     if request.logprobs is not None:
         body["n_probs"] = max(request.logprobs, 1)  # 0 turns them off
     return body

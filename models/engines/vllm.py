@@ -12,8 +12,10 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from models.engines.grammar import Grammar
+from models.engines.held import gave_up, held
 from models.engines.tools import plain, read_calls, turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
@@ -22,6 +24,7 @@ from models.values import (
     ChatMessage,
     EngineHealth,
     Finished,
+    FinishReason,
     GenerateRequest,
     TextDelta,
     TokenEvent,
@@ -80,9 +83,11 @@ class VLLMEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(self._generate(plain(request)), request)
+        return read_calls(held(self._generate, plain(request)), request)
 
-    async def _generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+    async def _generate(
+        self, request: GenerateRequest, grammar: Grammar | None
+    ) -> AsyncGenerator[TokenEvent, None]:
         """The answer to a request without tools."""
         prompt = self._prompt(request)
         room = self.context_tokens - len(prompt)
@@ -95,7 +100,7 @@ class VLLMEngine:
         try:
             outputs = llm.generate(
                 {"prompt_token_ids": prompt},
-                _sampling(request, answer),
+                _sampling(request, answer, grammar),
                 request_id,
                 lora_request=adapter,
             )
@@ -140,6 +145,7 @@ class VLLMEngine:
 
     def _load(self) -> Any:  # noqa: ANN401  vLLM carries no types
         from vllm import AsyncEngineArgs
+        from vllm.config import StructuredOutputsConfig
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -159,6 +165,8 @@ class VLLMEngine:
             max_model_len=self.context_tokens,
             max_num_seqs=self._parallel,
             enforce_eager=on_cpu,  # compiling takes minutes on a CPU and gains little
+            # Left to choose, vLLM takes another one, which leaves out keywords without a word.
+            structured_outputs_config=StructuredOutputsConfig(backend="guidance"),
             **{"kv_cache_memory_bytes": kv_bytes, **self._options.arguments(on_cpu=on_cpu)},
         )
         return AsyncLLM.from_engine_args(arguments)
@@ -207,15 +215,11 @@ def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     return int(blocks * BLOCK_TOKENS * numbers * head_size * bytes_per_number)
 
 
-def _sampling(request: GenerateRequest, max_tokens: int) -> Any:  # noqa: ANN401  vLLM has no types
+def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None) -> Any:  # noqa: ANN401  vLLM carries no types
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    schema = request.json_schema
-    constraint = None
-    if schema is not None:
-        # vLLM takes an empty schema for none.
-        constraint = StructuredOutputsParams(json=schema or {"type": "object"})
+    constraint = None if grammar is None else StructuredOutputsParams(grammar=grammar.text)
     return SamplingParams(
         max_tokens=max_tokens,
         temperature=request.temperature,
@@ -230,11 +234,17 @@ def _sampling(request: GenerateRequest, max_tokens: int) -> Any:  # noqa: ANN401
     )
 
 
+class _Ended(Exception):
+    """An answer that vLLM ended neither at its end nor at its limit."""
+
+
 def _failure(request: GenerateRequest, error: Exception) -> ModelError:
     """The engine's failure or, where vLLM blames the request, the field that it does not take."""
     from vllm.exceptions import VLLMClientError
 
     message = _one_line(error)
+    if isinstance(error, _Ended) and request.json_schema is not None:
+        return gave_up()
     if isinstance(error, VLLMClientError):
         if "logprobs" in message:
             return NotSupported("logprobs", message)
@@ -261,12 +271,15 @@ async def _events(
             yield TextDelta(completion.text, logprobs)
             logprobs = []
         if completion.finish_reason is not None:
+            if completion.finish_reason not in get_args(FinishReason):
+                message = f"it ended the answer with {completion.finish_reason!r}"
+                raise _Ended(message)
             usage = TokenUsage(
                 prompt_tokens=prompt_tokens,
                 completion_tokens=completion_tokens,
                 cached_tokens=cached_tokens,
             )
-            yield Finished("length" if completion.finish_reason == "length" else "stop", usage)
+            yield Finished(completion.finish_reason, usage)
 
 
 def _logprobs(completion: Any) -> list[TokenLogprob]:  # noqa: ANN401  vLLM carries no types

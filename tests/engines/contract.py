@@ -3,7 +3,9 @@
 import asyncio
 import json
 import math
+import re
 import time
+import urllib.parse
 from contextlib import aclosing
 
 import pytest
@@ -156,9 +158,44 @@ async def the_empty_schema_means_any_json_object(engine: LLMEngine) -> None:
         assert isinstance(json.loads(text), dict)
 
 
-async def a_schema_that_is_none_is_refused_by_name(engine: LLMEngine) -> None:
-    with pytest.raises(NotSupported) as refused:
-        await anext(engine.generate(ask("Hello", json_schema={"type": "strange"})))
+async def a_schema_is_held_to_in_every_keyword(engine: LLMEngine) -> None:
+    """Whatever the model would rather write: the engines' own reading of it leaves these out."""
+    code = {"type": "string", "pattern": r"^\d{3}-\d{2}$"}
+    number = {"minimum": 1000, "maximum": 1400, "multipleOf": 7, "type": "integer"}
+    address = {"type": "string", "format": "uri", "maxLength": 20}
+    items = [code, number, address]
+    schema = {"type": "array", "prefixItems": items, "minItems": 3, "maxItems": 3}
+    request = ask("Tell me about lakes.", json_schema=schema, max_tokens=200, temperature=1.5)
+    text, finished, _ = await answer(engine, request)
+    assert finished.reason == "stop"
+    told, counted, found = json.loads(text)
+    assert re.fullmatch(r"\d{3}-\d{2}", told)
+    assert (1000 <= counted <= 1400, counted % 7) == (True, 0)
+    assert urllib.parse.urlsplit(found).scheme
+
+
+async def a_schema_that_no_answer_can_be_held_to_is_refused_by_name(engine: LLMEngine) -> None:
+    one = {"type": "integer"}
+    for schema, says in (
+        ({"type": "strange"}, "strange"),
+        ({"type": "object", "properties": {"a": {"not": one}}}, '"not"'),
+        ({"type": "object", "dependentRequired": {"a": ["b"]}}, "dependentRequired"),
+        ({"oneOf": [one, {"type": "number"}]}, "oneOf"),
+        ({"$ref": "https://example.org/schema"}, "example.org"),
+    ):
+        with pytest.raises(NotSupported, match=says) as refused:
+            await anext(engine.generate(ask("Hello", json_schema=schema)))
+        assert refused.value.field == "json_schema"
+
+
+async def a_schema_that_the_engine_gives_up_on_amid_the_answer_is_an_error(
+    engine: LLMEngine,
+) -> None:
+    """After the first quotation mark there are too many ways to go on."""
+    some = [{f"p{number}": {"type": "string"} for number in range(n, n + 50)} for n in range(20)]
+    schema = {"anyOf": [{"type": "object", "properties": properties} for properties in some]}
+    with pytest.raises(NotSupported, match="too complex") as refused:
+        await answer(engine, ask("Write JSON.", json_schema=schema))
     assert refused.value.field == "json_schema"
 
 
@@ -278,7 +315,9 @@ STORIES = (
     no_limit_means_the_rest_of_the_context,
     a_json_schema_holds_the_answer,
     the_empty_schema_means_any_json_object,
-    a_schema_that_is_none_is_refused_by_name,
+    a_schema_is_held_to_in_every_keyword,
+    a_schema_that_no_answer_can_be_held_to_is_refused_by_name,
+    a_schema_that_the_engine_gives_up_on_amid_the_answer_is_an_error,
     logprobs_cover_the_text_and_are_probabilities,
     logprobs_without_alternatives,
     a_raw_prompt_is_continued_without_a_template,
