@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.engines import held as module
-from models.engines.grammar import Grammar
+from models.engines.grammar import Grammar, grammar_of
 from models.engines.held import held
 from models.errors import NotSupported
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
@@ -95,8 +94,7 @@ async def test_a_schema_is_compiled_beside_the_event_loop(monkeypatch: pytest.Mo
         threads.append(threading.current_thread())
         return grammar_of(schema)
 
-    grammar_of = module.grammar_of
-    monkeypatch.setattr(module, "grammar_of", noted)
+    monkeypatch.setattr("models.engines.held.grammar_of", noted)
     await Engine('{"city": "Rome"}').answer()
     assert threads
     assert threading.main_thread() not in threads

@@ -1,8 +1,8 @@
 """What the OpenAI routes do alike around `tiffin.pipeline.chat`: a place, the head, the headers."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -47,15 +47,10 @@ async def begin(
     settings = gateway.settings
     if model in settings.adapters():
         requests = [msgspec.structs.replace(request, adapter=model) for request in requests]
-    events = _placed(tier_of(model, gateway), requests, gateway, context, whole=whole)
-    try:
-        head = await anext(events)
-    except InvalidRequest as error:
-        if error.param != "json_schema":
-            raise
-        field = "tools" if requests[0].json_schema is None else schema_field
-        message = error.message.replace("json_schema", field, 1)
-        raise InvalidRequest(message, param=field, code=error.code) from error
+    field = "tools" if requests[0].json_schema is None else schema_field
+    tier = tier_of(model, gateway)
+    events = _placed(tier, requests, gateway, context, whole=whole, schema_field=field)
+    head = await anext(events)
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
         "openai-processing-ms": str(round((time.perf_counter() - began) * 1000)),
@@ -80,12 +75,13 @@ async def _placed(
     context: RequestContext,
     *,
     whole: bool,
+    schema_field: str,
 ) -> AsyncGenerator[Head | Piece, None]:
     """The pipeline's events while the request holds its place."""
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"
         raise Unavailable(message)
-    with metrics.outcome():
+    with metrics.outcome(), _schema_named(schema_field):
         async with (
             gateway.admission.place(context, model),
             aclosing(gateway.chat.stream(model, requests, context, whole=whole)) as events,
@@ -95,3 +91,15 @@ async def _placed(
                     usage = event.event.usage
                     charge(usage.prompt_tokens + usage.completion_tokens)
                 yield event
+
+
+@contextmanager
+def _schema_named(field: str) -> Iterator[None]:
+    """Errors of what engines call `json_schema` get the client's name for it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.param != "json_schema":
+            raise
+        message = error.message.replace("json_schema", field, 1)
+        raise InvalidRequest(message, param=field, code=error.code) from error
