@@ -26,11 +26,15 @@ class InputInvalid(ModelError):
 
 
 class NotSupported(ModelError):
-    """The engine cannot do what one field of a `GenerateRequest` asks; nothing was started."""
+    """The engine cannot do what one field of a `GenerateRequest` asks.
+
+    Nothing was started; but an engine may give up on a schema amid the answer.
+    """
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
+        self.reason = reason
 
 
 class EngineOverloaded(ModelError):

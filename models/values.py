@@ -50,11 +50,15 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A function that the model may call; `parameters` is the JSON schema of its arguments."""
+    """A function that the model may call; `parameters` is the JSON schema of its arguments.
+
+    They are held to it where the tool is `strict`, or must be called.
+    """
 
     name: str
     description: str = ""
     parameters: dict[str, Any] = {}
+    strict: bool = False
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 Left to themselves the engines leave out without a word what they do not know: llama.cpp the bounds
 of a number, `multipleOf`, a digit's `d` in a pattern; vLLM, which by default takes xgrammar, `not`,
 `if`, `dependentRequired`. llguidance knows most, and says what it does not know; but inside of an
-engine nobody would hear it, so it is asked here first. Called by `models.engines.held`.
+engine nobody would hear it, so it is asked here first. Called by `models.engines.constraint`.
 """
 
 import json
@@ -40,6 +40,9 @@ URI = (
 """For the format `uri`, which the older llguidance in llama.cpp does not know; most of RFC 3986."""
 
 _FAILED = "failed to compile JSON schema: "
+_QUOTED = re.compile(r"\n +\d+ \| ")
+"""Begins the lines of the grammar at which it failed."""
+
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _VALUES = frozenset({"enum", "const", "default", "examples"})
 _OPEN_BY = frozenset(
@@ -49,7 +52,7 @@ _OPEN_BY = frozenset(
 
 @dataclass(frozen=True)
 class Grammar:
-    """All JSON that fits a schema: as the engines take it, and as a matcher at its beginning."""
+    """What an answer may be: as the engines take it, and as a matcher at its beginning."""
 
     text: str
     matcher: LLMatcher
@@ -58,17 +61,26 @@ class Grammar:
 def grammar_of(schema: dict[str, Any]) -> Grammar:
     """The grammar of all JSON that fits; `{}` stands for any object.
 
-    Takes about 1 ms, and up to 0.1 s for the largest schemas: not on the event loop.
     Raises NotSupported for what it cannot hold an answer to.
     """
+    return checked(f"start: {json_rule(schema)}")
+
+
+def json_rule(schema: dict[str, Any]) -> str:
+    """The same as a part of a grammar. Raises NotSupported for sizes beyond the limits."""
     schema = schema or {"type": "object"}
     _check_size(schema)
     closes = not _has_all_of(schema)  # else the parts of one object would close it to each other
     schema = {**_narrowed(schema, closes=closes), "x-guidance": ON_ONE_LINE}
-    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
+    return f"%json {json.dumps(schema)}"
+
+
+def checked(rules: str) -> Grammar:
+    """The grammar of these rules. Raises NotSupported where a schema among them is at fault."""
+    grammar = f"%llguidance {{}}\n{rules}"
     if problem := LLMatcher.validate_grammar(grammar, limits=LIMITS):
         reason = problem.partition(_FAILED)[2] or problem
-        raise _refused(" ".join(reason.partition("\n   1 | ")[0].split()))
+        raise _refused(" ".join(_QUOTED.split(reason)[0].split()))
     return Grammar(grammar, LLMatcher(BYTES, grammar, log_level=0))
 
 

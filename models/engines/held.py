@@ -1,4 +1,4 @@
-"""An answer that is held to a JSON schema: checked before it begins, followed while it comes.
+"""An answer that is held to its form: checked before it begins, followed while it comes.
 
 Both LLM engines generate through `held`. Their own llguidance may give up on a schema amid an
 answer, where too many ways to go on are open; llama.cpp then goes on without a grammar, and vLLM
@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from models.engines.grammar import Grammar, grammar_of
+from models.engines.constraint import constraint, is_constrained
+from models.engines.grammar import Grammar
+from models.engines.tools import plain
 from models.errors import NotSupported
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
 
@@ -17,20 +19,23 @@ Generate = Callable[[GenerateRequest, Grammar | None], AsyncGenerator[TokenEvent
 
 
 def held(generate: Generate, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
-    """The events of `generate`, which is given the grammar of the request's schema, if any.
+    """The events of `generate`, given the request without tools and the grammar that it asks for.
 
-    Raises NotSupported where the schema is none that an answer can be held to, and amid the answer
-    where the engine gave up on it.
+    Raises NotSupported for a schema that no answer can be held to, and amid the answer where the
+    engine gave up on it.
     """
-    return generate(request, None) if request.json_schema is None else _followed(generate, request)
+    asked = plain(request)
+    if not is_constrained(request):
+        return generate(asked, None)
+    return _followed(generate, asked, request)
 
 
 async def _followed(
-    generate: Generate, request: GenerateRequest
+    generate: Generate, asked: GenerateRequest, request: GenerateRequest
 ) -> AsyncGenerator[TokenEvent, None]:
-    grammar = await asyncio.to_thread(grammar_of, request.json_schema or {})
+    grammar = await asyncio.to_thread(constraint, request)
     matcher = grammar.matcher.deep_copy()
-    async with aclosing(generate(request, grammar)) as events:
+    async with aclosing(generate(asked, grammar)) as events:
         async for event in events:
             if isinstance(event, TextDelta):
                 fits = matcher.consume_tokens(list(event.text.encode()))

@@ -25,7 +25,7 @@ import xllamacpp
 
 from models.engines.grammar import Grammar
 from models.engines.held import held
-from models.engines.tools import plain, read_calls, turns
+from models.engines.tools import read_calls, turns
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.values import (
     ChatMessage,
@@ -85,7 +85,7 @@ class LlamaCppEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(held(self._generate, plain(request)), request)
+        return read_calls(held(self._generate, request), request)
 
     async def _generate(
         self, request: GenerateRequest, grammar: Grammar | None

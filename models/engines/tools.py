@@ -2,15 +2,15 @@
 
 The text is the Hermes convention, which Qwen and many others are trained on and any chat model can
 follow from the prompt, whatever its chat template knows. A call that must come (`tool_choice`
-required, or a tool's name) is not left to the model's good will: a JSON schema constrains it.
-Called by the engines: `plain` before the template, `read_calls` on the events.
+required, or a tool's name), or is strict, is not left to the model's good will: see
+`models.engines.constraint`. `plain` is called before the template, `read_calls` on the events.
 """
 
 import json
+import re
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 
@@ -30,6 +30,9 @@ from models.values import (
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 LEFT_TO_THE_MODEL = frozenset({"auto", "none", "required"})
 
+_CALLED = re.compile(r'\{"name": "([^"]+)", "arguments": ')
+"""How the grammar of a required call begins."""
+
 _TASK = """# Tools
 
 You may call one or more functions to assist with the user query.
@@ -47,22 +50,19 @@ For each function call, return a json object with function name and arguments wi
 
 
 def plain(request: GenerateRequest) -> GenerateRequest:
-    """The same request without tools: their text in the messages, a forced call as a schema.
+    """The same request without tools: their text stands in the messages.
 
     Raises NotSupported for a choice that names no tool, or beside a `json_schema`.
     """
     messages = [_as_text(message) for message in request.messages]
     choice = request.tool_choice
-    if not request.tools or choice == "none":
-        return msgspec.structs.replace(request, messages=messages, tools=[])
-    schema = request.json_schema
-    if choice != "auto":
-        if schema is not None:
+    if request.tools and choice != "none":
+        messages = _with_tools(messages, request.tools)
+        if choice != "auto" and request.json_schema is not None:
             raise NotSupported("tool_choice", f"{choice!r} leaves no room for a JSON schema")
-        schema = _forced_schema(request.tools, choice)
-    return msgspec.structs.replace(
-        request, messages=_with_tools(messages, request.tools), tools=[], json_schema=schema
-    )
+        if choice not in LEFT_TO_THE_MODEL and choice not in [tool.name for tool in request.tools]:
+            raise NotSupported("tool_choice", f"there is no tool {choice!r}")
+    return msgspec.structs.replace(request, messages=messages, tools=[])
 
 
 def turns(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
@@ -78,8 +78,8 @@ def read_calls(
         return events
     if request.tool_choice == "auto":
         return _read_free(events, one=not request.parallel_tool_calls)
-    if (name := _only_tool(request.tools, request.tool_choice)) is not None:
-        return _read_arguments(events, name)
+    if (tool := only_tool(request.tools, request.tool_choice)) is not None:
+        return _read_arguments(events, tool.name)
     return _read_required(events)
 
 
@@ -97,72 +97,34 @@ def _as_text(message: ChatMessage) -> ChatMessage:
 
 
 def _with_tools(messages: list[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
-    lines = [
-        json.dumps({"type": "function", "function": msgspec.to_builtins(tool)}, ensure_ascii=False)
-        for tool in tools
-    ]
+    lines = []
+    for tool in tools:
+        function = msgspec.to_builtins(tool)
+        del function["strict"]  # no concern of the model
+        lines.append(json.dumps({"type": "function", "function": function}, ensure_ascii=False))
     task = _TASK.format(tools="\n".join(lines))
     if messages and messages[0].role == "system":
         return [ChatMessage("system", f"{messages[0].content}\n\n{task}"), *messages[1:]]
     return [ChatMessage("system", task), *messages]
 
 
-def _only_tool(tools: Sequence[Tool], choice: str) -> str | None:
-    """The one tool that can be called, if the choice leaves only one."""
-    if choice not in LEFT_TO_THE_MODEL:
-        return choice
-    return tools[0].name if len(tools) == 1 else None
-
-
-def _forced_schema(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
-    """The arguments of the only tool, or an object with a tool's name and its arguments."""
-    if (name := _only_tool(tools, choice)) is not None:
-        for tool in tools:
-            if tool.name == name:
-                return tool.parameters or {"type": "object"}
-        raise NotSupported("tool_choice", f"there is no tool {name!r}")
-    definitions: dict[str, Any] = {}
-    calls = [_call_schema(tool, definitions) for tool in tools]
-    return {"anyOf": calls} | ({"$defs": definitions} if definitions else {})
-
-
-def _call_schema(tool: Tool, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A call of this tool; its own definitions move to the root, under the tool's name."""
-    parameters: dict[str, Any] = tool.parameters or {"type": "object"}
-    for key in ("$defs", "definitions"):
-        for name, definition in parameters.get(key, {}).items():
-            definitions[f"{tool.name}.{name}"] = _renamed(definition, key, tool.name)
-        parameters = {k: v for k, v in parameters.items() if k != key}
-    for key in ("$defs", "definitions"):
-        parameters = _renamed(parameters, key, tool.name)
-    return {
-        "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": parameters},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
-
-
-def _renamed(schema: Any, key: str, tool: str) -> Any:  # noqa: ANN401  JSON
-    """The schema with references that follow its definitions to the root."""
-    if isinstance(schema, list):
-        return [_renamed(item, key, tool) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    renamed = {name: _renamed(value, key, tool) for name, value in schema.items()}
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith(f"#/{key}/"):
-        renamed["$ref"] = f"#/$defs/{tool}.{reference.removeprefix(f'#/{key}/')}"
-    return renamed
+def only_tool(tools: Sequence[Tool], choice: str) -> Tool | None:
+    """The one tool that must be called, if the choice leaves only one."""
+    if choice == "required":
+        return tools[0] if len(tools) == 1 else None
+    return next((tool for tool in tools if tool.name == choice), None)
 
 
 async def _read_arguments(
     events: AsyncGenerator[TokenEvent, None], name: str
 ) -> AsyncGenerator[TokenEvent, None]:
-    """All text is the arguments of one call."""
+    """All text is the arguments of one call. What fails before the first event stays that early."""
+    begun = False
     async with aclosing(events):
-        yield ToolCallDelta(0, "", _new_id(), name)
         async for event in events:
+            if not begun:
+                yield ToolCallDelta(0, "", _new_id(), name)
+                begun = True
             match event:
                 case TextDelta():
                     yield ToolCallDelta(0, event.text)
@@ -173,21 +135,24 @@ async def _read_arguments(
 async def _read_required(
     events: AsyncGenerator[TokenEvent, None],
 ) -> AsyncGenerator[TokenEvent, None]:
-    """All text is one object with a name and arguments."""
-    text = ""
+    """All text is one object with a name and arguments, which come as they are written."""
+    held = ""
+    begun = False
     async with aclosing(events):
         async for event in events:
-            match event:
-                case TextDelta():
-                    text += event.text
-                case Finished():
-                    call = _parse(text)
-                    if call is None:  # it was cut
-                        yield TextDelta(text)
-                        yield event
-                    else:
-                        yield _delta(0, call)
-                        yield _called(event)
+            if isinstance(event, Finished):
+                # Held is the object's own closing brace, or what was cut before the arguments.
+                if not begun and held:
+                    yield TextDelta(held)
+                yield _called(event) if begun else event
+            elif isinstance(event, TextDelta):
+                held += event.text
+                if not begun and (head := _CALLED.match(held)):
+                    begun, held = True, held[head.end() :]
+                    yield ToolCallDelta(0, "", _new_id(), head[1])
+                if begun and held[:-1]:
+                    yield ToolCallDelta(0, held[:-1])
+                    held = held[-1:]
 
 
 async def _read_free(

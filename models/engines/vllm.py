@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from models.engines.grammar import Grammar
 from models.engines.held import gave_up, held
-from models.engines.tools import plain, read_calls, turns
+from models.engines.tools import read_calls, turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.quantization import is_quantized
@@ -83,7 +83,7 @@ class VLLMEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(held(self._generate, plain(request)), request)
+        return read_calls(held(self._generate, request), request)
 
     async def _generate(
         self, request: GenerateRequest, grammar: Grammar | None
@@ -111,7 +111,7 @@ class VLLMEngine:
             raise
         except Exception as error:
             # Not all of vLLM's errors have its base; whichever it is, this generation has failed.
-            raise _failure(request, error) from error
+            raise _failure(request, grammar, error) from error
         finally:
             self._running -= 1
 
@@ -238,17 +238,17 @@ class _Ended(Exception):
     """An answer that vLLM ended neither at its end nor at its limit."""
 
 
-def _failure(request: GenerateRequest, error: Exception) -> ModelError:
+def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception) -> ModelError:
     """The engine's failure or, where vLLM blames the request, the field that it does not take."""
     from vllm.exceptions import VLLMClientError
 
     message = _one_line(error)
-    if isinstance(error, _Ended) and request.json_schema is not None:
+    if isinstance(error, _Ended) and grammar is not None:
         return gave_up()
     if isinstance(error, VLLMClientError):
         if "logprobs" in message:
             return NotSupported("logprobs", message)
-        if request.json_schema is not None:
+        if grammar is not None:
             return NotSupported("json_schema", message)
         if request.prompt is not None:
             return NotSupported("prompt", message)

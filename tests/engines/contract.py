@@ -288,6 +288,16 @@ async def a_required_call_names_one_of_the_tools(engine: LLMEngine) -> None:
     assert set(json.loads(arguments)) == ({"city", "days"} if name == "get_weather" else set())
 
 
+async def beside_a_schema_a_strict_tool_may_be_called(engine: LLMEngine) -> None:
+    strict = structs.replace(WEATHER, strict=True)
+    request = ask("Weather in Paris?", tools=[CLOCK, strict], json_schema=CITY, max_tokens=120)
+    events = [event async for event in engine.generate(request)]
+    calls = [event for event in events if isinstance(event, ToolCallDelta)]
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    for arguments in [call.arguments for call in calls if call.name != CLOCK.name] or [text]:
+        assert set(json.loads(arguments)) == {"city", "days"}
+
+
 async def tools_that_must_not_be_called_change_nothing(engine: LLMEngine) -> None:
     question = "What is the capital of Japan?"
     without, _, _ = await answer(engine, ask(question))
@@ -326,6 +336,7 @@ STORIES = (
     a_penalty_changes_an_answer_that_repeats,
     a_named_tool_is_called_with_valid_arguments,
     a_required_call_names_one_of_the_tools,
+    beside_a_schema_a_strict_tool_may_be_called,
     tools_that_must_not_be_called_change_nothing,
     a_choice_of_no_tool_is_refused_by_name,
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from models.engines.grammar import Grammar, grammar_of
+from models.engines.constraint import constraint
+from models.engines.grammar import Grammar
 from models.engines.held import held
 from models.errors import NotSupported
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
@@ -90,11 +91,11 @@ async def test_a_schema_is_compiled_beside_the_event_loop(monkeypatch: pytest.Mo
     """The largest take 0.1 s, in which no other stream would move."""
     threads = []
 
-    def noted(schema: dict[str, Any]) -> Grammar:
+    def noted(request: GenerateRequest) -> Grammar:
         threads.append(threading.current_thread())
-        return grammar_of(schema)
+        return constraint(request)
 
-    monkeypatch.setattr("models.engines.held.grammar_of", noted)
+    monkeypatch.setattr("models.engines.held.constraint", noted)
     await Engine('{"city": "Rome"}').answer()
     assert threads
     assert threading.main_thread() not in threads

@@ -23,6 +23,7 @@ from models.values import (
 WEATHER = Tool("weather", "Of a city.", {"type": "object", "properties": {"city": {}}})
 CLOCK = Tool("clock")
 DONE = Finished("stop", TokenUsage(prompt_tokens=1, completion_tokens=1))
+DONE_BY_LENGTH = Finished("length", DONE.usage)
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln"}}\n</tool_call>'
 
 
@@ -32,13 +33,15 @@ def asked(**fields: Any) -> GenerateRequest:
     )
 
 
-async def read(pieces: Sequence[str], request: GenerateRequest) -> tuple[str, list[Any], Finished]:
+async def read(
+    pieces: Sequence[str], request: GenerateRequest, end: Finished = DONE
+) -> tuple[str, list[Any], Finished]:
     """The text, the calls and the end that these pieces of text become."""
 
     async def written() -> AsyncGenerator[TokenEvent, None]:
         for piece in pieces:
             yield TextDelta(piece)
-        yield DONE
+        yield end
 
     events = [event async for event in read_calls(written(), request)]
     finished = events.pop()
@@ -110,7 +113,6 @@ async def test_one_call_where_they_may_not_be_parallel() -> None:
 
 async def test_a_named_tool_s_arguments_stream_as_they_come() -> None:
     request = asked(tool_choice="weather")
-    assert plain(request).json_schema == WEATHER.parameters
     text, calls, finished = await read(['{"city"', ': "Rome"}'], request)
     assert [call.arguments for call in calls] == ["", '{"city"', ': "Rome"}']
     assert (text, calls[0].name, calls[1].id, finished.reason) == (
@@ -121,38 +123,41 @@ async def test_a_named_tool_s_arguments_stream_as_they_come() -> None:
     )
 
 
-async def test_a_required_call_is_one_of_the_tools() -> None:
-    request = asked(tool_choice="required")
-    schema = plain(request).json_schema
-    assert schema is not None
-    assert [one["properties"]["name"] for one in schema["anyOf"]] == [
-        {"const": "weather"},
-        {"const": "clock"},
-    ]
-    _, ((call),), finished = await read(['{"name": "clock", ', '"arguments": {}}'], request)
-    assert (call.name, call.arguments, finished.reason) == ("clock", "{}", "tool_calls")
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+async def test_a_required_call_s_arguments_stream_as_they_come(size: int) -> None:
+    whole = '{"name": "weather", "arguments": {"city": {"name": "Rome"}}}'
+    pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+    text, calls, finished = await read(pieces, asked(tool_choice="required"))
+    assert (text, finished.reason) == ("", "tool_calls")
+    assert [call.name for call in calls if call.id] == ["weather"]
+    assert "".join(call.arguments for call in calls) == '{"city": {"name": "Rome"}}'
+    assert len(calls) > len(pieces) / 3, "they are not kept back"
+
+
+async def test_a_required_call_whose_arguments_were_cut_is_a_call_with_a_part_of_them() -> None:
+    pieces = ['{"name": "weather", "arguments": {"city": "Ro']
+    text, calls, finished = await read(pieces, asked(tool_choice="required"), DONE_BY_LENGTH)
+    assert (text, calls[0].name, finished.reason) == ("", "weather", "length")
+    assert "".join(call.arguments for call in calls) == '{"city": "R'
+
+
+@pytest.mark.parametrize("choice", ["weather", "required"])
+async def test_what_fails_before_the_first_token_fails_before_the_call(choice: str) -> None:
+    """Else a stream would have begun, and what should be a status would be a frame in it."""
+
+    async def failing(*written: TokenEvent) -> AsyncGenerator[TokenEvent, None]:
+        for event in written:
+            yield event
+        raise NotSupported("tools", "it cannot be")
+
+    events = read_calls(failing(), asked(tool_choice=choice))
+    with pytest.raises(NotSupported):
+        await anext(events)
 
 
 async def test_a_required_call_that_was_cut_stays_text() -> None:
     text, calls, _ = await read(['{"name": "clo'], asked(tool_choice="required"))
     assert (text, calls) == ('{"name": "clo', [])
-
-
-def test_the_definitions_of_several_tools_do_not_meet() -> None:
-    def with_definition(name: str, kind: str) -> Tool:
-        city = {"$ref": "#/$defs/City"}
-        definitions = {"City": {"type": kind}}
-        return Tool(name, "", {"properties": {"city": city}, "$defs": definitions})
-
-    tools = [with_definition("a", "string"), with_definition("b", "integer")]
-    schema = plain(asked(tools=tools, tool_choice="required")).json_schema
-    assert schema is not None
-    assert schema["$defs"] == {"a.City": {"type": "string"}, "b.City": {"type": "integer"}}
-    arguments = [one["properties"]["arguments"] for one in schema["anyOf"]]
-    assert [one["properties"]["city"]["$ref"] for one in arguments] == [
-        "#/$defs/a.City",
-        "#/$defs/b.City",
-    ]
 
 
 @pytest.mark.parametrize("fields", [{"tool_choice": "money"}, {"tool_choice": "required"}])
