@@ -42,7 +42,7 @@ def constraint(request: GenerateRequest) -> Grammar:
     if (tool := only_tool(tools, choice)) is not None:
         return _of(tool)
     if choice == "required":
-        return _of_calls("start: function", tools)
+        return _of_calls("answer: function", tools)
     parallel = request.parallel_tool_calls
     rules = _beside_text(parallel) if schema is None else _in_place_of(schema, parallel)
     # What is not strict may be called with any arguments.
@@ -52,7 +52,7 @@ def constraint(request: GenerateRequest) -> Grammar:
 
 def _beside_text(parallel: bool) -> str:  # noqa: FBT001
     """Any text, in which a tag opens a call and nothing else."""
-    return f"""start: call{"*" if parallel else "?"} TEXT
+    return f"""answer: call{"*" if parallel else "?"} TEXT
 TEXT: /(.|\\n)*/
 opened[lazy]: TEXT {_text(OPEN)}
 call: opened {_text(BEFORE)} function {_text(AFTER + CLOSE)}"""
@@ -62,7 +62,7 @@ def _in_place_of(schema: dict[str, Any], parallel: bool) -> str:  # noqa: FBT001
     """JSON that fits, or calls."""
     grammar_of(schema)  # if it has an error, that names the schema
     more = f"({_text(BETWEEN)} call)*" if parallel else ""
-    return f"""start: json | call {more}
+    return f"""answer: json | call {more}
 json: {json_rule(schema)}
 call: {_text(OPEN + BEFORE)} function {_text(AFTER + CLOSE)}"""
 

@@ -52,10 +52,18 @@ _OPEN_BY = frozenset(
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may be: as the engines take it, and as a matcher at its beginning."""
+    """What an answer may be: rules for the engines, and a matcher at its beginning."""
 
-    text: str
+    rules: str
     matcher: LLMatcher
+
+    def text(self, end_token: int | None = None) -> str:
+        """As the engines take it. `end_token` may end the answer beside the engine's own."""
+        return _text(self.rules, "" if end_token is None else f"<[{end_token}]>?")
+
+
+def _text(rules: str, ending: str = "") -> str:
+    return f"%llguidance {{}}\nstart: answer {ending}\n{rules}"
 
 
 def grammar_of(schema: dict[str, Any]) -> Grammar:
@@ -63,7 +71,7 @@ def grammar_of(schema: dict[str, Any]) -> Grammar:
 
     Raises NotSupported for what it cannot hold an answer to.
     """
-    return checked(f"start: {json_rule(schema)}")
+    return checked(f"answer: {json_rule(schema)}")
 
 
 def json_rule(schema: dict[str, Any]) -> str:
@@ -77,11 +85,11 @@ def json_rule(schema: dict[str, Any]) -> str:
 
 def checked(rules: str) -> Grammar:
     """The grammar of these rules. Raises NotSupported where a schema among them is at fault."""
-    grammar = f"%llguidance {{}}\n{rules}"
-    if problem := LLMatcher.validate_grammar(grammar, limits=LIMITS):
+    text = _text(rules)
+    if problem := LLMatcher.validate_grammar(text, limits=LIMITS):
         reason = problem.partition(_FAILED)[2] or problem
         raise _refused(" ".join(_QUOTED.split(reason)[0].split()))
-    return Grammar(grammar, LLMatcher(BYTES, grammar, log_level=0))
+    return Grammar(rules, LLMatcher(BYTES, text, log_level=0))
 
 
 def _has_all_of(node: Any) -> bool:  # noqa: ANN401  JSON

@@ -72,6 +72,7 @@ class LlamaCppEngine:
         self._parallel = parallel
         self._threads = threads
         self._server: _Server | None = None
+        self._end_token: int | None = None
         self._door = _PrivateDoor()
         self._workers = ThreadPoolExecutor(parallel, thread_name_prefix="llama.cpp")
         self._generations: set[_Generation] = set()
@@ -79,7 +80,10 @@ class LlamaCppEngine:
     async def start(self) -> None:
         """Load the weights and answer one token, so that the first request finds a warm engine."""
         self._server = await asyncio.to_thread(self._load)
-        hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
+        self._end_token = await asyncio.to_thread(self._door.end_token)
+        hello = GenerateRequest(
+            messages=[ChatMessage("user", "Hello")], max_tokens=1, json_schema={}
+        )
         async for _ in self.generate(hello):
             pass
 
@@ -93,7 +97,7 @@ class LlamaCppEngine:
         """The answer to a request without tools."""
         body = await self._body(request)
         if grammar is not None:
-            body["grammar"] = grammar.text
+            body["grammar"] = grammar.text(self._end_token)
         generation = _Generation(body, request.logprobs or 0)
         self._generations.add(generation)
         try:
@@ -308,11 +312,22 @@ class _PrivateDoor:
         body = {"messages": turns(messages)}
         return int(self._ask("/v1/chat/completions/input_tokens", body)["input_tokens"])
 
-    def tokenize(self, text: str) -> list[int]:
-        """Ask llama.cpp for the tokens of a raw prompt."""
-        body = {"content": text, "add_special": True, "parse_special": True}
+    def tokenize(self, text: str, *, whole: bool = True) -> list[int]:
+        """Ask llama.cpp for the tokens of a raw prompt, or of a part that begins amid one."""
+        body = {"content": text, "add_special": whole, "parse_special": True}
         tokens: list[int] = self._ask("/tokenize", body)["tokens"]
         return tokens
+
+    def end_token(self) -> int | None:
+        """What the chat template puts behind a turn, if anything.
+
+        Of several tokens that end an answer llguidance lets pass one only, and not always this.
+        """
+        answer = ChatMessage("assistant", "answer")
+        body = {"messages": turns([ChatMessage("user", "question"), answer])}
+        prompt: str = self._ask("/apply-template", body)["prompt"]
+        behind = prompt.rpartition(answer.content)[2].lstrip()
+        return self.tokenize(behind, whole=False)[0] if behind else None
 
     def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         connection = _UnixConnection(self._socket)

@@ -219,7 +219,7 @@ def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    constraint = None if grammar is None else StructuredOutputsParams(grammar=grammar.text)
+    constraint = None if grammar is None else StructuredOutputsParams(grammar=grammar.text())
     return SamplingParams(
         max_tokens=max_tokens,
         temperature=request.temperature,

@@ -6,6 +6,7 @@ import math
 import re
 import time
 import urllib.parse
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
@@ -18,6 +19,7 @@ from models.values import (
     Finished,
     GenerateRequest,
     TextDelta,
+    TokenEvent,
     TokenLogprob,
     Tool,
     ToolCallDelta,
@@ -40,6 +42,10 @@ async def answer(engine: LLMEngine, request: GenerateRequest) -> tuple[str, Fini
     assert len(pieces) == len(events), "Finished comes once, last"
     assert all(pieces), "no piece is empty"
     return "".join(pieces), finished, pieces
+
+
+def text_of(events: Sequence[TokenEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 async def a_greedy_answer_is_right_and_the_same_twice(engine: LLMEngine) -> None:
@@ -288,13 +294,25 @@ async def a_required_call_names_one_of_the_tools(engine: LLMEngine) -> None:
     assert set(json.loads(arguments)) == ({"city", "days"} if name == "get_weather" else set())
 
 
+async def a_strict_tool_changes_nothing_where_none_is_called(engine: LLMEngine) -> None:
+    """Above all, the answer still ends."""
+    answers = []
+    for strict in (False, False, True):  # the first reads the prompt, which rounds differently
+        tool = structs.replace(WEATHER, strict=strict)
+        request = ask("What is the capital of Japan?", tools=[tool], max_tokens=60)
+        answers.append([event async for event in engine.generate(request)])
+    _, free, held = answers
+    if not any(isinstance(event, ToolCallDelta) for event in free):
+        assert [text_of(held), held[-1].reason] == [text_of(free), free[-1].reason]  # type: ignore[union-attr]
+
+
 async def beside_a_schema_a_strict_tool_may_be_called(engine: LLMEngine) -> None:
     strict = structs.replace(WEATHER, strict=True)
     request = ask("Weather in Paris?", tools=[CLOCK, strict], json_schema=CITY, max_tokens=120)
     events = [event async for event in engine.generate(request)]
     calls = [event for event in events if isinstance(event, ToolCallDelta)]
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    for arguments in [call.arguments for call in calls if call.name != CLOCK.name] or [text]:
+    arguments_of = [call.arguments for call in calls if call.name != CLOCK.name]
+    for arguments in arguments_of if calls else [text_of(events)]:
         assert set(json.loads(arguments)) == {"city", "days"}
 
 
@@ -336,6 +354,7 @@ STORIES = (
     a_penalty_changes_an_answer_that_repeats,
     a_named_tool_is_called_with_valid_arguments,
     a_required_call_names_one_of_the_tools,
+    a_strict_tool_changes_nothing_where_none_is_called,
     beside_a_schema_a_strict_tool_may_be_called,
     tools_that_must_not_be_called_change_nothing,
     a_choice_of_no_tool_is_refused_by_name,

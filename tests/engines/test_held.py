@@ -46,7 +46,7 @@ async def test_an_answer_that_fits_passes_unchanged(pieces: Sequence[str]) -> No
     engine = Engine(*pieces)
     assert await engine.answer() == engine.events
     assert engine.grammar is not None
-    assert "Rome" in engine.grammar.text
+    assert "Rome" in engine.grammar.rules
 
 
 async def test_without_a_schema_there_is_nothing_to_hold() -> None:
