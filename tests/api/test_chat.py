@@ -10,7 +10,7 @@ import pytest
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
 from tiffin.api.answers import JSON
-from tiffin.errors import Overloaded, UpstreamFailed
+from tiffin.errors import InvalidRequest, Overloaded, UpstreamFailed
 from tiffin.ops.settings import Settings, load_settings
 
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "how tall?"}]}
@@ -33,6 +33,7 @@ def tool(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 TOOL = tool({"type": "object"})
+STRICT = {**TOOL, "function": {**TOOL["function"], "strict": True}}
 
 
 def look(url: str, role: str = "user") -> dict[str, Any]:
@@ -98,7 +99,7 @@ async def test_every_field_reaches_the_engine(services: Services, settings: Sett
         "logprobs": True,
         "top_logprobs": 3,
         "response_format": {"type": "json_object"},
-        "tools": [TOOL],
+        "tools": [STRICT, TOOL],
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
         "parallel_tool_calls": False,
     }
@@ -110,6 +111,7 @@ async def test_every_field_reaches_the_engine(services: Services, settings: Sett
     assert (sent.stop, sent.seed, sent.logprobs) == (["END"], 2**31 - 1, 3)
     assert (sent.json_schema, sent.tool_choice) == ({}, "weather")
     assert (sent.tools[0].name, sent.parallel_tool_calls) == ("weather", False)
+    assert [tool.strict for tool in sent.tools] == [True, False]
 
 
 async def test_a_conversation_keeps_its_turns(services: Services, settings: Settings) -> None:
@@ -241,6 +243,22 @@ async def test_a_failure_later_is_a_typed_frame_and_no_done(
         "code": None,
     }
     assert (whole.status_code, several.status_code) == (500, 500)
+
+
+async def test_a_schema_that_is_given_up_amid_the_answer_is_named_as_the_client_does(
+    services: Services, settings: Settings
+) -> None:
+    gave_up = InvalidRequest("json_schema: too complex", param="json_schema")
+    services.fails = {"mid-stream": gave_up}
+    services.breaks_after = 2
+    body = {**HELLO, "response_format": schema({"type": "string"})}
+    async with entry(services, settings) as client:
+        *_, last = await chunks(client, body)
+        whole = await client.post(URL, json=body)
+        called = await client.post(URL, json={**HELLO, "tools": [TOOL], "tool_choice": "required"})
+    assert last["error"]["param"] == "response_format"
+    assert (whole.status_code, whole.json()["error"]) == (400, last["error"])
+    assert called.json()["error"]["message"] == "tools: too complex"
 
 
 async def test_a_tier_that_cannot_begin_is_passed_over_and_the_answer_says_so(

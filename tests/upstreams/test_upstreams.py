@@ -113,6 +113,25 @@ async def test_a_tool_call_crosses_both_ways(kind: str) -> None:
     assert all(part in sent for part in ("height", "tree", "20 m"))
 
 
+ONE_STRICT_CALL = {
+    "openai": ("'strict': True", "'parallel_tool_calls': False"),
+    "anthropic": ("'strict': True", "'disable_parallel_tool_use': True"),
+    "google": ("'VALIDATED'",),
+}
+
+
+@each_provider
+async def test_strict_tools_and_one_call_at_most_are_asked_for(kind: str) -> None:
+    for strict in (True, False):
+        tools = [msgspec.structs.replace(HEIGHT, strict=strict)]
+        request = msgspec.structs.replace(HELLO, tools=tools, parallel_tool_calls=not strict)
+        async with provider(Step(tool=True)) as fake:
+            await answer(kind, fake, request)
+        sent = str(fake.requests[0])
+        words = ONE_STRICT_CALL[kind.removesuffix("-compatible")]
+        assert {word in sent for word in words} == {strict}
+
+
 PIXEL = "iVBORw0KGgo="
 SEEN: dict[str, Any] = {
     "openai": [

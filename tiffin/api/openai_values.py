@@ -115,7 +115,8 @@ class Function(Sent):
         if self.name in RESERVED_TOOL_NAMES:
             message = f"tools: a function cannot be named {self.name!r}"
             raise InvalidRequest(message, param="tools")
-        return Tool(self.name, self.description or "", self.parameters or {})
+        strict = self.strict is True
+        return Tool(self.name, self.description or "", self.parameters or {}, strict)
 
 
 class StreamOptions(Sent):

@@ -225,10 +225,14 @@ def _tools(request: GenerateRequest) -> dict[str, Any]:
             "name": tool.name,
             "description": tool.description,
             "input_schema": tool.parameters or {"type": "object", "properties": {}},
+            **({"strict": True} if tool.strict else {}),
         }
         for tool in request.tools
     ]
     tools[-1] |= _CACHED
     choices = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     named = {"type": "tool", "name": request.tool_choice}
-    return {"tools": tools, "tool_choice": choices.get(request.tool_choice, named)}
+    choice: dict[str, Any] = {**choices.get(request.tool_choice, named)}
+    if not request.parallel_tool_calls and request.tool_choice != "none":
+        choice["disable_parallel_tool_use"] = True
+    return {"tools": tools, "tool_choice": choice}

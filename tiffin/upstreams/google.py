@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -63,8 +64,10 @@ class GoogleUpstream(Upstream):
             for candidate in chunk.candidates or []:
                 for part in (candidate.content.parts or []) if candidate.content else []:
                     event = _event(part, calls)
+                    # Google cannot be asked for one call at most.
+                    most = math.inf if request.parallel_tool_calls else 1
                     calls += isinstance(event, ToolCallDelta)
-                    if event is not None:
+                    if event is not None and (calls <= most or isinstance(event, TextDelta)):
                         yield event
                 if candidate.finish_reason is not None:
                     reason = _reason(candidate.finish_reason, calls)
@@ -193,7 +196,10 @@ def _tools(request: GenerateRequest) -> dict[str, Any]:
         }
         for tool in request.tools
     ]
-    calling: dict[str, Any] = {"mode": _MODES.get(request.tool_choice, "ANY")}
+    mode = _MODES.get(request.tool_choice, "ANY")
+    if mode == "AUTO" and any(tool.strict for tool in request.tools):
+        mode = "VALIDATED"
+    calling: dict[str, Any] = {"mode": mode}
     if request.tool_choice not in _MODES:
         calling["allowed_function_names"] = [request.tool_choice]
     return {

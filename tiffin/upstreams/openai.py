@@ -182,11 +182,13 @@ def _tools(request: GenerateRequest) -> dict[str, Any]:
                     "name": tool.name,
                     "description": tool.description,
                     "parameters": tool.parameters,
+                    **({"strict": True} if tool.strict else {}),
                 },
             }
             for tool in request.tools
         ],
         "tool_choice": request.tool_choice if keyword else named,
+        **({} if request.parallel_tool_calls else {"parallel_tool_calls": False}),
     }
 
 
