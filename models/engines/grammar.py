@@ -52,7 +52,10 @@ _OPEN_BY = frozenset(
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may be: rules for the engines, and a matcher at its beginning."""
+    """What an answer may be: rules for the engines, and a matcher at its beginning.
+
+    It serves one answer: copies of a matcher use up one budget together.
+    """
 
     rules: str
     matcher: LLMatcher

@@ -34,7 +34,7 @@ async def _followed(
     generate: Generate, asked: GenerateRequest, request: GenerateRequest
 ) -> AsyncGenerator[TokenEvent, None]:
     grammar = await asyncio.to_thread(constraint, request)
-    matcher = grammar.matcher.deep_copy()
+    matcher = grammar.matcher
     async with aclosing(generate(asked, grammar)) as events:
         async for event in events:
             if isinstance(event, TextDelta):

@@ -27,7 +27,7 @@ def asked(*tools: Tool, **fields: Any) -> GenerateRequest:
 
 
 def allows(request: GenerateRequest, text: str) -> bool:
-    matcher = constraint(request).matcher.deep_copy()
+    matcher = constraint(request).matcher
     return matcher.consume_tokens(list(text.encode())) and matcher.is_accepting()
 
 
