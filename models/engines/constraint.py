@@ -5,6 +5,7 @@ Called by `models.engines.held`, off the event loop. The calls have the form of
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from models.engines.tools import CLOSE, OPEN, only_tool
 from models.errors import NotSupported
 from models.values import GenerateRequest, Tool
 
-BEFORE = AFTER = BETWEEN = "\n"
-"""Of the object in its tags, and of the next call. As `models.engines.tools` shows it."""
+ANY_SPACE = r"[ \t\n]{0,16}"
+TEXT = r'TEXT: /(.|\n)*/ & ~/[ \t\n]*\{[ \t\n]*"name"[ \t\n]*:(.|\n)*/'
+"""Any but what begins as a call without tags, as `models.engines.tools` reads it."""
 
 
 def is_constrained(request: GenerateRequest) -> bool:
@@ -42,35 +44,35 @@ def constraint(request: GenerateRequest) -> Grammar:
     if (tool := only_tool(tools, choice)) is not None:
         return _of(tool)
     if choice == "required":
-        return _of_calls("answer: function", tools)
-    parallel = request.parallel_tool_calls
-    rules = _beside_text(parallel) if schema is None else _in_place_of(schema, parallel)
+        return _of_calls("answer: function", tools, space=" ")
     # What is not strict may be called with any arguments.
     called = [tool if tool.strict else Tool(tool.name) for tool in tools]
-    return _of_calls(rules, called)
+    parallel = request.parallel_tool_calls
+    rules = _beside_text(parallel) if schema is None else _in_place_of(schema, parallel)
+    return _of_calls(f"{rules}\nSPACE: /{ANY_SPACE}/", called, space=ANY_SPACE)
 
 
 def _beside_text(parallel: bool) -> str:  # noqa: FBT001
-    """Any text, in which a tag opens a call and nothing else."""
-    return f"""answer: call{"*" if parallel else "?"} TEXT
-TEXT: /(.|\\n)*/
+    """Any text, in which a tag opens a call and nothing else; or calls without tags."""
+    many, more = ("*", "(SPACE function)*") if parallel else ("?", "")
+    return f"""answer: call{many} TEXT | function {more}
+{TEXT}
 opened[lazy]: TEXT {_text(OPEN)}
-call: opened {_text(BEFORE)} function {_text(AFTER + CLOSE)}"""
+call: opened SPACE function SPACE {_text(CLOSE)}"""
 
 
 def _in_place_of(schema: dict[str, Any], parallel: bool) -> str:  # noqa: FBT001
     """JSON that fits, or calls."""
     grammar_of(schema)  # if it has an error, that names the schema
-    more = f"({_text(BETWEEN)} call)*" if parallel else ""
-    return f"""answer: json | call {more}
+    return f"""answer: json | call {"(SPACE call)*" if parallel else ""}
 json: {json_rule(schema)}
-call: {_text(OPEN + BEFORE)} function {_text(AFTER + CLOSE)}"""
+call: {_text(OPEN)} SPACE function SPACE {_text(CLOSE)}"""
 
 
-def _of_calls(rules: str, tools: Sequence[Tool]) -> Grammar:
+def _of_calls(rules: str, tools: Sequence[Tool], space: str) -> Grammar:
     """These rules, with `function` for an object that has a tool's name and its arguments."""
     try:
-        function = " | ".join(map(_function, tools))
+        function = " | ".join(_function(tool, space) for tool in tools)
         return checked(f"{rules}\nfunction: {function}")
     except NotSupported as error:
         for tool in tools:
@@ -78,9 +80,11 @@ def _of_calls(rules: str, tools: Sequence[Tool]) -> Grammar:
         raise NotSupported("tools", error.reason) from error
 
 
-def _function(tool: Tool) -> str:
-    begin = f'{{"name": {json.dumps(tool.name)}, "arguments": '
-    return f'{_text(begin)} {json_rule(tool.parameters)} "}}"'
+def _function(tool: Tool, space: str) -> str:
+    """The object, with this between its parts, and after the brace. One lexeme, as `TEXT` is."""
+    head = ['"name":', f'"{re.escape(tool.name)}",', '"arguments":', ""]
+    before, after = ("", "") if space == " " else (space, "SPACE")
+    return rf'/\{{{before}{space.join(head)}/ {json_rule(tool.parameters)} {after} "}}"'
 
 
 def _of(tool: Tool) -> Grammar:

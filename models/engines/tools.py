@@ -77,7 +77,9 @@ def read_calls(
     if not request.tools or request.tool_choice == "none":
         return events
     if request.tool_choice == "auto":
-        return _read_free(events, one=not request.parallel_tool_calls)
+        # Beside a schema, JSON is the answer.
+        names = [] if request.json_schema is not None else [tool.name for tool in request.tools]
+        return _read_free(events, names, one=not request.parallel_tool_calls)
     if (tool := only_tool(request.tools, request.tool_choice)) is not None:
         return _read_arguments(events, tool.name)
     return _read_required(events)
@@ -156,18 +158,29 @@ async def _read_required(
 
 
 async def _read_free(
-    events: AsyncGenerator[TokenEvent, None], *, one: bool
+    events: AsyncGenerator[TokenEvent, None], names: Sequence[str], *, one: bool
 ) -> AsyncGenerator[TokenEvent, None]:
-    """Text with calls between their tags. A call that is not valid JSON stays text."""
+    """Text with calls between their tags, or calls of these names alone, which lack the tags.
+
+    Some models, such as Qwen2.5-Coder, leave the tags out. A call that is no valid JSON stays text.
+    """
     held = ""
     logprobs: list[TokenLogprob] = []
     calls = 0
+    bare = True
     async with aclosing(events):
         async for event in events:
+            last = isinstance(event, Finished)
             if isinstance(event, TextDelta):
                 held += event.text
                 logprobs += event.logprobs
-            pieces, held = _split(held, last=isinstance(event, Finished))
+            bare = bare and _may_be_bare(held, names)
+            if bare and not last:
+                continue
+            if bare and (pieces := _bare(held, names)):
+                held = ""
+            else:
+                pieces, held = _split(held, last=last)
             for piece in pieces:
                 if isinstance(piece, str):
                     if not calls or piece.strip():  # no white space between and after calls
@@ -178,6 +191,29 @@ async def _read_free(
                     calls += 1
             if isinstance(event, Finished):
                 yield _called(event) if calls else event
+
+
+def _may_be_bare(text: str, names: Sequence[str]) -> bool:
+    """Whether the text may be the beginning of a call of one of these tools, without tags."""
+    head = "".join(text.split())
+    heads = [f'{{"name":"{name}"' for name in names]
+    return any(one.startswith(head[: len(one)]) for one in heads)
+
+
+def _bare(text: str, names: Sequence[str]) -> list[str | ToolCall]:
+    """The calls of these tools that the text consists of; none if there is anything else."""
+    calls: list[str | ToolCall] = []
+    try:
+        while text := text.lstrip():
+            _, end = json.JSONDecoder().raw_decode(text)
+            call = _parse(text[:end])
+            if call is None or call.name not in names:
+                return []
+            calls.append(call)
+            text = text[end:]
+    except ValueError:
+        return []
+    return calls
 
 
 def _split(held: str, *, last: bool) -> tuple[list["str | ToolCall"], str]:

@@ -11,12 +11,17 @@ from models.values import ChatMessage, GenerateRequest, Tool
 CITY = {"type": "object", "properties": {"city": {"enum": ["Rome"]}}, "required": ["city"]}
 WEATHER = Tool("weather", "Of a city.", CITY)
 STRICT = Tool("weather", "Of a city.", CITY, strict=True)
-CLOCK = Tool("clock")
+CLOCK = Tool("o-clock_1")
 NO_GRAMMAR = {"type": "array", "uniqueItems": True}
 
 
 def call(name: str, arguments: str) -> str:
     return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+
+
+def inside(tags: str) -> str:
+    """The call without its tags, as some models write it."""
+    return tags.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>")
 
 
 GOOD, BAD = call("weather", '{"city": "Rome"}'), call("weather", '{"city": "Paris"}')
@@ -59,7 +64,7 @@ def test_the_only_tool_s_arguments_are_the_answer(request_: GenerateRequest) -> 
 def test_a_required_call_is_one_of_the_tools() -> None:
     request = asked(WEATHER, CLOCK, tool_choice="required")
     assert allows(request, '{"name": "weather", "arguments": {"city": "Rome"}}')
-    assert allows(request, '{"name": "clock", "arguments": {}}')
+    assert allows(request, '{"name": "o-clock_1", "arguments": {}}')
     assert not allows(request, '{"name": "weather", "arguments": {}}')
     assert not allows(request, '{"name": "money", "arguments": {}}')
 
@@ -79,10 +84,13 @@ def test_the_definitions_of_several_tools_do_not_meet() -> None:
 
 def test_a_strict_tool_is_called_with_what_fits_or_not_at_all() -> None:
     request = asked(STRICT, CLOCK)
-    for text in ("", "Well, a < b.", "Let me see. " + GOOD, f"{GOOD}\n{GOOD}"):
+    for text in ("", "Well, a < b.", '{"city": 1}', "Let me see. " + GOOD, f"{GOOD}\n{GOOD}"):
         assert allows(request, text), text
-    assert allows(request, call("clock", '{"zone": [1]}')), "what is not strict is free"
-    for text in (BAD, call("money", "{}"), "<tool_call>what?", GOOD[:-20]):
+    spread = '{\n  "name": "weather",\n  "arguments": {"city": "Rome"}\n}'
+    for text in (inside(GOOD), f"{inside(GOOD)}\n{inside(GOOD)}", spread):
+        assert allows(request, text), text
+    assert allows(request, call("o-clock_1", '{"zone": [1]}')), "what is not strict is free"
+    for text in (BAD, inside(BAD), call("money", "{}"), "<tool_call>what?", GOOD[:-20]):
         assert not allows(request, text), text
 
 

@@ -91,6 +91,45 @@ async def test_a_call_is_read_however_it_is_cut(size: int) -> None:
     assert finished.reason == "tool_calls"
 
 
+BARE = '{"name": "weather", "arguments": {"city": "Köln"}}'
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("whole", [BARE, f"{BARE}\n{BARE}", f" {BARE} \n"])
+async def test_calls_without_tags_are_read_where_there_is_nothing_else(
+    whole: str, size: int
+) -> None:
+    pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+    text, calls, finished = await read(pieces, asked())
+    assert (text, len(calls), finished.reason) == ("", whole.count("name"), "tool_calls")
+    assert {json.loads(call.arguments)["city"] for call in calls} == {"Köln"}
+    text, calls, _ = await read(pieces, asked(json_schema={}))
+    assert (text.strip(), calls) == (whole.strip(), []), "beside a schema that is the answer"
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        BARE + " is it",
+        '{"name": "weather"',
+        '{"name": "money", "arguments": {}}',
+        "[1]",
+        '{"a": 1}',
+    ],
+)
+async def test_other_json_is_text(whole: str) -> None:
+    text, calls, finished = await read(list(whole), asked())
+    assert (text, calls, finished.reason) == (whole, [], "stop")
+
+
+async def test_json_that_can_be_no_call_is_not_kept_back() -> None:
+    async def written() -> AsyncGenerator[TokenEvent, None]:
+        yield TextDelta('{"city": ')
+        pytest.fail("its first piece has not been passed on")
+
+    assert await anext(read_calls(written(), asked())) == TextDelta('{"city": ')
+
+
 async def test_text_without_calls_passes_unchanged() -> None:
     text, calls, finished = await read(["a < b", " and <tool", "box>"], asked())
     assert (text, calls, finished.reason) == ("a < b and <toolbox>", [], "stop")
