@@ -10,9 +10,11 @@ import json
 import os
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, get_args
+
+from msgspec import structs
 
 from models.engines.grammar import Grammar
 from models.engines.held import gave_up, held
@@ -80,6 +82,11 @@ class VLLMEngine:
         hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
         async for _ in self.generate(hello):
             pass
+        # llguidance reads the vocabulary when it is first needed, while all streams wait. For a
+        # tokenizer that it cannot read, each request with a schema is refused.
+        with suppress(NotSupported):
+            async for _ in self.generate(structs.replace(hello, json_schema={})):
+                pass
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
