@@ -70,7 +70,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     `temperature` 0 is greedy decoding. `seed` None lets the engine choose. Generation ends at the
     model's end token, before a `stop` string, or after `max_tokens` tokens (None: as many as the
     context holds). `logprobs` asks for that many likeliest alternatives of each token, 0 for the
-    chosen one alone. `json_schema` constrains the answer; `{}` allows any JSON object.
+    chosen one alone. `json_schema` constrains the answer; `{}` allows any JSON object;
+    `strict_schema` is for providers that hold to one only where they are told to.
     `tool_choice` is auto, none, required, or the name of the tool to call; without
     `parallel_tool_calls` an answer holds one call at most.
     """
@@ -89,6 +90,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: str = "auto"
     parallel_tool_calls: bool = True
     json_schema: dict[str, Any] | None = None
+    strict_schema: bool = False
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
 

@@ -114,6 +114,22 @@ async def test_every_field_reaches_the_engine(services: Services, settings: Sett
     assert [tool.strict for tool in sent.tools] == [True, False]
 
 
+@pytest.mark.parametrize("strict", [True, False, None])
+async def test_strict_reaches_providers_who_must_be_told(
+    services: Services, settings: Settings, strict: bool | None
+) -> None:
+    form: dict[str, Any] = {"name": "x", "schema": {}, "strict": strict}
+    chat = {**HELLO, "response_format": {"type": "json_schema", "json_schema": form}}
+    text = {"format": {"type": "json_schema", **form}}
+    async with entry(services, settings) as client:
+        assert (await client.post(URL, json=chat)).status_code == 200
+        answered = await client.post(
+            "/v1/responses", json={"model": "auto", "input": "Hi", "text": text}
+        )
+    assert answered.status_code == 200, answered.text
+    assert [sent.strict_schema for sent in services.prompts] == [bool(strict)] * 2
+
+
 async def test_a_conversation_keeps_its_turns(services: Services, settings: Settings) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     turns = [

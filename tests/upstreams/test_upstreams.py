@@ -132,6 +132,7 @@ async def test_strict_tools_and_one_call_at_most_are_asked_for(kind: str) -> Non
         assert {word in sent for word in words} == {strict}
 
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 PIXEL = "iVBORw0KGgo="
 SEEN: dict[str, Any] = {
     "openai": [
@@ -214,6 +215,15 @@ async def test_a_json_schema_is_passed_on(kind: str) -> None:
     async with provider() as fake:
         await answer(kind, fake, GenerateRequest(messages=HELLO.messages, json_schema=schema))
     assert "metres" in str(fake.requests[0])
+
+
+async def test_openai_holds_to_a_schema_only_where_it_is_told_to() -> None:
+    for strict in (True, False):
+        request = msgspec.structs.replace(HELLO, json_schema=CITY, strict_schema=strict)
+        async with provider() as fake:
+            await answer("openai", fake, request)
+        sent = fake.requests[0]["response_format"]["json_schema"]
+        assert sent == {"name": "answer", "schema": CITY} | ({"strict": True} if strict else {})
 
 
 @each_provider

@@ -100,6 +100,7 @@ def generate_request(body: ChatRequest) -> GenerateRequest:
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         json_schema=body.response_format.constraint() if body.response_format else None,
+        strict_schema=bool(body.response_format and body.response_format.strict),
     )
 
 

@@ -101,6 +101,11 @@ class ResponseFormat(Sent):
             return None
         return (self.json_schema and self.json_schema.schema_) or {}
 
+    @property
+    def strict(self) -> bool:
+        """Whether providers are to be told to hold to the schema."""
+        return bool(self.json_schema and self.json_schema.strict)
+
 
 class Function(Sent):
     """A function that the model may call."""

@@ -74,6 +74,7 @@ def generate_request(body: ResponsesRequest) -> GenerateRequest:
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         json_schema=text.format.constraint(),
+        strict_schema=bool(text.format.strict),
     )
 
 

@@ -197,5 +197,7 @@ def _format(request: GenerateRequest) -> dict[str, Any]:
         return {}
     if not request.json_schema:
         return {"response_format": {"type": "json_object"}}
-    schema = {"name": "answer", "schema": request.json_schema}
+    schema: dict[str, Any] = {"name": "answer", "schema": request.json_schema}
+    if request.strict_schema:
+        schema["strict"] = True
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
