@@ -1,7 +1,7 @@
 """What an answer is held to: a schema, calls of tools, or either of them, as one grammar.
 
-Called by `models.engines.held`, off the event loop. The calls have the form of
-`models.engines.tools`, which shows it to the model and reads it from the answer.
+Called by `models.engines.held`, off the event loop. The calls have the form that
+`models.engines.tools` shows to the model, and `models.engines.calls` reads.
 """
 
 import json
@@ -16,7 +16,7 @@ from models.values import GenerateRequest, Tool
 
 ANY_SPACE = r"[ \t\n]{0,16}"
 TEXT = r'TEXT: /(.|\n)*/ & ~/[ \t\n]*\{[ \t\n]*"name"[ \t\n]*:(.|\n)*/'
-"""Any but what begins as a call without tags, as `models.engines.tools` reads it."""
+"""Any but what begins as a call without tags, as `models.engines.calls` reads it."""
 
 
 def is_constrained(request: GenerateRequest) -> bool:

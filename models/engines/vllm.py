@@ -16,9 +16,10 @@ from typing import Any, get_args
 
 from msgspec import structs
 
+from models.engines.calls import read_calls
 from models.engines.grammar import Grammar
 from models.engines.held import gave_up, held
-from models.engines.tools import read_calls, turns
+from models.engines.tools import turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.quantization import is_quantized
@@ -112,7 +113,7 @@ class VLLMEngine:
                 lora_request=adapter,
             )
             async with aclosing(outputs):
-                async for event in _events(outputs, len(prompt)):
+                async for event in _events(outputs, len(prompt), grammar):
                     yield event
         except (asyncio.CancelledError, GeneratorExit):
             raise
@@ -263,7 +264,7 @@ def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception
 
 
 async def _events(
-    outputs: AsyncGenerator[Any, None], prompt_tokens: int
+    outputs: AsyncGenerator[Any, None], prompt_tokens: int, grammar: Grammar | None
 ) -> AsyncGenerator[TokenEvent, None]:
     """The outputs as our events. vLLM holds a character back until all its bytes are there."""
     completion_tokens = 0
@@ -278,15 +279,24 @@ async def _events(
             yield TextDelta(completion.text, logprobs)
             logprobs = []
         if completion.finish_reason is not None:
-            if completion.finish_reason not in get_args(FinishReason):
-                message = f"it ended the answer with {completion.finish_reason!r}"
-                raise _Ended(message)
+            _check_end(completion, grammar)
             usage = TokenUsage(
                 prompt_tokens=prompt_tokens,
                 completion_tokens=completion_tokens,
                 cached_tokens=cached_tokens,
             )
             yield Finished(completion.finish_reason, usage)
+
+
+def _check_end(completion: Any, grammar: Grammar | None) -> None:  # noqa: ANN401
+    """Raise _Ended where this is none. A stop string may end an answer amid its JSON."""
+    if completion.finish_reason not in get_args(FinishReason):
+        message = f"it ended the answer with {completion.finish_reason!r}"
+        raise _Ended(message)
+    of_itself = completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str)
+    if of_itself and grammar is not None and not grammar.matcher.is_accepting():
+        message = "it gave up on the grammar"
+        raise _Ended(message)
 
 
 def _logprobs(completion: Any) -> list[TokenLogprob]:  # noqa: ANN401  vLLM carries no types

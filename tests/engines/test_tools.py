@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from models.engines.tools import plain, read_calls, turns
+from models.engines.calls import read_calls
+from models.engines.tools import plain, turns
 from models.errors import NotSupported
 from models.values import (
     ChatMessage,

@@ -11,10 +11,10 @@ import pytest_asyncio
 from models.catalog import load_catalog
 from models.engines.protocol import LLMEngine
 from models.engines.vllm import VLLMEngine
-from models.errors import EngineFailed
+from models.errors import EngineFailed, NotSupported
 from models.store import Store
 from models.values import TokenEvent
-from tests.engines.contract import ENDLESS, STORIES, ask
+from tests.engines.contract import ENDLESS, STORIES, answer, ask
 from tiffin.ops.settings import load_settings
 
 pytestmark = [
@@ -46,6 +46,17 @@ async def test_a_prompt_seen_before_needs_no_second_prefill(engine: VLLMEngine) 
     for _ in range(2):
         events = [event async for event in engine.generate(request)]
     assert events[-1].usage.cached_tokens > 100  # type: ignore[union-attr]
+
+
+async def test_an_end_amid_the_json_is_no_end_but_by_a_stop_string(engine: VLLMEngine) -> None:
+    """Llguidance gives up on so many lengths after the first letters: vLLM then ends the answer."""
+    lengths = {"anyOf": [{"type": "string", "maxLength": most} for most in range(1, 401)]}
+    request = ask("Write JSON.", json_schema=lengths, stop=["not in it"])
+    with pytest.raises(NotSupported, match="too complex"):
+        await answer(engine, request)
+    object_ = {"type": "object", "properties": {"a": {"const": "bcd"}}, "required": ["a"]}
+    text, finished, _ = await answer(engine, ask("JSON!", json_schema=object_, stop=["d"]))
+    assert (text, finished.reason) == ('{"a": "bc', "stop")
 
 
 async def test_where_no_gpu_is_seen_the_error_says_what_is_missing(
