@@ -200,6 +200,27 @@ def test_a_streamed_tool_call(client: openai.OpenAI) -> None:
     assert set(json.loads(call.function.arguments)) == {"city"}
 
 
+def test_a_strict_tool_that_may_be_called(client: openai.OpenAI) -> None:
+    """The client's own helper makes it strict; whether it is called is the model's choice."""
+    answer = client.chat.completions.parse(
+        model=MODEL, messages=MESSAGES, tools=[openai.pydantic_function_tool(City)], **GREEDY
+    )
+    for call in answer.choices[0].message.tool_calls or []:
+        assert isinstance(call.function.parsed_arguments, City)
+
+
+def test_a_schema_that_the_engine_gives_up_on_is_an_error(client: openai.OpenAI) -> None:
+    some = [{f"p{number}": {"type": "string"} for number in range(n, n + 50)} for n in range(20)]
+    schema = {"anyOf": [{"type": "object", "properties": properties} for properties in some]}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    fields: Any = {"model": MODEL, "messages": MESSAGES, "response_format": form, **GREEDY}
+    with pytest.raises(openai.BadRequestError, match="too complex") as whole:
+        client.chat.completions.create(**fields)
+    with pytest.raises(openai.APIError, match="too complex") as streamed:
+        list(client.chat.completions.create(**fields, stream=True))
+    assert (whole.value.param, streamed.value.param) == ("response_format", "response_format")
+
+
 def test_a_raw_completion(client: openai.OpenAI) -> None:
     options: Any = {"model": MODEL, "prompt": "The capital of Japan is", "temperature": 0}
     options["max_tokens"] = 4  # what comes later is a matter of rounding
