@@ -62,10 +62,10 @@ class Grammar:
 
     def text(self, end_token: int | None = None) -> str:
         """As the engines take it. `end_token` may end the answer beside the engine's own."""
-        return _text(self.rules, "" if end_token is None else f"<[{end_token}]>?")
+        return _whole(self.rules, "" if end_token is None else f"<[{end_token}]>?")
 
 
-def _text(rules: str, ending: str = "") -> str:
+def _whole(rules: str, ending: str = "") -> str:
     return f"%llguidance {{}}\nstart: answer {ending}\n{rules}"
 
 
@@ -88,7 +88,7 @@ def json_rule(schema: dict[str, Any]) -> str:
 
 def checked(rules: str) -> Grammar:
     """The grammar of these rules. Raises NotSupported where a schema among them is at fault."""
-    text = _text(rules)
+    text = _whole(rules)
     if problem := LLMatcher.validate_grammar(text, limits=LIMITS):
         reason = problem.partition(_FAILED)[2] or problem
         raise _refused(" ".join(_QUOTED.split(reason)[0].split()))
@@ -142,12 +142,19 @@ def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
         narrowed["pattern"] = URI
     if not closes:
         return narrowed
-    named, required = node.get("properties"), node.get("required", [])
-    if isinstance(named, dict) and set(required) <= set(named) and not _OPEN_BY & set(node):
+    if _names_all(node):
         narrowed["additionalProperties"] = False
     if node.get("type") == "integer" and not _BOUNDS & set(node):
         narrowed |= {"minimum": 1 - 2**53, "maximum": 2**53 - 1}
     return narrowed
+
+
+def _names_all(node: dict[str, Any]) -> bool:
+    """Whether an object's schema names all properties that it speaks of."""
+    named, required = node.get("properties"), node.get("required", [])
+    if not isinstance(named, dict) or not isinstance(required, list) or _OPEN_BY & set(node):
+        return False
+    return all(isinstance(name, str) and name in named for name in required)
 
 
 def _refused(reason: str) -> NotSupported:
