@@ -31,6 +31,9 @@ MOST_PROPERTIES = 400
 MOST_REPETITIONS = 100_000
 """Of a pattern's part, all its counts multiplied. Beyond these it gives up amid an answer."""
 
+LARGEST = 10**18
+"""Whole numbers that come near 64 bits end the process in llguidance."""
+
 _IN_A_PATH = r"([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
 _AFTER_A_PATH = rf"({_IN_A_PATH}|[/?])*"
 URI = (
@@ -43,8 +46,12 @@ _FAILED = "failed to compile JSON schema: "
 _QUOTED = re.compile(r"\n +\d+ \| ")
 """Begins the lines of the grammar at which it failed."""
 
-_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_LOWER = frozenset({"minimum", "exclusiveMinimum"})
+_UPPER = frozenset({"maximum", "exclusiveMaximum"})
 _VALUES = frozenset({"enum", "const", "default", "examples"})
+_BY_NAME = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"}
+)
 _OPEN_BY = frozenset(
     {"additionalProperties", "patternProperties", "unevaluatedProperties", "anyOf", "oneOf", "$ref"}
 )
@@ -80,9 +87,9 @@ def grammar_of(schema: dict[str, Any]) -> Grammar:
 def json_rule(schema: dict[str, Any]) -> str:
     """The same as a part of a grammar. Raises NotSupported for sizes beyond the limits."""
     schema = schema or {"type": "object"}
-    _check_size(schema)
     closes = not _has_all_of(schema)  # else the parts of one object would close it to each other
     schema = {**_narrowed(schema, closes=closes), "x-guidance": ON_ONE_LINE}
+    _check_size(schema)
     return f"%json {json.dumps(schema)}"
 
 
@@ -105,6 +112,8 @@ def _check_size(node: Any) -> None:  # noqa: ANN401  JSON
     if isinstance(node, list):
         for item in node:
             _check_size(item)
+    if isinstance(node, int) and abs(node) > LARGEST:
+        raise _refused(f"{node}: whole numbers are at most {LARGEST:,}")
     if not isinstance(node, dict):
         return
     for key in COUNTS:
@@ -113,40 +122,52 @@ def _check_size(node: Any) -> None:  # noqa: ANN401  JSON
     named, pattern = node.get("properties"), node.get("pattern")
     if isinstance(named, dict) and len(named) > MOST_PROPERTIES:
         raise _refused(f"properties: {len(named):,} of them, the limit is {MOST_PROPERTIES}")
-    if isinstance(pattern, str):
-        counts = (int(count[:9]) for count in re.findall(r"(?<=[{,])\d+(?=[,}])", pattern))
-        if math.prod(max(1, count) for count in counts) > MOST_REPETITIONS:
-            raise _refused(f"pattern: the limit is {MOST_REPETITIONS:,} repetitions")
+    if isinstance(pattern, str) and _repetitions(pattern) > MOST_REPETITIONS:
+        raise _refused(f"pattern: the limit is {MOST_REPETITIONS:,} repetitions")
     for value in node.values():
         _check_size(value)
+
+
+def _repetitions(pattern: str) -> int:
+    counts = (int(count[:9]) for count in re.findall(r"(?<=[{,])\d+(?=[,}])", pattern))
+    return math.prod(max(1, count) for count in counts)
 
 
 def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
     """The same, with less where it leaves all open, so that a small model comes to its end.
 
     Objects have no other properties than they name, unless they speak of others or not `closes`;
-    whole numbers without bounds fit a double. A `uri` becomes a pattern.
+    whole numbers without bounds fit a double, and bounds are drawn in to the largest. A `uri`
+    becomes a pattern.
     """
     if isinstance(node, list):
         return [_narrowed(item, closes=closes) for item in node]
     if not isinstance(node, dict):
         return node
-    narrowed = {
-        key: value if key in _VALUES else _narrowed(value, closes=closes)
-        for key, value in node.items()
-    }
+    narrowed = {key: _part(key, value, closes=closes) for key, value in node.items()}
     if node.get("format") == "uri":
         if "pattern" in node:
             raise _refused("format: uri cannot be held to beside a pattern")
         del narrowed["format"]
         narrowed["pattern"] = URI
-    if not closes:
-        return narrowed
-    if _names_all(node):
+    if closes and _names_all(node):
         narrowed["additionalProperties"] = False
-    if node.get("type") == "integer" and not _BOUNDS & set(node):
+    if closes and node.get("type") == "integer" and not (_LOWER | _UPPER) & set(node):
         narrowed |= {"minimum": 1 - 2**53, "maximum": 2**53 - 1}
     return narrowed
+
+
+def _part(key: str, value: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
+    """What a schema says under this key: schemas, schemas by name, a value, or a bound."""
+    if key in _VALUES:
+        return value
+    if key in _BY_NAME and isinstance(value, dict):
+        return {name: _narrowed(schema, closes=closes) for name, schema in value.items()}
+    if isinstance(value, int) and key in _LOWER:
+        return max(value, -LARGEST)
+    if isinstance(value, int) and key in _UPPER:
+        return min(value, LARGEST)
+    return _narrowed(value, closes=closes)
 
 
 def _names_all(node: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ STRING: dict[str, Any] = {"type": "string"}
         {},
         {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         {"type": "integer", "multipleOf": 7},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
         {"type": "string", "pattern": r"^\d{3}-\w+$"},
         {"type": "string", "format": "email"},
         {"type": "object", "patternProperties": {"^x": STRING}, "additionalProperties": False},
@@ -50,6 +51,10 @@ def test_what_it_can_hold_an_answer_to(schema: dict[str, Any]) -> None:
         ({"properties": {"a": STRING}, "required": 5}, "Expected array for 'required'"),
         ({"properties": {"a": STRING}, "required": [["a"]]}, "required"),
         ({"type": "string", "format": "uri", "pattern": "a"}, "uri cannot be held to beside"),
+        ({"const": -(2**63)}, "-9223372036854775808: whole numbers are at most"),
+        ({"enum": [{"a": [2**63 - 1]}]}, "9223372036854775807: whole numbers are at most"),
+        ({"type": "integer", "minimum": 2**63 - 1}, "whole numbers are at most"),
+        ({"type": "integer", "maximum": -(2**63)}, "whole numbers are at most"),
         ({"enum": []}, "empty"),
         ({"type": "array", "items": STRING, "maxItems": 10**9}, "1,000,000,000, the limit is"),
         ({"type": "integer", "multipleOf": 10**6}, "multipleOf: 1,000,000, the limit is"),
@@ -64,6 +69,13 @@ def test_what_it_cannot_is_refused(schema: dict[str, Any], says: str) -> None:
     assert refused.value.field == "json_schema"
     assert says in str(refused.value)
     assert "%llguidance" not in str(refused.value)
+
+
+def test_a_property_may_have_a_keyword_s_name() -> None:
+    uri = {"type": "string", "format": "uri"}
+    rules = grammar_of({"type": "object", "properties": {"default": uri, "format": uri}}).rules
+    assert '"format": "uri"' not in rules
+    assert '{"const": {"format": "uri"}' in grammar_of({"const": {"format": "uri"}}).rules
 
 
 def test_what_a_schema_leaves_open_is_narrowed() -> None:
