@@ -96,10 +96,21 @@ def json_rule(schema: dict[str, Any]) -> str:
 def checked(rules: str) -> Grammar:
     """The grammar of these rules. Raises NotSupported where a schema among them is at fault."""
     text = _whole(rules)
-    if problem := LLMatcher.validate_grammar(text, limits=LIMITS):
+    if problem := _problem(text):
         reason = problem.partition(_FAILED)[2] or problem
         raise _refused(" ".join(_QUOTED.split(reason)[0].split()))
     return Grammar(rules, LLMatcher(BYTES, text, log_level=0))
+
+
+def _problem(text: str) -> str:
+    """What llguidance says against a grammar; empty where it takes it."""
+    try:
+        return str(LLMatcher.validate_grammar(text, limits=LIMITS))
+    except BaseException as panic:
+        # Its Rust panics over some of its own messages, with an error that cannot be imported.
+        if type(panic).__name__ != "PanicException":
+            raise
+        return "llguidance cannot read it"
 
 
 def _has_all_of(node: Any) -> bool:  # noqa: ANN401  JSON
