@@ -55,7 +55,7 @@ def test_what_it_can_hold_an_answer_to(schema: dict[str, Any]) -> None:
         ({"enum": [{"a": [2**63 - 1]}]}, "9223372036854775807: whole numbers are at most"),
         ({"type": "integer", "minimum": 2**63 - 1}, "whole numbers are at most"),
         ({"type": "integer", "maximum": -(2**63)}, "whole numbers are at most"),
-        ({"oneOf": {"pattern": "x" * 76 + "Γ" * 20}, "format": "hostname"}, "cannot read it"),
+        ({"type": "string", "maxLength": "é" * 60}, "cannot read it"),
         ({"enum": []}, "empty"),
         ({"type": "array", "items": STRING, "maxItems": 10**9}, "1,000,000,000, the limit is"),
         ({"type": "integer", "multipleOf": 10**6}, "multipleOf: 1,000,000, the limit is"),
