@@ -36,9 +36,9 @@ from tiffin.transport.server import RpcApp
 
 ANSWER = "The tower is 324 metres tall."
 
-middlewares.install()
 LIKE_OURS: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 settings = load_settings(profile="laptop")
+middlewares.install(settings.limits)
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 drain = Drain()

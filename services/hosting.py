@@ -72,7 +72,7 @@ def _load() -> Settings:
 settings = _load()
 
 supervisor.install(settings.resilience.supervision)
-middlewares.install()
+middlewares.install(settings.limits)
 
 _beating: set["asyncio.Task[None]"] = set()
 

@@ -2,8 +2,12 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
+
+from services.http_protocol import BoundedProtocol
+from tiffin.ops.requests import LimitSettings
 
 TICK_S = 1.0
 
@@ -13,6 +17,11 @@ class QuietServer(uvicorn.Server):
 
     Five services that tick so often take a hundredth of a core from the models, asked or not.
     """
+
+    def __init__(self, config: uvicorn.Config, limits: LimitSettings | None = None) -> None:
+        config.http = partial(BoundedProtocol, limits=limits or LimitSettings())  # type: ignore[assignment]
+        config.ws = "none"  # no service has a WebSocket; uvicorn would refuse one in plain text
+        super().__init__(config)
 
     _wake: "asyncio.Event | None" = None
     _ends = False

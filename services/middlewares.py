@@ -6,6 +6,7 @@
 import logging
 import time
 from collections.abc import Container
+from functools import partial
 
 import uvicorn
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -14,6 +15,7 @@ from opentelemetry.instrumentation import asgi
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.http_server import QuietServer
+from tiffin.ops.requests import LimitSettings
 
 REFUSALS_LOGGED = 10
 """Lines a second of the access log for requests that were refused. In an overload there are a
@@ -23,7 +25,7 @@ counted: list[Container[str]] = []
 """The paths that the services answer. They may still grow; a process runs one of the services."""
 
 
-def install() -> None:
+def install(limits: LimitSettings) -> None:
     """Put ours in the place of BentoML's, which its app looks up by name."""
     # BentoML's timer outlives the request that it is for: 5 kB of each stay for 15 minutes. Every
     # request has a deadline of ours, which ends it sooner and typed.
@@ -32,7 +34,7 @@ def install() -> None:
     if not BentoMLContainer.config.tracing.exporter_type.get():
         # Nobody exports spans, and BentoML would record each: of a stream, one for each chunk.
         asgi.OpenTelemetryMiddleware = _left_out  # type: ignore[assignment,misc]
-    uvicorn.Server = QuietServer  # type: ignore[misc]
+    uvicorn.Server = partial(QuietServer, limits=limits)  # type: ignore[misc,assignment]
     logging.getLogger("bentoml.access").addFilter(FewRefusals())
 
 

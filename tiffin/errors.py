@@ -18,6 +18,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
     ├── DeadlineExceeded (504)
+    │   └── RequestTimeout (408)    the request itself did not come in time
     └── UpstreamFailed (500)        it broke while it worked
 """
 
@@ -171,6 +172,12 @@ class DeadlineExceeded(TiffinError):
 
     status = 504
     type = "timeout_error"
+
+
+class RequestTimeout(DeadlineExceeded):
+    """The client began a request and did not send the rest of it in time."""
+
+    status = 408
 
 
 class UpstreamFailed(TiffinError):

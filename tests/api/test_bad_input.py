@@ -153,7 +153,9 @@ async def test_a_wrong_route_or_method_answers_in_our_shape(
 ) -> None:
     async with entry(services, settings) as client:
         response = await client.request(method, path)
-    assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"]) == (status, kind)
+    assert repr(path) in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,16 @@ async def test_head_is_get_without_the_body(
         head, get = await client.head(path), await client.get(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
+
+
+async def test_an_error_does_not_send_all_back_that_was_sent(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        long = await client.post("/rag_query", json={**GOOD, "model": "x" * 100_000})
+        field = await client.post("/rag_query", json={**GOOD, "y" * 100_000: 1})
+    assert "auto-quality, small, large" in long.json()["error"]["message"]
+    assert max(len(long.text), len(field.text)) < 10_000
 
 
 async def test_what_nobody_expected_answers_in_our_shape_too(

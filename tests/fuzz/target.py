@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.http_server import QuietServer
 from tests.support.services import Services, entry
 from tests.support.stack import free_port
 from tiffin.ops.settings import load_settings
@@ -61,7 +62,7 @@ def running_target() -> Generator[Target, None, None]:
                 log_config=None,
                 lifespan="off",
             )
-            server = uvicorn.Server(config)
+            server = QuietServer(config)
             task = asyncio.create_task(server._serve())  # noqa: SLF001  serve() takes the signals
             while not server.started:
                 await asyncio.sleep(0.01)

@@ -164,7 +164,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         front = guard(wrap(app, settings, drain), settings=settings)
         services.front = front
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, front, *llms)
+            all_served(embedding, reranker, router, front, *llms, limits=settings.limits)
         )
         clients = (
             EmbeddingClient("Embedding", urls[0]),

@@ -1,4 +1,4 @@
-"""Serves an ASGI app on a unix socket, by the same server that BentoML uses."""
+"""Serves an ASGI app on a unix socket, by the server that every service runs."""
 
 import asyncio
 import tempfile
@@ -9,21 +9,26 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.http_server import QuietServer
+from tiffin.ops.requests import LimitSettings
+
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncGenerator[str, None]:
+async def served(app: ASGIApp, limits: LimitSettings | None = None) -> AsyncGenerator[str, None]:
     """The `file://` URL at which the app answers until the block ends."""
-    async with all_served(app) as (url,):
+    async with all_served(app, limits=limits) as (url,):
         yield url
 
 
 @asynccontextmanager
-async def all_served(*apps: ASGIApp) -> AsyncGenerator[list[str], None]:
+async def all_served(
+    *apps: ASGIApp, limits: LimitSettings | None = None
+) -> AsyncGenerator[list[str], None]:
     """The `file://` URLs of several apps, which start and stop together."""
     with tempfile.TemporaryDirectory(prefix="tiffin-test-") as directory:
         sockets = [Path(directory) / f"{number}.sock" for number in range(len(apps))]
         servers = [
-            uvicorn.Server(uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off"))
+            QuietServer(uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off"), limits)
             for app, path in zip(apps, sockets, strict=True)
         ]
         # serve() would take over the process's signals.

@@ -11,7 +11,6 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tiffin.api.context import REQUEST_ID_HEADER, request_id_of
 from tiffin.api.errors import error_response
 from tiffin.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.ops.keys import Key, KeyRing
@@ -44,7 +43,6 @@ class KeyGuard:
             meter = limits.enter(_estimate(headers))
         except TiffinError as error:
             response = error_response(error)
-            response.headers[REQUEST_ID_HEADER] = request_id_of(headers)
             if limits is not None:
                 limits.write(response.headers)
             if error.status == HTTPStatus.UNAUTHORIZED:

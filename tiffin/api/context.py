@@ -16,11 +16,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
-from tiffin.context import DEFAULT_TENANT, Deadline, RequestContext, new_request_id
+from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
+from tiffin.context import DEFAULT_TENANT, Deadline, RequestContext
 from tiffin.errors import InvalidRequest
 from tiffin.routing.bill import BEGUN, Bill
 
-REQUEST_ID_HEADER = "x-request-id"
 DEBUG_HEADER = "x-tiffin-debug"
 TIER_HEADER = "x-tiffin-tier"
 COST_HEADER = "x-tiffin-cost-usd"
@@ -31,7 +31,6 @@ PRIORITY_HEADER = "x-tiffin-priority"
 PRIORITIES = ("interactive", "batch")
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ContextMiddleware:
@@ -57,9 +56,7 @@ class ContextMiddleware:
         try:
             state["context"] = context = self._context(scope["path"], sent, state)
         except InvalidRequest as error:
-            response = error_response(error)
-            response.headers[REQUEST_ID_HEADER] = request_id_of(sent)
-            await response(scope, receive, send)
+            await error_response(error)(scope, receive, send)
             return
         debug = sent.get(DEBUG_HEADER) == "1"
 
@@ -122,9 +119,3 @@ def _is_batch(headers: Headers) -> bool:
         message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"
         raise InvalidRequest(message, param=PRIORITY_HEADER)
     return value == "batch"
-
-
-def request_id_of(headers: Headers) -> str:
-    """The id that the client gave, if it can be one; else a new one."""
-    request_id = headers.get(REQUEST_ID_HEADER, "")
-    return request_id if _REQUEST_ID.fullmatch(request_id) else new_request_id()

@@ -1,6 +1,6 @@
 """The one place where our errors, and FastAPI's, become what clients read.
 
-`{"error": {"message", "type", "param", "code"}}`, all four keys always.
+`{"error": {"message", "type", "param", "code"}}`, all four keys always, and the request's id.
 """
 
 import logging
@@ -11,12 +11,24 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from tiffin import errors
+from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN_TYPE = "unknown_type"
+"""Of a problem that pydantic finds: the field `type` names no member of a union."""
+
+MESSAGE_CHARS = 2000
+"""The longest that a message is, but for the dots in it; it may quote what was sent."""
+
+SHOWN_CHARS = 60
+"""Of a value that is quoted in a message."""
 
 
 class ErrorDetail(BaseModel):
@@ -35,9 +47,27 @@ class ErrorBody(BaseModel):
 
 
 def error_body(error: errors.TiffinError) -> dict[str, Any]:
-    """The JSON body that an error becomes."""
-    detail = ErrorDetail(message=error.message, type=error.type, param=error.param, code=error.code)
+    """The JSON body that an error becomes; what a client sent is not all sent back to it."""
+    param = None if error.param is None else _shortened(error.param)
+    message = _shortened(error.message)
+    detail = ErrorDetail(message=message, type=error.type, param=param, code=error.code)
     return ErrorBody(error=detail).model_dump()
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MESSAGE_CHARS:
+        return text
+    return f"{text[: MESSAGE_CHARS // 2]} ... {text[-MESSAGE_CHARS // 2 :]}"
+
+
+class ErrorResponse(JSONResponse):
+    """An error as a response; one given before the request has its context brings its id too."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer (ASGI)."""
+        if "context" not in scope.get("state", ()):
+            self.headers[REQUEST_ID_HEADER] = request_id_of(Headers(scope=scope))
+        await super().__call__(scope, receive, send)
 
 
 def error_response(error: errors.TiffinError) -> JSONResponse:
@@ -45,7 +75,7 @@ def error_response(error: errors.TiffinError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
-    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+    return ErrorResponse(error_body(error), status_code=error.status, headers=headers)
 
 
 def closing_response(error: errors.TiffinError) -> JSONResponse:
@@ -59,13 +89,24 @@ def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
-        response = error_response(translate(error))
-        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            response.headers["allow"] = ", ".join(_methods(request))
-        return response
+        if isinstance(error, HTTPException):
+            return _no_route(request, error)
+        return error_response(translate(error))
 
     for kind in (errors.TiffinError, HTTPException, Exception):
         app.add_exception_handler(kind, ours)
+
+
+def _no_route(request: Request, error: HTTPException) -> JSONResponse:
+    """Of a path that there is not, or not with this method: all that Starlette raises."""
+    path = request.url.path
+    if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return error_response(errors.NotFound(f"no such route: {path!r}"))
+    allowed = ", ".join(_methods(request))
+    message = f"{path!r} does not take {request.method}; it takes: {allowed}"
+    response = error_response(errors.MethodNotAllowed(message))
+    response.headers["allow"] = allowed
+    return response
 
 
 def _methods(request: Request) -> list[str]:
@@ -81,10 +122,6 @@ def translate(error: Exception) -> errors.TiffinError:
     match error:
         case errors.TiffinError():
             return error
-        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
-            return errors.MethodNotAllowed("this route takes another HTTP method")
-        case HTTPException():
-            return errors.NotFound("no such route")
         case _:
             logger.error("unexpected error", exc_info=error)
             return errors.from_model_error(error)
@@ -100,6 +137,9 @@ def from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:
     if kind == "model_type" and param == "body":
         return no_object()
     reason = problem["msg"].removeprefix("Value error, ")
+    if kind == UNKNOWN_TYPE:
+        param += ".type"
+        reason += f"; it is {_type_of(problem['input'])}"
     message = f"{param}: {reason[0].lower()}{reason[1:]}"
     too_large = kind in {"too_long", "string_too_long"}
     error = errors.FieldTooLarge if too_large else errors.InvalidRequest
@@ -110,6 +150,13 @@ def no_object() -> errors.InvalidRequest:
     """Of a body that is no JSON object, or does not say that it is."""
     message = "body: send a JSON object, with the header `content-type: application/json`"
     return errors.InvalidRequest(message, param="body", code="invalid_json")
+
+
+def _type_of(value: object) -> str:
+    """What an object says that it is, for a message."""
+    if not isinstance(value, dict):
+        return "missing: this is no object"
+    return repr(value["type"])[:SHOWN_CHARS] if "type" in value else "missing"
 
 
 def field_name(location: Sequence[str | int]) -> str:

@@ -36,7 +36,15 @@ class LimitSettings(Section):
     ] = 32 * 1024
     nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
     body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
+    receive_ms: Annotated[
+        int,
+        Field(ge=100, le=600_000, description="For a request to come whole, headers and body."),
+    ] = 60_000
     query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
+    messages: Annotated[Count, Field(description="Turns of a conversation.")] = 2048
+    prompt_chars: Annotated[
+        Count, Field(description="Of a conversation or a prompt; a token may have many.")
+    ] = 1_000_000
     documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
     document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
     inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
