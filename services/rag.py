@@ -14,6 +14,7 @@ from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
+from tiffin.api.behind import InOurShape
 from tiffin.api.errors import error_response
 from tiffin.api.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
@@ -193,3 +194,4 @@ class RAG:
 # Outermost, so that BentoML's routes need a key too.
 hosting.put_in_front(RAG, guard, settings=settings)
 hosting.open_door(RAG, wrap(app, settings, drain), is_ours, paths_of(app), error_response)
+hosting.put_in_front(RAG, InOurShape)  # behind the door: what BentoML answers passes here

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -112,6 +113,21 @@ async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) ->
                 if service == "RAG":
                     error = (await response.json())["error"]
                     assert error["message"] == "pickled messages are never read"
+
+
+def test_bentoml_s_own_failures_are_in_our_shape(stack: Stack) -> None:
+    for path in ("/static_content/nope", "/static_content/%2e%2e/service.py"):
+        response = httpx.get(stack.url + path)
+        assert (response.status_code, response.json()["error"]["type"]) == (404, "not_found_error")
+    assert httpx.get(f"{stack.url}/metrics").headers["x-request-id"]
+
+
+def test_what_is_no_http_is_answered_in_our_shape(stack: Stack) -> None:
+    address = httpx.URL(stack.url)
+    with socket.create_connection((address.host, address.port), timeout=20) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
 
 
 def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:

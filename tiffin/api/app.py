@@ -1,7 +1,6 @@
 """Assembles the entry service's ASGI app. `services/rag.py` serves it before BentoML's routes."""
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +24,7 @@ from tiffin.api import (
 from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
 from tiffin.api.limits import BodyLimit, HeaderLimit, JsonLimit
+from tiffin.api.origins import Origins
 from tiffin.api.shed import Shed
 from tiffin.errors import MethodNotAllowed
 from tiffin.ops.drain import Drain, DrainDoor
@@ -97,16 +97,18 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
     access = settings.access
     if access.keys_file is not None:
         app = KeyGuard(app, keys_file=access.keys_file)
+    app = HeaderLimit(app, max_bytes=settings.limits.header_bytes)
     if access.cors_origins:
-        # Outside the keys: a browser asks whether it may call before it sends one.
-        app = CORSMiddleware(
+        # Outside the keys: a browser asks whether it may call before it sends one. Outside of all,
+        # or a page could not read what it is refused with.
+        app = Origins(
             app,
             allow_origins=access.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    return HeaderLimit(app, max_bytes=settings.limits.header_bytes)
+    return app
 
 
 def is_ours(method: str, path: str) -> bool:
