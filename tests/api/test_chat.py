@@ -329,7 +329,7 @@ async def test_a_client_that_leaves_stops_all_its_answers(
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
             400,
-            "messages[0].content[0]",
+            "messages[0].content[0].type",
         ),
         ({"messages": [look("data:image/bmp;base64,aGk=")]}, 400, IMAGE + ".image_url.url"),
         ({"messages": [look("data:image/png;base64,a")]}, 400, IMAGE + ".image_url.url"),

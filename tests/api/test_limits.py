@@ -1,6 +1,8 @@
 """What is refused before anything is parsed, and the origins that may call."""
 
 import asyncio
+import gzip
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,30 @@ async def test_headers_over_the_limit_are_refused(services: Services, settings: 
     error = response.json()["error"]
     assert (response.status_code, error["param"]) == (431, "headers")
     assert "the limit is 32,768" in error["message"]
+    assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "identity, br", "zstd"])
+async def test_a_compressed_body_is_refused_unread(
+    services: Services, settings: Settings, encoding: str
+) -> None:
+    headers = [("content-encoding", "identity"), ("content-encoding", encoding)]
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", content=gzip.compress(b"{}"), headers=headers)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (415, "content-encoding")
+    assert encoding.lower().split(", ")[-1] in error["message"]
+    assert response.headers["accept-encoding"] == "identity"
+
+
+async def test_an_encoding_that_changes_nothing_is_taken(
+    services: Services, settings: Settings
+) -> None:
+    asked = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
+    async with entry(services, settings) as client:
+        headers = {"content-encoding": "identity"}
+        response = await client.post("/rag_query", json=asked, headers=headers)
+    assert response.status_code == 200
 
 
 async def test_deep_json_is_refused_before_it_is_parsed(
@@ -31,6 +57,34 @@ async def test_deep_json_is_refused_before_it_is_parsed(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (400, "too_deep")
     assert "32 levels" in error["message"]
+
+
+LONG = "x" * 1_000_001
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value", "says"),
+    [
+        ("/v1/chat/completions", "messages", ["x"] * 2049, "2,049 messages, the limit is 2,048"),
+        ("/v1/chat/completions", "messages", [LONG], "1,000,001 characters"),
+        ("/v1/responses", "input", ["x"] * 2049, "2,049 messages"),
+        ("/v1/responses", "input", LONG, "1,000,001 characters"),
+        ("/v1/completions", "prompt", ["x", LONG], "1,000,001 characters"),
+        ("/v1/completions", "prompt", [1] * 1_000_001, "1,000,001 characters"),
+    ],
+)
+async def test_more_than_a_model_can_read_is_refused_before_it_counts_the_tokens(
+    services: Services, settings: Settings, path: str, field: str, value: Any, says: str
+) -> None:
+    """A chat template takes minutes over 100,000 turns, and nobody can stop it."""
+    if field != "prompt" and isinstance(value, list):
+        value = [{"role": "user", "content": text} for text in value]
+    async with entry(services, settings) as client:
+        response = await client.post(path, json={"model": "small", field: value})
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (422, field)
+    assert says in error["message"]
+    assert services.calls == []
 
 
 async def test_a_second_content_type_hides_nothing(services: Services, settings: Settings) -> None:
@@ -138,5 +192,11 @@ async def test_an_origin_that_is_given_may_call(services: Services) -> None:
     async with entry(services, opened) as client:
         allowed = await _preflight(client, "https://app.example")
         other = await _preflight(client, "https://other.example")
+        origin = {"origin": "https://app.example"}
+        long = await client.get("/v1/models", headers={**origin, "x-long": "x" * 33_000})
     assert allowed.headers["access-control-allow-origin"] == "https://app.example"
     assert "access-control-allow-origin" not in other.headers
+    assert other.status_code == 400
+    assert "TIFFIN_ACCESS__CORS_ORIGINS" in other.json()["error"]["message"]
+    assert long.status_code == 431
+    assert "access-control-allow-origin" in long.headers, "or its page could not read why"

@@ -171,6 +171,9 @@ async def test_a_failure_later_is_the_event_error(services: Services, settings: 
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content"),
         ({"input": [{"type": "reasoning"}]}, "input[0].type"),
+        ({"input": [{"type": ["message"]}]}, "input[0].type"),
+        ({"input": ["hello"]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0]"),
         ({"input": []}, "input"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"reasoning": {"effort": "high"}}, "reasoning"),
@@ -187,3 +190,14 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
     assert response.status_code == 400
     assert error["param"].startswith(param), error
     assert not services.prompts
+
+
+async def test_an_item_of_an_unknown_type_is_told_which_there_are(
+    services: Services, settings: Settings
+) -> None:
+    turns = [{"role": "user", "content": "hello"}, {"type": "reasoning", "summary": []}]
+    async with entry(services, settings) as client:
+        error = (await client.post(URL, json={**ASKED, "input": turns})).json()["error"]
+    assert (error["param"], error["code"]) == ("input[1].type", "unknown_type")
+    known = "message, function_call, function_call_output"
+    assert error["message"] == f"input[1].type: must be one of: {known}; it is 'reasoning'"

@@ -42,6 +42,7 @@ from tiffin.api.chat_values import (
 from tiffin.api.generation import Generation, begin, tier_of
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.json_route import JsonRoute
+from tiffin.api.limits import check_prompts
 from tiffin.api.openai_values import check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
@@ -60,6 +61,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
     gateway, context = work_of(http)
     request = generate_request(body)
+    check_prompts([request], gateway.settings.limits, "messages")
     if any(message.parts for message in request.messages):
         check_seen(request.messages, tier_of(body.model, gateway), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, Field, Tag, model_validator
 
 from models.values import FinishReason
 from tiffin.api.openai_values import (
@@ -23,6 +23,7 @@ from tiffin.api.openai_values import (
     Temperature,
     TopP,
     absent,
+    by_type,
 )
 
 
@@ -59,23 +60,11 @@ class ImagePart(Sent):
     image_url: ImageUrl
 
 
-_PARTS = {"text": "TextPart", "refusal": "RefusalPart", "image_url": "ImagePart"}
-
-
-def _part(part: Any) -> str | None:  # noqa: ANN401  JSON
-    """Capital letters keep the tag out of a field's name, as in `Inputs`."""
-    return _PARTS.get(str(part.get("type"))) if isinstance(part, dict) else None
-
-
 Part = Annotated[
     Annotated[TextPart, Tag("TextPart")]
     | Annotated[RefusalPart, Tag("RefusalPart")]
     | Annotated[ImagePart, Tag("ImagePart")],
-    Discriminator(
-        _part,
-        custom_error_type="unknown_part",
-        custom_error_message="must be an object whose type is 'text', 'refusal' or 'image_url'",
-    ),
+    by_type({"text": "TextPart", "refusal": "RefusalPart", "image_url": "ImagePart"}),
 ]
 
 

@@ -26,6 +26,7 @@ from tiffin.api.completions_values import (
 )
 from tiffin.api.generation import Generation, begin
 from tiffin.api.json_route import JsonRoute
+from tiffin.api.limits import check_prompts
 from tiffin.api.openai_values import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
 from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
 from tiffin.api.state import work_of
@@ -42,6 +43,7 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     """Continue each prompt. With `stream: true`: pieces of `text_completion`, then `[DONE]`."""
     gateway, context = work_of(http)
     requests = generate_requests(body)
+    check_prompts(requests, gateway.settings.limits, "prompt")
     generation = await begin(body.model, requests, gateway, context, whole=not body.stream)
     opened = Completion(
         id=f"cmpl-{uuid.uuid4().hex}",

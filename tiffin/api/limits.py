@@ -1,13 +1,21 @@
 """What a request may not exceed, checked before any model runs; each refusal names its field."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models.values import GenerateRequest
 from tiffin.api.errors import error_response
-from tiffin.errors import BodyTooLarge, FieldTooLarge, HeadersTooLarge, InvalidRequest
+from tiffin.errors import (
+    BodyTooLarge,
+    FieldTooLarge,
+    HeadersTooLarge,
+    InvalidRequest,
+    UnsupportedMedia,
+)
 from tiffin.ops.requests import LimitSettings
 from tiffin.pipeline.values import RagRequest
 
@@ -45,6 +53,15 @@ def check_inputs(inputs: Sequence[str | list[int]], limits: LimitSettings, field
             _check(f"{field}[{index}]", len(item), limits.document_chars, "characters")
         else:
             _check(f"{field}[{index}]", len(item), limits.input_tokens, "tokens")
+
+
+def check_prompts(requests: Iterable[GenerateRequest], limits: LimitSettings, field: str) -> None:
+    """Raise FieldTooLarge for more to read than a model may be asked to count the tokens of."""
+    for request in requests:
+        messages = request.messages
+        _check(field, len(messages), limits.messages, "messages")
+        size = sum(len(message.content) for message in messages) + len(request.prompt or "")
+        _check(field, size, limits.prompt_chars, "characters")
 
 
 def _check(field: str, size: int, limit: int, unit: str) -> None:
@@ -116,11 +133,31 @@ class JsonLimit:
             raise InvalidRequest(message, param="body", code="too_deep")
 
 
+def _has_body(scope: Scope) -> bool:
+    """Whether a method's body is read."""
+    return scope["method"] not in {"GET", "HEAD", "OPTIONS"}
+
+
+def _encoding(scope: Scope) -> str:
+    """How the body is encoded, but for what changes nothing; empty when it is not."""
+    lines = Headers(scope=scope).getlist("content-encoding")
+    codings = [coding.strip().lower() for line in lines for coding in line.split(",")]
+    return ", ".join(coding for coding in codings if coding not in {"", "identity"})
+
+
+def _unread(encoding: str) -> Response:
+    message = f"content-encoding: {encoding[:40]!r} is not read here; send the body as it is"
+    error = UnsupportedMedia(message, param="content-encoding", code="unsupported_encoding")
+    response = error_response(error)
+    response.headers["accept-encoding"] = "identity"
+    return response
+
+
 def _may_be_json(scope: Scope) -> bool:
     """Whether a body is read as JSON; an upload, say, is not."""
     # Of several, the first: it is the one by which the routes decide.
     kind = Headers(scope=scope).get("content-type", "json")
-    return scope["method"] not in {"GET", "HEAD", "OPTIONS"} and "json" in kind.lower()
+    return _has_body(scope) and "json" in kind.lower()
 
 
 _PAIR_OR_BACKSLASH = re.compile(
@@ -178,7 +215,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a body over the limit, unread if its length is declared."""
+    """ASGI middleware: refuses a body over the limit, unread if its length is declared.
+
+    A compressed one is refused too: it could be a thousand times as long once it is unpacked.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
@@ -189,7 +229,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        if b"content-encoding" in headers and _has_body(scope) and (encoding := _encoding(scope)):
+            await _unread(encoding)(scope, receive, send)
+            return
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_bytes:
             await error_response(self._error())(scope, receive, send)
             return

@@ -5,11 +5,13 @@ that change nothing: any other value is a 400 that names it.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from models.values import TokenUsage, Tool
+from tiffin.api.errors import UNKNOWN_TYPE
 from tiffin.errors import InvalidRequest
 from tiffin.pipeline.values import Value
 
@@ -60,6 +62,23 @@ def _no_bias(value: dict[str, float] | None) -> None:
 
 
 LogitBias = Annotated[dict[str, float] | None, AfterValidator(_no_bias)]
+
+
+def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator:
+    """Tells the members of a union by the field `type`; `unsaid` is what it is when left out.
+
+    Capital letters keep a tag out of a field's name (`tiffin.api.errors`).
+    """
+
+    def tag(value: Any) -> str | None:  # noqa: ANN401  JSON, or a value made of it
+        if isinstance(value, dict):
+            return tags.get(str(value.get("type", unsaid)))
+        return tags.get(str(getattr(value, "type", None)))
+
+    known = ", ".join(tags)
+    return Discriminator(
+        tag, custom_error_type=UNKNOWN_TYPE, custom_error_message=f"must be one of: {known}"
+    )
 
 
 def absent(value: object) -> bool:

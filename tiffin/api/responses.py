@@ -17,6 +17,7 @@ from tiffin.api.answers import model_answer
 from tiffin.api.errors import error_body, translate
 from tiffin.api.generation import Generation, begin
 from tiffin.api.json_route import JsonRoute
+from tiffin.api.limits import check_prompts
 from tiffin.api.responses_output import Output
 from tiffin.api.responses_values import (
     InputCall,
@@ -42,6 +43,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
     gateway, context = work_of(http)
     requests = [generate_request(body)]
+    check_prompts(requests, gateway.settings.limits, "input")
     generation = await begin(
         body.model,
         requests,

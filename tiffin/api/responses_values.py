@@ -6,7 +6,7 @@ Nothing is stored: the conversation is the client's. What it gets in `output` it
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, Field, Tag, model_validator
 
 from tiffin.api.chat_values import Logprob
 from tiffin.api.openai_values import (
@@ -20,6 +20,7 @@ from tiffin.api.openai_values import (
     Temperature,
     TopP,
     absent,
+    by_type,
 )
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -35,6 +36,14 @@ class TextContent(Sent):
     annotations: list[Any] | None = None
     logprobs: list[Any] | None = None
     parsed: Any = None
+
+    @model_validator(mode="after")
+    def _has_its_text(self) -> "TextContent":
+        field = "refusal" if self.type == "refusal" else "text"
+        if getattr(self, field) is None:
+            message = f"type {self.type!r} needs its {field}"
+            raise ValueError(message)
+        return self
 
 
 class InputMessage(Sent):
@@ -70,20 +79,14 @@ class InputCallOutput(Sent):
     status: Status | None = None
 
 
-_KINDS = {"function_call": "Call", "function_call_output": "CallOutput"}
-
-
-def _kind(item: Any) -> str:  # noqa: ANN401  JSON
-    """A message's type may be left out. Capital letters keep the tag out of a field's name."""
-    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
-    return _KINDS.get(str(kind), "Message")
-
-
 InputItem = Annotated[
     Annotated[InputMessage, Tag("Message")]
     | Annotated[InputCall, Tag("Call")]
     | Annotated[InputCallOutput, Tag("CallOutput")],
-    Discriminator(_kind),
+    by_type(
+        {"message": "Message", "function_call": "Call", "function_call_output": "CallOutput"},
+        unsaid="message",
+    ),
 ]
 
 
