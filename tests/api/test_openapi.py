@@ -21,6 +21,11 @@ async def _document(services: Services, settings: Settings) -> dict[str, Any]:
         return document
 
 
+def _post(path: str, document: dict[str, Any]) -> list[dict[str, str]]:
+    parameters: list[dict[str, str]] = document["paths"][path]["post"]["parameters"]
+    return parameters
+
+
 async def test_the_document_names_every_route(services: Services, settings: Settings) -> None:
     document = await _document(services, settings)
     assert set(document["paths"]) >= ROUTES
@@ -66,11 +71,29 @@ async def test_the_headers_of_responses_are_described(
     assert "retry-after" in chat["429"]["headers"]
 
 
+async def test_the_headers_that_are_read_are_described(
+    services: Services, settings: Settings
+) -> None:
+    """And every one that can be wrong is refused where the document says so."""
+    document = await _document(services, settings)
+    parameters = document["components"]["parameters"]
+    read = {reference["$ref"].split("/")[-1] for reference in _post("/v1/rag", document)}
+    assert read == set(parameters)
+    async with entry(services, settings) as client:
+        for name, parameter in parameters.items():
+            schema = parameter["schema"]
+            wrong = str(schema["maximum"] + 1) if "maximum" in schema else "not one of these"
+            strict = "maximum" in schema or "enum" in schema
+            response = await client.get("/v1/models", headers={name: wrong})
+            assert response.status_code == (400 if strict else 200), name
+
+
 async def test_every_reference_leads_somewhere(services: Services, settings: Settings) -> None:
     document = await _document(services, settings)
-    schemas = document["components"]["schemas"]
-    references = re.findall(r"#/components/schemas/([\w.-]+)", str(document))
-    assert set(references) <= set(schemas)
+    references = re.findall(r"#/components/(\w+)/([\w.-]+)", str(document))
+    assert {kind for kind, _ in references} == {"schemas", "parameters"}
+    for kind, name in references:
+        assert name in document["components"][kind]
 
 
 async def test_the_page_asks_for_nothing_from_elsewhere(

@@ -1,7 +1,8 @@
 """`/openapi.json` and the page at `/docs` that calls what it describes, without any network.
 
-FastAPI describes the routes; here come the errors that every route can answer with, the keys, and
-what BentoML answers on the same URL. The page's files are data of the fastapi-offline package.
+FastAPI describes the routes; here come the headers that they read and write, the errors that they
+can answer with, the keys, and what BentoML answers on the same URL. The page's files are data of
+the fastapi-offline package.
 """
 
 from importlib.resources import files
@@ -14,7 +15,17 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from tiffin.api.access import OPEN_PATHS
+from tiffin.api.behind import InOurShape
+from tiffin.api.context import (
+    DEBUG_HEADER,
+    DECISION_HEADER,
+    MAX_TIMEOUT_MS,
+    PRIORITIES,
+    PRIORITY_HEADER,
+    TIMEOUT_HEADERS,
+)
 from tiffin.api.errors import ErrorBody
+from tiffin.api.request_id import REQUEST_ID_HEADER
 from tiffin.api.sse import MEDIA_TYPE as EVENTS
 from tiffin.api.state import Gateway
 
@@ -25,8 +36,9 @@ ERRORS = {
     "401": "No API key, or one that is not valid; only where keys are set up.",
     "404": "No such route or model.",
     "405": "The route takes another method.",
+    "408": "The request did not come whole in its time.",
     "413": "The body passes its limit.",
-    "415": "Pickled messages are never read.",
+    "415": "Pickled messages are never read, nor compressed bodies.",
     "422": "A field passes its limit.",
     "429": "The key has spent its minute; see `Retry-After`.",
     "431": "The headers pass their limit.",
@@ -34,8 +46,26 @@ ERRORS = {
     "503": "Too much is in work, or a service is not there; see `Retry-After`.",
     "504": "The deadline passed.",
 }
-WITHOUT_BODY = ("400", "401", "405", "415", "429", "431", "500", "503", "504")
-PROBE = ("400", "405", "415", "431")
+WITHOUT_BODY = ("400", "401", "405", "408", "415", "429", "431", "500", "503", "504")
+PROBE = ("400", "405", "408", "415", "431")
+
+TIMEOUT_MS = {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS}
+TEXT = {"type": "string"}
+SENT: dict[str, tuple[str, dict[str, Any]]] = {
+    REQUEST_ID_HEADER: (
+        "Your name for the request: up to 128 visible ASCII characters. Any other is not taken.",
+        TEXT,
+    ),
+    TIMEOUT_HEADERS[0]: ("The deadline of this request, in place of the route's own.", TIMEOUT_MS),
+    TIMEOUT_HEADERS[1]: ("The same, as Envoy sends it; the other one goes before.", TIMEOUT_MS),
+    PRIORITY_HEADER: (
+        "`batch`: nobody waits for it, so it gives way to others.",
+        {"type": "string", "enum": list(PRIORITIES), "default": PRIORITIES[0]},
+    ),
+    DEBUG_HEADER: (f"`1` asks for the routing decision, in `{DECISION_HEADER}`.", TEXT),
+    "traceparent": ("W3C trace context; it is passed on to every service.", TEXT),
+}
+"""What requests may carry, and every route reads; of BentoML's, only the id."""
 
 HEADERS = {
     "x-request-id": "Names the request in the log; yours, where you sent one.",
@@ -46,6 +76,7 @@ HEADERS = {
     "x-tiffin-tier": "Who answered.",
     "x-tiffin-cost-usd": "What it cost; not of a stream, which has only begun.",
     "x-tiffin-degraded": "What the answer was given without.",
+    DECISION_HEADER: f"How the tier was chosen, as JSON, where `{DEBUG_HEADER}` asked for it.",
     **{
         f"x-ratelimit-{what}-{of}": f"The key's {of} of a minute: {says}."
         for what, says in {
@@ -65,8 +96,14 @@ OF_STATUS = {
     "503": ("retry-after",),
 }
 OF_TAG = {
-    "rag": ("x-tiffin-tier", "x-tiffin-cost-usd"),
-    "openai": ("x-tiffin-tier", "x-tiffin-cost-usd", "x-tiffin-degraded", "openai-processing-ms"),
+    "rag": ("x-tiffin-tier", "x-tiffin-cost-usd", DECISION_HEADER),
+    "openai": (
+        "x-tiffin-tier",
+        "x-tiffin-cost-usd",
+        "x-tiffin-degraded",
+        "openai-processing-ms",
+        DECISION_HEADER,
+    ),
 }
 """Of an answer."""
 
@@ -111,7 +148,7 @@ async def docs() -> HTMLResponse:
 def install(app: FastAPI) -> None:
     """Serve the page and the document of an app that has all its routes."""
     app.include_router(router)
-    app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")))
+    app.mount(ASSETS, InOurShape(StaticFiles(directory=str(files("fastapi_offline") / "static"))))
     document: dict[str, Any] = {}
 
     def describe() -> dict[str, Any]:
@@ -140,6 +177,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     error = ErrorBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(error.pop("$defs"), ErrorBody=error)
+    document["components"]["parameters"] = {name: _parameter(name) for name in SENT}
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -154,8 +192,16 @@ def _name_models(schemas: dict[str, Any], gateway: Gateway) -> None:
         schemas[name]["properties"]["model"]["examples"] = [model]
 
 
+def _parameter(name: str) -> dict[str, Any]:
+    description, schema = SENT[name]
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Add to one operation what FastAPI does not know of."""
+    read = (REQUEST_ID_HEADER,) if path in BENTOML else SENT
+    parameters = [{"$ref": f"#/components/parameters/{name}"} for name in read]
+    operation["parameters"] = operation.get("parameters", []) + parameters
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's, in a shape that is never sent
     statuses: tuple[str, ...] = WITHOUT_BODY
