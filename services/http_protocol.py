@@ -1,9 +1,10 @@
 """uvicorn's protocol, made safe against clients that break it. `QuietServer` speaks it.
 
-uvicorn waits for ever for a request that has begun, takes a head of any length, answers what it
-cannot read in plain text, sends chunks to HTTP/1.0, and loses the body of a request that offers
-HTTP/2. What is no request never gets so far as to be seen by a middleware: it is answered here, in
-our shape. A request that comes whole in one piece, as nearly all do, sets no timer.
+uvicorn waits for ever for a request that has begun and for a client that does not read, takes a
+head of any length, answers what it cannot read in plain text, sends chunks to HTTP/1.0, and loses
+the body of a request that offers HTTP/2. What is no request never gets so far as to be seen by a
+middleware: it is answered here, in our shape. A request that comes whole in one piece, as nearly
+all do, sets no timer.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 from tiffin.context import RequestContext
 from tiffin.errors import HeadersTooLarge, InvalidRequest, RequestTimeout, TiffinError
 from tiffin.ops.requests import LimitSettings
+from tiffin.transport import wire
 
 FIRST_LOOK_S = 0.1
 """After so long at a request that is not there yet, its app knows the deadline that it names."""
@@ -38,7 +40,10 @@ _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `limits` say how long a request may take to come, and how long its head."""
+    """One connection. `limits` say how long a request may be on its way, its head, and an answer.
+
+    What a service answers to another waits for as long as the request's deadline says.
+    """
 
     def __init__(self, *, limits: LimitSettings, **options: Any) -> None:  # noqa: ANN401  uvicorn's
         super().__init__(**options)
@@ -47,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._waits_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request."""
@@ -56,6 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_waiting()
+        self._read_on()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,6 +84,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes = 0
         if self._timer is None:
             self._wait()
+
+    def pause_writing(self) -> None:
+        """The client does not read: its request would keep its place for as long as it likes."""
+        super().pause_writing()
+        if self._unread is None and not self.cycle.scope["path"].startswith(wire.PREFIX):
+            send_s = self._limits.send_ms / 1000
+            self._unread = self.loop.call_later(send_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read most of what waited for it."""
+        super().resume_writing()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP (uvicorn calls it while it handles what the parser raised)."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -33,26 +34,34 @@ def services() -> Services:
 
 
 @asynccontextmanager
-async def raw(services: Services, settings: Settings) -> AsyncGenerator[Exchange, None]:
-    """Sends pieces of bytes to the entry service and reads until it hangs up."""
+async def listening(services: Services, settings: Settings) -> AsyncGenerator[str, None]:
+    """The socket of the entry service."""
     async with entry(services, settings):
         assert services.front is not None
         async with served(services.front, settings.limits) as url:
+            yield url.removeprefix("file://")
 
-            async def exchange(*pieces: bytes, pause_s: float = 0.05) -> bytes:
-                reader, writer = await asyncio.open_unix_connection(url.removeprefix("file://"))
-                answer = asyncio.create_task(reader.read())
-                try:
-                    for piece in pieces:
-                        if answer.done():
-                            break  # it has hung up
-                        writer.write(piece)
-                        await asyncio.sleep(pause_s)
-                    return await asyncio.wait_for(answer, PATIENCE_S)
-                finally:
-                    writer.close()
 
-            yield exchange
+async def exchanged(path: str, *pieces: bytes, pause_s: float = 0.05) -> bytes:
+    """Sends pieces of bytes and reads until the server hangs up."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    answer = asyncio.create_task(reader.read())
+    try:
+        for piece in pieces:
+            if answer.done():
+                break  # it has hung up
+            writer.write(piece)
+            await asyncio.sleep(pause_s)
+        return await asyncio.wait_for(answer, PATIENCE_S)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def raw(services: Services, settings: Settings) -> AsyncGenerator[Exchange, None]:
+    """`exchanged` with the entry service."""
+    async with listening(services, settings) as path:
+        yield partial(exchanged, path)
 
 
 def post(
@@ -194,6 +203,27 @@ async def test_headers_are_refused_before_they_end(services: Services, settings:
         sent = [b"GET /livez HTTP/1.1\r\nx-long: "] + [b"x" * 3000] * 4
         error = error_of(await exchange(*sent), 431)
     assert "the limit is 4,096" in error["message"]
+
+
+async def test_a_client_that_does_not_read_holds_no_place_for_ever(
+    services: Services, settings: Settings
+) -> None:
+    services.answer = ("x" * 4000,) * 10_000
+    limits = settings.limits.model_copy(update={"send_ms": RECEIVE_MS})
+    one_place = with_door(settings.model_copy(update={"limits": limits}), 1, max_waiting=0)
+    async with listening(services, one_place) as path:
+        _, unread = await asyncio.open_unix_connection(path, limit=1)
+        unread.write(post("/v1/chat/completions", STREAM))
+        await asyncio.sleep(0.1)
+        services.answer = ("short",)
+        async with asyncio.timeout(PATIENCE_S):
+            while not (answer := await _asked(path)).startswith(b"HTTP/1.1 200"):
+                assert answer.startswith(b"HTTP/1.1 503")
+        unread.close()
+
+
+async def _asked(path: str) -> bytes:
+    return await exchanged(path, post("/v1/chat/completions", STREAM, "connection: close"))
 
 
 async def test_an_answer_may_take_longer_than_its_request(

@@ -40,6 +40,14 @@ class LimitSettings(Section):
         int,
         Field(ge=100, le=600_000, description="For a request to come whole, headers and body."),
     ] = 60_000
+    send_ms: Annotated[
+        int,
+        Field(
+            ge=100,
+            le=600_000,
+            description="For a client to read on when more than 64 KiB of an answer wait for it.",
+        ),
+    ] = 60_000
     query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
     messages: Annotated[Count, Field(description="Turns of a conversation.")] = 2048
     prompt_chars: Annotated[
