@@ -36,6 +36,9 @@ from models.errors import (
 UNSUPPORTED_PARAMETER = "unsupported_parameter"
 """Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
 
+TOO_LONG = "context_length_exceeded"
+"""Code of a FieldTooLarge: more tokens than the model reads."""
+
 NO_TIER_SATISFIES = "no_tier_satisfies"
 """Code of an InvalidRequest that no tier could answer within the policy and its caps."""
 
@@ -188,7 +191,7 @@ def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
     """The request error that a failure of the ground floor (`models.errors`) amounts to."""
     match error:
         case InputTooLong():
-            return FieldTooLarge(str(error), code="context_length_exceeded")
+            return FieldTooLarge(str(error), code=TOO_LONG)
         case AdapterUnknown():
             return NotFound(str(error), code="model_not_found")
         case InputInvalid():

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message
 
 from tests.support.services import Services, entry, with_door
 from tiffin.api.limits import is_nested_deeper
+from tiffin.errors import TOO_LONG, FieldTooLarge
 from tiffin.ops.settings import Settings, load_settings
 
 
@@ -85,6 +86,24 @@ async def test_more_than_a_model_can_read_is_refused_before_it_counts_the_tokens
     assert (response.status_code, error["param"]) == (422, field)
     assert says in error["message"]
     assert services.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        ("/v1/chat/completions", "messages", [{"role": "user", "content": "how tall?"}]),
+        ("/v1/responses", "input", "how tall?"),
+        ("/v1/completions", "prompt", "how tall?"),
+    ],
+)
+async def test_what_is_too_long_for_the_model_is_named(
+    services: Services, settings: Settings, path: str, field: str, value: Any
+) -> None:
+    services.fails = {"small": FieldTooLarge("9 tokens, the limit is 8", code=TOO_LONG)}
+    async with entry(services, settings) as client:
+        error = (await client.post(path, json={"model": "small", field: value})).json()["error"]
+    assert (error["param"], error["code"]) == (field, "context_length_exceeded")
+    assert error["message"] == f"{field}: 9 tokens, the limit is 8"
 
 
 async def test_a_second_content_type_hides_nothing(services: Services, settings: Settings) -> None:

@@ -71,6 +71,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
         gateway,
         context,
         whole=not body.stream,
+        prompt_field="messages",
         schema_field="response_format",
     )
     completion_id = f"chatcmpl-{uuid.uuid4().hex}"

@@ -44,7 +44,9 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     gateway, context = work_of(http)
     requests = generate_requests(body)
     check_prompts(requests, gateway.settings.limits, "prompt")
-    generation = await begin(body.model, requests, gateway, context, whole=not body.stream)
+    generation = await begin(
+        body.model, requests, gateway, context, whole=not body.stream, prompt_field="prompt"
+    )
     opened = Completion(
         id=f"cmpl-{uuid.uuid4().hex}",
         created=generation.created,

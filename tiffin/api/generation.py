@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,7 +11,7 @@ import msgspec
 from models.values import Finished, GenerateRequest
 from tiffin.api.state import Gateway
 from tiffin.context import RequestContext
-from tiffin.errors import InvalidRequest, Unavailable
+from tiffin.errors import TOO_LONG, FieldTooLarge, InvalidRequest, Unavailable
 from tiffin.ops import metrics
 from tiffin.ops.quota import charge
 from tiffin.pipeline.chat import Head
@@ -36,12 +36,13 @@ async def begin(
     context: RequestContext,
     *,
     whole: bool,
+    prompt_field: str,
     schema_field: str = "json_schema",
 ) -> Generation:
     """Start one answer for each request; a failure before the first event is raised here.
 
     `whole` says that the client does not read it as a stream. A schema that the engine refuses is
-    blamed on `schema_field`, or on the tools that it is from.
+    blamed on `schema_field`, or on the tools that it is from; too long an input on `prompt_field`.
     """
     began = time.perf_counter()
     settings = gateway.settings
@@ -49,7 +50,8 @@ async def begin(
         requests = [msgspec.structs.replace(request, adapter=model) for request in requests]
     field = "tools" if requests[0].json_schema is None else schema_field
     tier = tier_of(model, gateway)
-    events = _placed(tier, requests, gateway, context, whole=whole, schema_field=field)
+    blame = _blamed(prompt_field, field)
+    events = _placed(tier, requests, gateway, context, whole=whole, blame=blame)
     head = await anext(events)
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
@@ -75,13 +77,13 @@ async def _placed(
     context: RequestContext,
     *,
     whole: bool,
-    schema_field: str,
+    blame: AbstractContextManager[None],
 ) -> AsyncGenerator[Head | Piece, None]:
     """The pipeline's events while the request holds its place."""
     if missing := gateway.readiness.missing():
         message = f"not ready: waiting for {', '.join(missing)}"
         raise Unavailable(message)
-    with metrics.outcome(), _schema_named(schema_field):
+    with metrics.outcome(), blame:
         async with (
             gateway.admission.place(context, model),
             aclosing(gateway.chat.stream(model, requests, context, whole=whole)) as events,
@@ -94,12 +96,15 @@ async def _placed(
 
 
 @contextmanager
-def _schema_named(field: str) -> Iterator[None]:
-    """Errors of what engines call `json_schema` get the client's name for it."""
+def _blamed(prompt_field: str, schema_field: str) -> Iterator[None]:
+    """Errors of what engines call the input, or `json_schema`, get the client's name for it."""
     try:
         yield
     except InvalidRequest as error:
-        if error.param != "json_schema":
-            raise
-        message = error.message.replace("json_schema", field, 1)
-        raise InvalidRequest(message, param=field, code=error.code) from error
+        if error.param == "json_schema":
+            message = error.message.replace("json_schema", schema_field, 1)
+            raise InvalidRequest(message, param=schema_field, code=error.code) from error
+        if error.param is None and error.code == TOO_LONG:
+            message = f"{prompt_field}: {error.message}"
+            raise FieldTooLarge(message, param=prompt_field, code=TOO_LONG) from error
+        raise

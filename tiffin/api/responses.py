@@ -50,6 +50,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
         gateway,
         context,
         whole=not body.stream,
+        prompt_field="input",
         schema_field="text.format",
     )
     output = Output(_opened(body, generation))

@@ -17,6 +17,7 @@ import httpx2
 from models.values import GenerateRequest, TokenEvent
 from tiffin.context import RequestContext
 from tiffin.errors import (
+    TOO_LONG,
     UNSUPPORTED_PARAMETER,
     UPSTREAM_OVERLOADED,
     DeadlineExceeded,
@@ -128,7 +129,7 @@ class Upstream(ABC):
             case 408 | 504:
                 return DeadlineExceeded(f"the {self.name} tier took too long by its own clock")
             case 400 | 413 | 422 if any(words in message.lower() for words in _TOO_LONG):
-                return FieldTooLarge(f"{self.name}: {shown}", code="context_length_exceeded")
+                return FieldTooLarge(f"{self.name}: {shown}", code=TOO_LONG)
             case 400 | 413 | 422:
                 return InvalidRequest(f"{self.name}: {shown}")
             case 401 | 403:
