@@ -61,7 +61,8 @@ def check_prompts(requests: Iterable[GenerateRequest], limits: LimitSettings, fi
         messages = request.messages
         _check(field, len(messages), limits.messages, "messages")
         size = sum(len(message.content) for message in messages) + len(request.prompt or "")
-        _check(field, size, limits.prompt_chars, "characters")
+        unit = "tokens" if isinstance(request.prompt, list) else "characters"
+        _check(field, size, limits.prompt_chars, unit)
 
 
 def _check(field: str, size: int, limit: int, unit: str) -> None:
