@@ -71,7 +71,7 @@ LONG = "x" * 1_000_001
         ("/v1/responses", "input", ["x"] * 2049, "2,049 messages"),
         ("/v1/responses", "input", LONG, "1,000,001 characters"),
         ("/v1/completions", "prompt", ["x", LONG], "1,000,001 characters"),
-        ("/v1/completions", "prompt", [1] * 1_000_001, "1,000,001 characters"),
+        ("/v1/completions", "prompt", [1] * 1_000_001, "1,000,001 tokens"),
     ],
 )
 async def test_more_than_a_model_can_read_is_refused_before_it_counts_the_tokens(
