@@ -64,7 +64,7 @@ def gateway_before(url: str) -> Gateway:
         settings,
         pipeline,
         ChatPipeline(routing, generator, models),
-        Readiness({}),  # a busy machine must not end the measurement
+        Readiness({}, drain),  # a busy machine must not end the measurement
         Turnstile(settings.limits.concurrency, settings.resilience.admission),
         drain,
     )

@@ -114,6 +114,7 @@ class RAG:
             ChatPipeline(routing, generator, models, settings.resilience.stream),
             Readiness(
                 self.clients,
+                drain,
                 optional=frozenset(self.clients),
                 any_of=frozenset(TIERS[name].name for name in tiers),
                 # Composed, everything starts with this service.

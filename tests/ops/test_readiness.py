@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from tests.support.serving import served
 from tiffin.context import Deadline, RequestContext
+from tiffin.ops.drain import Drain
 from tiffin.ops.readiness import Readiness
 from tiffin.transport.clients import EmbeddingClient
 from tiffin.transport.messages import Embeddings, EmbedRequest, ServiceHealth
@@ -20,6 +21,7 @@ class Watched:
         self.probes = 0
         self.silent = False
         self.over = asyncio.Event()
+        self.requests = Drain()
         self.rpc = RpcApp("Embedding", max_body_bytes=1 << 20, max_in_flight=8)
         self.rpc.health(self.health)
         self.rpc.unary("embed", EmbedRequest, self.embed)
@@ -43,7 +45,7 @@ class Watched:
     async def watch(self) -> AsyncGenerator[tuple[Readiness, EmbeddingClient]]:
         async with served(self.rpc) as url:
             client = EmbeddingClient("Embedding", url)
-            readiness = Readiness({"Embedding": client})
+            readiness = Readiness({"Embedding": client}, self.requests)
             readiness.start()
             while readiness.state() != "ready":
                 await asyncio.sleep(0.01)
@@ -60,14 +62,23 @@ async def call(client: EmbeddingClient) -> BaseException | None:
     return outcome if isinstance(outcome, BaseException) else None
 
 
-async def test_a_service_that_nobody_calls_is_asked_less_often() -> None:
+async def test_services_are_looked_at_more_often_while_there_are_requests() -> None:
     service = Watched()
-    async with service.watch() as (_, client):
+
+    async def requests_over_at_once() -> None:
+        while True:
+            with service.requests.work():
+                pass
+            await asyncio.sleep(0.1)
+
+    async with service.watch():
         idle = await service.probed_in(2)
-        calling = asyncio.create_task(call(client))
-        in_use = await service.probed_in(2)
-        calling.cancel()
-    assert 1 <= idle <= in_use / 2
+        with service.requests.work():
+            one_long = await service.probed_in(2)
+        asking = asyncio.create_task(requests_over_at_once())
+        many_short = await service.probed_in(2)
+        asking.cancel()
+    assert 1 <= idle <= min(one_long, many_short) / 2
 
 
 async def test_a_silent_service_is_noticed_by_who_calls_it_and_by_who_does_not() -> None:

@@ -176,7 +176,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         }
         for client in (*clients, *tiers.values()):
             stack.push_async_callback(client.close)
-        readiness = Readiness({"Embedding": clients[0], **tiers})
+        readiness = Readiness({"Embedding": clients[0], **tiers}, drain)
         readiness.start()
         stack.push_async_callback(readiness.stop)
         generator = Generator(tiers)

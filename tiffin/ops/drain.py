@@ -2,6 +2,7 @@
 
 `services/rag.py` makes one and hands it the signals; `tiffin.api.app` puts `DrainDoor` in front of
 the routes, which counts the requests in work and refuses new ones while the drain lasts.
+`tiffin.ops.readiness` looks more often at the services while there are requests.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ class Drain:
     def __init__(self) -> None:
         self.began = False
         self.in_work = 0
+        self.begun = 0
+        self._next: asyncio.Event | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._refusing = False
@@ -94,10 +97,20 @@ class Drain:
             return False
         return True
 
+    async def next_request(self) -> None:
+        """Wait until one comes."""
+        if self._next is None:
+            self._next = asyncio.Event()
+        await self._next.wait()
+
     @contextmanager
     def work(self) -> Generator[None, None, None]:
         """Count the block as one request in work."""
         self.in_work += 1
+        self.begun += 1
+        if self._next is not None:
+            self._next.set()
+            self._next = None
         self._idle.clear()
         try:
             yield

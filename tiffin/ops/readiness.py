@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Literal
 
 from tiffin.errors import TiffinError
+from tiffin.ops.drain import Drain
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.messages import ServiceHealth
 
@@ -20,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.25
 IDLE_PERIOD_S = 1.0
-"""Between two probes of a service that nobody calls: each takes time from whoever works."""
+"""Between two probes while nobody asks anything: each takes time from whoever works."""
 
 TIMEOUT_S = 0.35
 OWN_LAG_S = 0.1
 MISSES = 2
 """Probes in a row, the second one at once, that a service must leave unanswered to count as away:
-seen within a second of a call (0.25 + 2 * 0.35 s), and one late answer on a busy machine does not
-matter."""
+seen within a second of a request (0.25 + 2 * 0.35 s), and one late answer on a busy machine does
+not matter."""
 
 STARTING = "starting"
 ASLEEP = "asleep"
@@ -39,19 +40,21 @@ State = Literal["ready", "degraded", "down"]
 class Readiness:
     """The last seen state of every service, by name.
 
-    `optional` ones are waited for at the start, and may go missing later. Of `any_of` one must be
-    ready, whether they are optional or not. Those of `may_sleep` are not even waited for: they may
-    have no replica until somebody asks for them.
+    `requests` says whether anybody asks. `optional` services are waited for at the start, and may
+    go missing later. Of `any_of` one must be ready, whether they are optional or not. Those of
+    `may_sleep` are not even waited for: they may have no replica until somebody asks for them.
     """
 
     def __init__(
         self,
         clients: Mapping[str, ServiceClient],
+        requests: Drain,
         optional: frozenset[str] = frozenset(),
         any_of: frozenset[str] = frozenset(),
         may_sleep: frozenset[str] = frozenset(),
     ) -> None:
         self._clients = clients
+        self._requests = requests
         self._optional = optional
         self._any_of = any_of
         self._states = {name: ASLEEP if name in may_sleep else STARTING for name in clients}
@@ -92,8 +95,7 @@ class Readiness:
     async def _follow(self, name: str) -> None:
         misses = 0
         while True:
-            began = time.monotonic()
-            self._clients[name].forget_calls()
+            began, begun = time.monotonic(), self._requests.begun
             try:
                 health = await self._clients[name].health(ServiceHealth, TIMEOUT_S)
                 misses = 0
@@ -103,15 +105,16 @@ class Readiness:
                 if misses >= MISSES:
                     self._note(name, error.message)
             if misses != 1:
-                await self._rest(name)
+                await self._rest(name, begun)
 
-    async def _rest(self, name: str) -> None:
-        """Until the next probe, which comes sooner where somebody calls the service."""
+    async def _rest(self, name: str, begun: int) -> None:
+        """Until the next probe, which comes sooner where there were requests since `begun`."""
         await asyncio.sleep(PERIOD_S)
-        if self._states[name] == READY:
+        asked = self._requests.in_work or self._requests.begun != begun
+        if self._states[name] == READY and not asked:
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_PERIOD_S - PERIOD_S):
-                    await self._clients[name].in_use()
+                    await self._requests.next_request()
 
     def _is_silent(self, name: str, since: float) -> bool:
         """Whether an unanswered probe says anything.

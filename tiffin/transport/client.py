@@ -54,7 +54,6 @@ class ServiceClient:
         self._waits: set[asyncio.Timeout] = set()
         self._streams: set[aiohttp.StreamReader] = set()
         self._heard_at = 0.0
-        self._called = asyncio.Event()
 
     @property
     def limiter(self) -> Limiter:
@@ -81,15 +80,6 @@ class ServiceClient:
     def heard_since(self, moment: float) -> bool:
         """Whether the service has answered anything since a moment of `time.monotonic`."""
         return self._heard_at >= moment
-
-    def forget_calls(self) -> None:
-        """From now on `in_use` asks for calls that come later, or are in work."""
-        self._called.clear()
-
-    async def in_use(self) -> None:
-        """Wait until somebody calls it, or has since `forget_calls`."""
-        if not self._limiter.in_flight:
-            await self._called.wait()
 
     async def call(
         self, method: str, request: msgspec.Struct, reply: type[Reply], context: RequestContext
@@ -156,7 +146,6 @@ class ServiceClient:
 
     def _count(self) -> None:
         """A call is wanted, made or not: that wakes a service which has no replica."""
-        self._called.set()
         metrics.calls_total.labels(self._service).inc()
 
     async def _post(
