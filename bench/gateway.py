@@ -159,18 +159,20 @@ def _row(
 
 def _place(gateways: list[psutil.Process], cores: str) -> None:
     """The first core to the gateways alone, if they are to have their own; the rest to the rest."""
-    ours = psutil.Process()
-    family = [one for gateway in gateways for one in (gateway, *gateway.children(recursive=True))]
-    for process in (ours, *ours.children(recursive=True)):
-        given = CORES[:1] if process in family else CORES[1:] or CORES
+    apart = [process for gateway in gateways for process in _family(gateway)]
+    for process in _family(psutil.Process()):
+        given = CORES[:1] if process in apart else CORES[1:] or CORES
         for thread in process.threads():
             os.sched_setaffinity(thread.id, given if cores == OWN else CORES)
 
 
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
 async def _per_core(way: Way) -> float:
     """Requests per second of CPU time of the gateway's process and its children."""
-    process = psutil.Process(way.pid)
-    family = [process, *process.children(recursive=True)]
+    family = _family(psutil.Process(way.pid))
     before_s = sum(sum(one.cpu_times()[:2]) for one in family)
     await _load(way.call, CALLS, 0)
     return CALLS / (sum(sum(one.cpu_times()[:2]) for one in family) - before_s)

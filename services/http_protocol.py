@@ -74,8 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
             data = _without_upgrade(data)
         super().data_received(data)
         if self._owes_an_answer() and not self._in_head() and not self.cycle.more_body:
-            if self._timer is not None:
-                self._stop_waiting()
+            self._stop_waiting()
             return
         if in_head and self._in_head():
             self._head_bytes += len(data)

@@ -18,13 +18,13 @@ class QuietServer(uvicorn.Server):
     Five services that tick so often take a hundredth of a core from the models, asked or not.
     """
 
+    _wake: "asyncio.Event | None" = None
+    _ends = False
+
     def __init__(self, config: uvicorn.Config, limits: LimitSettings | None = None) -> None:
         config.http = partial(BoundedProtocol, limits=limits or LimitSettings())  # type: ignore[assignment]
         config.ws = "none"  # no service has a WebSocket; uvicorn would refuse one in plain text
         super().__init__(config)
-
-    _wake: "asyncio.Event | None" = None
-    _ends = False
 
     @property
     def should_exit(self) -> bool:

@@ -12,11 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from models.errors import NotSupported
-from models.values import (
-    ChatMessage,
-    GenerateRequest,
-    Tool,
-)
+from models.values import ChatMessage, GenerateRequest, Tool
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 LEFT_TO_THE_MODEL = frozenset({"auto", "none", "required"})

@@ -119,12 +119,10 @@ def _methods(request: Request) -> list[str]:
 
 def translate(error: Exception) -> errors.TiffinError:
     """The TiffinError for whatever was raised; an unexpected error is logged, not shown."""
-    match error:
-        case errors.TiffinError():
-            return error
-        case _:
-            logger.error("unexpected error", exc_info=error)
-            return errors.from_model_error(error)
+    if isinstance(error, errors.TiffinError):
+        return error
+    logger.error("unexpected error", exc_info=error)
+    return errors.from_model_error(error)
 
 
 def from_validation(problems: Sequence[Any]) -> errors.InvalidRequest:

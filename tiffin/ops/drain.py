@@ -33,7 +33,7 @@ class Drain:
     def __init__(self) -> None:
         self.began = False
         self.in_work = 0
-        self.begun = 0
+        self.came = 0
         self._next: asyncio.Event | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -107,7 +107,7 @@ class Drain:
     def work(self) -> Generator[None, None, None]:
         """Count the block as one request in work."""
         self.in_work += 1
-        self.begun += 1
+        self.came += 1
         if self._next is not None:
             self._next.set()
             self._next = None

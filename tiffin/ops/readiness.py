@@ -95,7 +95,7 @@ class Readiness:
     async def _follow(self, name: str) -> None:
         misses = 0
         while True:
-            began, begun = time.monotonic(), self._requests.begun
+            began, came = time.monotonic(), self._requests.came
             try:
                 health = await self._clients[name].health(ServiceHealth, TIMEOUT_S)
                 misses = 0
@@ -105,12 +105,12 @@ class Readiness:
                 if misses >= MISSES:
                     self._note(name, error.message)
             if misses != 1:
-                await self._rest(name, begun)
+                await self._rest(name, came)
 
-    async def _rest(self, name: str, begun: int) -> None:
-        """Until the next probe, which comes sooner where there were requests since `begun`."""
+    async def _rest(self, name: str, came: int) -> None:
+        """Until the next probe, which comes sooner where more requests than `came` have come."""
         await asyncio.sleep(PERIOD_S)
-        asked = self._requests.in_work or self._requests.begun != begun
+        asked = self._requests.in_work or self._requests.came != came
         if self._states[name] == READY and not asked:
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_PERIOD_S - PERIOD_S):
