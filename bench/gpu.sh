@@ -5,8 +5,8 @@
 #
 # The plan's memory beside what nvidia-smi shows (to be within 10 %), two vLLM engines and two
 # encoders started together on one card, decode throughput through Tiffin beside bare vLLM (to be
-# 0.98 of it or more), encoder throughput beside bare sentence-transformers, and an FP8 checkpoint,
-# which no CPU serves.
+# 0.98 of it or more), encoder throughput beside bare sentence-transformers, and what no CPU does: an
+# FP8 checkpoint, a tier that sleeps, encoders in half precision.
 # Exit codes: 0 all figures reached, 1 one was not or a step failed, 3 there is no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,11 +20,11 @@ command -v nvidia-smi >/dev/null || fail 3 "there is no GPU here: nvidia-smi is 
 nvidia-smi --query-gpu=name --format=csv,noheader >/dev/null 2>&1 ||
     fail 3 "there is no GPU here: nvidia-smi finds no driver"
 
-venv=${TIFFIN_GPU_VENV:-.venv-gpu}
+venv=${GPU_VENV:-.venv-gpu}
 if [[ ! -x $venv/bin/bentoml ]]; then
     make .venv-gpu/gpu.stamp
 fi
-bin=$PWD/$venv/bin
+bin=$(cd "$venv/bin" && pwd)
 
 work=$(mktemp -d)
 server=

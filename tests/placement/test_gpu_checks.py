@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from bench.gpu_checks import memory
 from models.placement import launch
 from models.placement.described import parse_model
-from models.placement.hardware import parse_gpus
+from models.placement.hardware import GB, parse_gpus
 from models.placement.planner import make_plan
 from tests.support.quantized import Method, quantize
 from tests.support.stack import ROOT
@@ -42,23 +42,32 @@ def test_without_a_gpu_it_says_so_and_exits_with_3(tmp_path: Path, driver: str |
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("factor", "good"), [(1.08, True), (1.15, False), (0.8, False)])
+@pytest.mark.parametrize(
+    ("factor", "under_load", "good"),
+    [
+        (1.08, 1.0, True),
+        (0.8, 0.95, True),
+        (0.8, 0.85, False),
+        (1.0, 1.2, False),
+        (1.15, 1.0, False),
+    ],
+)
 def test_the_table_of_memory_is_read_from_the_services_log(
-    caplog: pytest.LogCaptureFixture, factor: float, good: bool
+    caplog: pytest.LogCaptureFixture, factor: float, under_load: float, good: bool
 ) -> None:
     caplog.set_level(logging.INFO)
     work = parse_model(QWEN_1B5, number=1, context_tokens=4096, parallel=4)
     placed = make_plan([work], parse_gpus("1x24")).placements[0]
     before = 24_000_000_000
     launch.compare(placed, before, lambda _: before - round(placed.need.total * factor))
-    table, reached = memory(caplog.text)
+    table, reached = memory(caplog.text, under_load * placed.need.total / GB)
     assert reached is good
     assert ("| -19.9% |" in str(table)) is (factor < 1)
     assert "Model1" in str(table)
 
 
 def test_a_log_without_measures_reaches_nothing() -> None:
-    _, reached = memory("nothing of the kind")
+    _, reached = memory("nothing of the kind", 0.0)
     assert not reached
 
 
