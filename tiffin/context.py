@@ -1,8 +1,9 @@
 """What travels with a request through every stage and service: its id, deadline and trace."""
 
+import secrets
 import time
-import uuid
-from dataclasses import dataclass, field
+
+import msgspec
 
 from tiffin.routing.bill import Bill
 
@@ -10,8 +11,7 @@ DEFAULT_TENANT = "default"
 """Whose a request is that brings no key."""
 
 
-@dataclass(frozen=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True):
     """A point on this process's monotonic clock, in seconds.
 
     Between processes the *remaining* time travels, so clocks need not agree.
@@ -31,11 +31,10 @@ class Deadline:
 
 def new_request_id() -> str:
     """For a request that brings none."""
-    return f"req-{uuid.uuid4().hex}"
+    return f"req-{secrets.token_hex(16)}"
 
 
-@dataclass(frozen=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """Made once at the door (or from a hop's headers), never changed; its bill is written on.
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
@@ -47,7 +46,7 @@ class RequestContext:
     """
 
     deadline: Deadline
-    request_id: str = field(default_factory=new_request_id)
+    request_id: str = msgspec.field(default_factory=new_request_id)
     traceparent: str | None = None
     tenant: str = DEFAULT_TENANT
     batch: bool = False
@@ -55,8 +54,8 @@ class RequestContext:
     begin_by: Deadline | None = None
     whole: bool = False
     key: str = ""
-    arrived: float = field(default_factory=time.time, compare=False)
-    bill: Bill = field(default_factory=Bill, compare=False)
+    arrived: float = msgspec.field(default_factory=time.time)
+    bill: Bill = msgspec.field(default_factory=Bill)
 
     def begin_s(self) -> float:
         """Seconds left for an answer to begin."""

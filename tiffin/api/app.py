@@ -48,7 +48,7 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (rag, chat, completions, responses, embeddings, rerank, score, tei, models):
+    for module in (chat, rag, completions, responses, embeddings, rerank, score, tei, models):
         app.include_router(module.router)
     app.include_router(health.router)
     for path in BENTOML_PATHS:

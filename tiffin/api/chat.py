@@ -1,6 +1,6 @@
 """`/v1/chat/completions`: a conversation in, its next turn out, whole or streamed."""
 
-import uuid
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -74,7 +74,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
         prompt_field="messages",
         schema_field="response_format",
     )
-    completion_id = f"chatcmpl-{uuid.uuid4().hex}"
+    completion_id = f"chatcmpl-{secrets.token_hex(16)}"
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _chunks(completion_id, generation, len(requests), with_usage=usage)

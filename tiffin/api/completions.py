@@ -1,6 +1,6 @@
 """`/v1/completions`: raw text or tokens in, what follows them out, whole or streamed."""
 
-import uuid
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -48,7 +48,7 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
         body.model, requests, gateway, context, whole=not body.stream, prompt_field="prompt"
     )
     opened = Completion(
-        id=f"cmpl-{uuid.uuid4().hex}",
+        id=f"cmpl-{secrets.token_hex(16)}",
         created=generation.created,
         model=generation.head.model,
         choices=[],

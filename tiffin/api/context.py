@@ -8,11 +8,11 @@ decision as JSON in `x-tiffin-decision`.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers, MutableHeaders
+from msgspec.structs import replace
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
@@ -62,9 +62,10 @@ class ContextMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = context.request_id
-                headers.update(_bill_headers(context.bill, debug=debug))
+                told = {REQUEST_ID_HEADER: context.request_id}
+                told |= _bill_headers(context.bill, debug=debug)
+                lines = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+                message["headers"] = [*message["headers"], *lines]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

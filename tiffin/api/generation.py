@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -19,8 +18,7 @@ from tiffin.pipeline.writing import Piece
 from tiffin.routing.names import routed_name
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """Answers that have begun. `pieces` must be read to its end, or closed."""
 
     head: Head

@@ -4,7 +4,7 @@ Stateless: the client keeps the conversation and sends all of it.
 """
 
 import json
-import uuid
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -126,7 +126,7 @@ def _tool_choice(body: ResponsesRequest) -> str:
 def _opened(body: ResponsesRequest, generation: Generation) -> Response:
     """The response before its first word; it repeats what was asked."""
     return Response(
-        id=f"resp_{uuid.uuid4().hex}",
+        id=f"resp_{secrets.token_hex(16)}",
         created_at=generation.created,
         status="in_progress",
         instructions=body.instructions,

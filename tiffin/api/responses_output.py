@@ -1,6 +1,6 @@
 """Builds the output of `/v1/responses`: engine events in, OpenAI's events out, items on the way."""
 
-import uuid
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,7 +69,7 @@ class Output:
         if event.id is not None:
             yield from self._close("completed")
             call = OutputCall(
-                id=f"fc_{uuid.uuid4().hex}",
+                id=f"fc_{secrets.token_hex(16)}",
                 call_id=event.id,
                 name=event.name or "",
                 arguments="",
@@ -103,7 +103,7 @@ class Output:
         yield self._event(f"response.{status}", response=self.response)
 
     def _open_message(self) -> Iterator[ResponseEvent]:
-        message = OutputMessage(id=f"msg_{uuid.uuid4().hex}", status="in_progress", content=[])
+        message = OutputMessage(id=f"msg_{secrets.token_hex(16)}", status="in_progress", content=[])
         yield self._added(message)
         message.content.append(OutputText(text="", logprobs=[]))
         yield self._event(

@@ -42,7 +42,7 @@ class Shed:
             try:
                 _check(scope, gateway)
             except Overloaded as error:
-                metrics.answers_total.labels(error.type).inc()
+                metrics.series(metrics.answers_total, error.type).inc()
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -5,7 +5,8 @@ Names are `tiffin_*`, in base units, with labels of few values.
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import cache
+from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -66,11 +67,20 @@ admission_waiting = Gauge(
 )
 
 
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+@cache
+def series(metric: Metric, *labels: str) -> Metric:
+    """The metric's series of these labels: `labels` checks them anew at each call."""
+    return metric.labels(*labels)
+
+
 @contextmanager
 def working(service: str) -> Generator[None, None, None]:
     """Count a request to a service as in work during the block."""
-    service_requests_total.labels(service).inc()
-    gauge = in_work.labels(service)
+    series(service_requests_total, service).inc()
+    gauge = series(in_work, service)
     gauge.inc()
     try:
         yield
@@ -93,7 +103,7 @@ def outcome() -> Generator[None, None, None]:
         ended = "server_error"
         raise
     finally:
-        answers_total.labels(ended).inc()
+        series(answers_total, ended).inc()
 
 
 class _Tokens(Protocol):
@@ -105,13 +115,13 @@ class _Tokens(Protocol):
 
 def observe_first_token(tier: str, seconds: float) -> None:
     """Record how long the first text took."""
-    first_token_seconds.labels(tier).observe(seconds)
+    series(first_token_seconds, tier).observe(seconds)
 
 
 def observe_usage(tier: str, usage: _Tokens) -> None:
     """Record what an answer read and wrote."""
-    tokens_total.labels(tier, "prompt").inc(usage.prompt_tokens)
-    tokens_total.labels(tier, "completion").inc(usage.completion_tokens)
+    series(tokens_total, tier, "prompt").inc(usage.prompt_tokens)
+    series(tokens_total, tier, "completion").inc(usage.completion_tokens)
 
 
 def observe(answer: RagAnswer) -> None:
@@ -119,8 +129,8 @@ def observe(answer: RagAnswer) -> None:
     tier = answer.route.tier
     timings = answer.timings
     for stage in ("embed", "search", "rerank", "route", "generate"):
-        stage_seconds.labels(stage).observe(getattr(timings, f"{stage}_ms") / 1000)
+        series(stage_seconds, stage).observe(getattr(timings, f"{stage}_ms") / 1000)
     observe_first_token(tier, timings.first_token_ms / 1000)
     observe_usage(tier, answer.usage)
     for what in answer.degraded:
-        degraded_total.labels(what).inc()
+        series(degraded_total, what).inc()

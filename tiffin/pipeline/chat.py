@@ -7,7 +7,7 @@ tier makes one call; `auto` makes two, the router's first.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,13 +24,12 @@ from tiffin.routing.client import Router, ask_of, checked
 from tiffin.transport.messages import RouteDecision
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Who answers. Comes first, once every answer has begun."""
 
     tier: str
     model: str
-    degraded: list[str] = field(default_factory=list)
+    degraded: list[str] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,8 @@ class ChatPipeline:
         decision, degraded = await self._decide(model, requests, context, whole=whole)
         held = any(request.tools for request in requests)
         limits = Limits.of(context, context.deadline, self.limits, streamed=not whole, held=held)
-        async with AsyncExitStack() as stack:
-            answers = await self._begin_all(decision, requests, limits.put_on(context))
-            for answer in answers:
-                await stack.enter_async_context(aclosing(answer.rest))
+        answers = await self._begin_all(decision, requests, limits.put_on(context))
+        try:
             tier = answers[0].tier
             if tier != decision.tier:
                 degraded.append("tier")
@@ -81,6 +78,9 @@ class ChatPipeline:
                     elif isinstance(piece.event, Finished):
                         metrics.observe_usage(answers[piece.index].tier, piece.event.usage)
                     yield piece
+        finally:
+            for answer in answers:
+                await answer.rest.aclose()
 
     async def _decide(
         self,

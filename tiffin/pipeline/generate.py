@@ -12,10 +12,11 @@ import math
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
 from tiffin.context import RequestContext
@@ -48,8 +49,7 @@ class LLM(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """A tier that began to answer: its first event, and the rest, which the caller must close."""
 
     tier: str
@@ -58,8 +58,7 @@ class Begun:
     running: Running
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(msgspec.Struct, frozen=True):
     """One request on its way to the tiers. Its prompt is counted once, for all attempts."""
 
     decision: RouteDecision
@@ -229,7 +228,7 @@ class Generator:
         """The tier's whole answer, or the next stronger one's when it is unsure of its own."""
         request = probing = call.request
         if request.logprobs is None:
-            probing = msgspec.structs.replace(request, logprobs=0)
+            probing = replace(request, logprobs=0)
         begun = await self._first_of((call.decision.tier,), replace(call, request=probing))
         events = [begun.first]
         async with aclosing(begun.rest) as rest:

@@ -182,7 +182,7 @@ class RagPipeline:
         top_n = request.top_n or self.defaults.top_n
         embedded: asyncio.Future[Vector | None] = asyncio.get_running_loop().create_future()
         ask = self._ask(request, passages, top_n)
-        beside = replace(context, deadline=budget.until("rerank"))
+        beside = msgspec.structs.replace(context, deadline=budget.until("rerank"))
         route = asyncio.create_task(self._route(ask, embedded, beside, timeline))
         try:
             retrieved = await self.retriever.retrieve(

@@ -7,7 +7,9 @@ by then is the answer; a stream may go on, as long as the next piece comes in ti
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from models.values import Finished, TokenEvent
 from tiffin.context import Deadline, RequestContext
@@ -16,8 +18,7 @@ from tiffin.ops.resilience import StreamSettings
 from tiffin.pipeline.generate import Begun
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """By when the first piece and all of an answer must be there, and how far apart the pieces."""
 
     first: Deadline
@@ -54,8 +55,7 @@ class Limits:
         return replace(context, deadline=self.total, begin_by=self.first, whole=whole)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """The next event of a request's answer number `index`."""
 
     index: int

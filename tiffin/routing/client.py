@@ -5,10 +5,10 @@ Router does not answer, the same policy decides here, without the complexity mod
 """
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
+from msgspec.structs import replace
 
 from models.values import GenerateRequest
 from tiffin.context import Deadline, RequestContext
@@ -58,7 +58,7 @@ class Routing:
         else:
             if request.vector is None:
                 vector = await self._embed(request, context)
-                request = msgspec.structs.replace(request, vector=vector)
+                request = replace(request, vector=vector)
             seen = self._seen(request, context)
             decision = await self._decide(seen, context)
         self.meter.decided(context, _recorded(seen, decision))
@@ -66,7 +66,7 @@ class Routing:
 
     def _seen(self, request: RouteRequest, context: RequestContext) -> RouteRequest:
         """The request with what is known of the tiers and of the money spent."""
-        return msgspec.structs.replace(
+        return replace(
             request,
             tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
             spent=self.meter.spent(context.key),
@@ -78,7 +78,7 @@ class Routing:
             return await self.router.route(request, _within(context, ROUTER_S))
         except (Overloaded, UpstreamFailed, DeadlineExceeded):
             decision = self.decider.decide(request)
-            return msgspec.structs.replace(decision, degraded=True)
+            return replace(decision, degraded=True)
 
     async def _embed(self, request: RouteRequest, context: RequestContext) -> Array | None:
         try:

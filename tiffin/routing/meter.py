@@ -150,8 +150,8 @@ class Meter:
         if outcome == "ok":
             figures.ended(attempt.seconds)
         self._price(attempt, figures)
-        metrics.attempts_total.labels(attempt.tier, outcome).inc()
-        metrics.cost_usd_total.labels(attempt.tier).inc(attempt.usd)
+        metrics.series(metrics.attempts_total, attempt.tier, outcome).inc()
+        metrics.series(metrics.cost_usd_total, attempt.tier).inc(attempt.usd)
         if self.ledger:
             self.ledger.closed(running.entry, attempt)
 

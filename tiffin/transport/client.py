@@ -146,7 +146,7 @@ class ServiceClient:
 
     def _count(self) -> None:
         """A call is wanted, made or not: that wakes a service which has no replica."""
-        metrics.calls_total.labels(self._service).inc()
+        metrics.series(metrics.calls_total, self._service).inc()
 
     async def _post(
         self, method: str, request: msgspec.Struct, context: RequestContext

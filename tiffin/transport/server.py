@@ -99,7 +99,7 @@ class RpcApp:
                 await reply.message(await self._check_health())
                 return
             with self._admission.place(), metrics.working(self._service):
-                reply.observe(metrics.service_seconds.labels(self._service))
+                reply.observe(metrics.series(metrics.service_seconds, self._service))
                 method, request, context = await self._read(scope, receive)
                 async with asyncio.timeout(context.deadline.remaining()):
                     if method.unary is not None:
