@@ -10,11 +10,13 @@ from functools import partial
 
 import uvicorn
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.context import server_context
 from bentoml._internal.server.http import instruments, traffic
 from opentelemetry.instrumentation import asgi
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.http_server import QuietServer
+from tiffin.ops.metrics import series
 from tiffin.ops.requests import LimitSettings
 
 REFUSALS_LOGGED = 10
@@ -61,15 +63,36 @@ class FewRefusals(logging.Filter):
 
 
 class KnownPathsMetrics(instruments.RunnerTrafficMetricsMiddleware):
-    """BentoML's `bentoml_service_*` of the paths there are.
+    """BentoML's `bentoml_service_*` of the paths there are, each series looked up once.
 
     It keeps five series for each path that it sees, for ever; who made paths up would fill the
-    memory with them.
+    memory with them. To find them by their labels anew takes longer than to count.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] == "http" and not any(scope["path"] in paths for paths in counted):
+        path = scope["path"] if scope["type"] == "http" else "/metrics"
+        if path == "/metrics" or not any(path in paths for paths in counted):
             await self.app(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return
+        if not self._is_setup:
+            self._setup()
+        service = server_context.bento_name, server_context.bento_version
+        runner = server_context.service_name
+        if not path.startswith(tuple(self.skip_paths)):
+            series(self.metrics_last_request_timestamp, *service, runner).set_to_current_time()
+        began, status = time.perf_counter(), ""
+
+        async def counting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            elif not message.get("more_body", False):
+                labels = path, *service, status, runner
+                series(self.metrics_request_total, *labels).inc()
+                took_s = time.perf_counter() - began
+                series(self.metrics_request_duration, *labels).observe(took_s)
+            await send(message)
+
+        with series(self.metrics_request_in_progress, path, *service, runner).track_inprogress():
+            await self.app(scope, receive, counting)
