@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from statistics import median, quantiles
 from typing import Self
 
 import bentoml
+import httptools
 import psutil
 import uvloop
 from starlette.types import Message
@@ -260,6 +260,16 @@ def _body(model: str, engine_ms: int) -> dict[str, object]:
     return {"model": model, "messages": messages, "seed": engine_ms}
 
 
+class _Answer:
+    """What the parser of an answer calls."""
+
+    complete = False
+
+    def on_message_complete(self) -> None:
+        """All of it is here."""
+        self.complete = True
+
+
 class _Connections:
     """Connections to one server, as many as are used at once."""
 
@@ -282,11 +292,12 @@ class _Connections:
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if not head.startswith(b"HTTP/1.1 200 ") or length is None:
-            raise AssertionError(head)
-        await reader.readexactly(int(length[1]))
+        answer = _Answer()
+        parser = httptools.HttpResponseParser(answer)
+        while not answer.complete:
+            parser.feed_data(await reader.read(1 << 16) or b"\0")  # which no answer goes on with
+        if parser.get_status_code() != HTTPStatus.OK:
+            raise AssertionError(parser.get_status_code())
         self._idle.append((reader, writer))
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
