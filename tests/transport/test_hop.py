@@ -3,12 +3,12 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import aiohttp
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
 from models.errors import EngineFailed, InputTooLong
