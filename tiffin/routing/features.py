@@ -73,7 +73,8 @@ def text_features(query: str) -> dict[str, float]:
     }
     start = _FIRST_CHOICE.search(query) if len(choices) > 1 else None
     question = query[: start.start()] if start else query
-    return features | _of_words(query) | _of_question(question) | _of_choices(question, choices)
+    of_choices = _of_choices(question, choices) if choices else _OF_NO_CHOICES
+    return features | _of_words(query) | _of_question(question) | of_choices
 
 
 def other_script(query: str) -> float:
@@ -146,3 +147,6 @@ def _of_choices(question: str, choices: Sequence[str]) -> dict[str, float]:
 
 def _share(values: Sequence[float]) -> float:
     return fmean(values) if values else 0.0
+
+
+_OF_NO_CHOICES = _of_choices("", [])
