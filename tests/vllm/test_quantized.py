@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.catalog import load_catalog
 from models.engines.vllm import VLLMEngine
-from models.errors import WeightsError
-from models.quantization import check_checkpoint
+from models.errors import EngineFailed, WeightsError
+from models.quantization import check_checkpoint, has_4_bits
 from models.store import Store
 from tests.engines.contract import answer, ask
 from tests.support.quantized import Method, quantize
@@ -36,6 +37,10 @@ async def test_a_checkpoint_of_few_bits_answers(
     assert size < share * plain.weight_bytes, "106 of 135 million weights have 4 bits, or 8"
 
     engine = VLLMEngine(folder, context_tokens=512, parallel=2)
+    if has_4_bits(folder) and not torch.cpu._is_avx512_supported():  # noqa: SLF001  as vLLM
+        with pytest.raises(EngineFailed, match="a CPU with AVX-512"):
+            await engine.start()
+        return
     await engine.start()
     try:
         text, _, _ = await answer(engine, ask("What is the capital of Japan?"))
