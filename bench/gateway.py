@@ -280,9 +280,9 @@ class _Connections:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for connection in self._idle:
-            connection[1].close()
+    def __exit__(self, *error: object) -> None:
+        for _, writer in self._idle:
+            writer.close()
 
     async def chat(self, fields: dict[str, object]) -> None:
         """Ask, and read the whole answer. Raises AssertionError for any but a 200."""
@@ -295,7 +295,10 @@ class _Connections:
         answer = _Answer()
         parser = httptools.HttpResponseParser(answer)
         while not answer.complete:
-            parser.feed_data(await reader.read(1 << 16) or b"\0")  # which no answer goes on with
+            data = await reader.read(1 << 16)
+            if not data:
+                raise AssertionError("the server hung up amid an answer")
+            parser.feed_data(data)
         if parser.get_status_code() != HTTPStatus.OK:
             raise AssertionError(parser.get_status_code())
         self._idle.append((reader, writer))

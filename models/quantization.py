@@ -41,21 +41,29 @@ def check_checkpoint(model: Model, folder: Path) -> None:
 
 def is_quantized(folder: Path) -> bool:
     """Say whether the checkpoint's weights are other than plain numbers."""
-    return bool(quantization_of(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
+    return bool(quantization_of(_config(folder)))
 
 
 def has_4_bits(folder: Path) -> bool:
     """Say whether the checkpoint's linear layers have 4 bits: AWQ, GPTQ, packed integers."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    packed = config.get("quantization_config", {}).get("format") == "pack-quantized"
+    config = _config(folder)
+    packed = _section(config).get("format") == "pack-quantized"
     return packed or quantization_of(config) in {"awq", "gptq"}
 
 
 def quantization_of(config: dict[str, Any]) -> str:
     """The quantization method of a config.json under vLLM's name; empty for plain weights."""
-    section = config.get("quantization_config") or config.get("compression_config") or {}
-    method = str(section.get("quant_method", "")).lower().replace("_", "-")
+    method = str(_section(config).get("quant_method", "")).lower().replace("_", "-")
     return _METHODS.get(method.replace("-", "_"), method)
+
+
+def _section(config: dict[str, Any]) -> dict[str, Any]:
+    return config.get("quantization_config") or config.get("compression_config") or {}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
 
 
 def _check_shape(name: str, config: dict[str, Any], shape: Architecture) -> None:

@@ -71,10 +71,10 @@ class KnownPathsMetrics(instruments.RunnerTrafficMetricsMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        path = scope["path"] if scope["type"] == "http" else "/metrics"
-        if path == "/metrics" or not any(path in paths for paths in counted):
+        if scope["type"] != "http" or not _is_counted(scope["path"]):
             await self.app(scope, receive, send)
             return
+        path = scope["path"]
         if not self._is_setup:
             self._setup()
         service = server_context.bento_name, server_context.bento_version
@@ -96,3 +96,7 @@ class KnownPathsMetrics(instruments.RunnerTrafficMetricsMiddleware):
 
         with series(self.metrics_request_in_progress, path, *service, runner).track_inprogress():
             await self.app(scope, receive, counting)
+
+
+def _is_counted(path: str) -> bool:
+    return path != "/metrics" and any(path in paths for paths in counted)

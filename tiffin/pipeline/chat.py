@@ -7,7 +7,7 @@ tier makes one call; `auto` makes two, the router's first.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -61,8 +61,10 @@ class ChatPipeline:
         decision, degraded = await self._decide(model, requests, context, whole=whole)
         held = any(request.tools for request in requests)
         limits = Limits.of(context, context.deadline, self.limits, streamed=not whole, held=held)
-        answers = await self._begin_all(decision, requests, limits.put_on(context))
-        try:
+        async with AsyncExitStack() as stack:  # which closes the others where one fails to close
+            answers = await self._begin_all(decision, requests, limits.put_on(context))
+            for answer in answers:
+                await stack.enter_async_context(aclosing(answer.rest))
             tier = answers[0].tier
             if tier != decision.tier:
                 degraded.append("tier")
@@ -78,9 +80,6 @@ class ChatPipeline:
                     elif isinstance(piece.event, Finished):
                         metrics.observe_usage(answers[piece.index].tier, piece.event.usage)
                     yield piece
-        finally:
-            for answer in answers:
-                await answer.rest.aclose()
 
     async def _decide(
         self,
