@@ -5,8 +5,8 @@ message, or with a `TiffinError`: the one that the service raised, or `Unavailab
 `DeadlineExceeded` from here.
 """
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -20,6 +20,9 @@ from tiffin.transport import wire
 from tiffin.transport.connections import Connection, Connections, GivenUp, NotReachable
 
 Reply = TypeVar("Reply")
+
+# Kept, for to make one takes as long as to decode twenty events. A union of structs is no `type`.
+_decoder: Callable[[Any], "msgspec.msgpack.Decoder[Any]"] = cache(msgspec.msgpack.Decoder)
 
 UNLIMITED = 1 << 30
 """Calls in flight of a client that was made without a limiter."""
@@ -65,13 +68,17 @@ class ServiceClient:
     ) -> Reply:
         """Send one message and decode the one that comes back."""
         self._count()
-        with self._limiter.place(context.tenant), self._typed_failures(method):
-            connection = await self._post(method, request, context)
+        with self._limiter.place(context.tenant):
             try:
-                body = await connection.rest()
-            finally:
-                self._connections.end(connection)
-        return self._decode(body, msgspec.msgpack.Decoder(reply))
+                connection = await self._post(method, request, context)
+                try:
+                    body = await connection.rest()
+                finally:
+                    self._connections.end(connection)
+            except OSError as error:
+                raise self._failure(method, error) from error
+        answer: Reply = self._decode(body, _decoder(reply))
+        return answer
 
     async def stream(
         self,
@@ -85,24 +92,27 @@ class ServiceClient:
         A stream that stops before its end frame raises UpstreamFailed. One that passes its deadline
         ends when its consumer next waits for it, never while an event is held.
         """
-        decoder = msgspec.msgpack.Decoder(event)
+        decoder = _decoder(event)
         self._count()
-        with self._limiter.place(context.tenant) as sample, self._typed_failures(method):
-            connection = await self._post(method, request, context)
+        with self._limiter.place(context.tenant) as sample:
             try:
-                while True:
-                    if (frame := wire.next_frame(connection.body)) is None:
-                        await connection.more()
-                        continue
-                    kind, payload = frame
-                    sample.done()
-                    if kind == wire.FRAME_END:
-                        return
-                    if kind == wire.FRAME_ERROR:
-                        raise wire.decode_error(payload)
-                    yield self._decode(payload, decoder)
-            finally:
-                self._connections.end(connection)
+                connection = await self._post(method, request, context)
+                try:
+                    while True:
+                        if (frame := wire.next_frame(connection.body)) is None:
+                            await connection.more()
+                            continue
+                        kind, payload = frame
+                        sample.done()
+                        if kind == wire.FRAME_END:
+                            return
+                        if kind == wire.FRAME_ERROR:
+                            raise wire.decode_error(payload)
+                        yield self._decode(payload, decoder)
+                finally:
+                    self._connections.end(connection)
+            except OSError as error:
+                raise self._failure(method, error) from error
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
@@ -110,7 +120,8 @@ class ServiceClient:
             connection = await self._connections.get(wire.HEALTH_PATH, Deadline.after(timeout_s))
             try:
                 await self._check_status(connection)
-                return self._decode(await connection.rest(), msgspec.msgpack.Decoder(reply))
+                health: Reply = self._decode(await connection.rest(), _decoder(reply))
+                return health
             finally:
                 self._connections.end(connection)
         except OSError as error:
@@ -140,20 +151,16 @@ class ServiceClient:
             raise
         return connection
 
-    @contextmanager
-    def _typed_failures(self, method: str) -> Generator[None, None, None]:
-        """Turn what connections raise into the errors that callers know."""
-        try:
-            yield
-        except TimeoutError as error:
+    def _failure(self, method: str, error: OSError) -> errors.TiffinError:
+        """What a connection raised, as the error that callers know."""
+        if isinstance(error, TimeoutError):
             message = f"{self._service}.{method} did not answer before the deadline"
-            raise errors.DeadlineExceeded(message) from error
-        except GivenUp as error:
-            raise errors.Unavailable(str(error)) from error
-        except NotReachable as error:
-            raise errors.Unavailable(f"{self._service} is not reachable") from error
-        except OSError as error:
-            raise errors.UpstreamFailed(f"{self._service}.{method} broke off") from error
+            return errors.DeadlineExceeded(message)
+        if isinstance(error, GivenUp):
+            return errors.Unavailable(str(error))
+        if isinstance(error, NotReachable):
+            return errors.Unavailable(f"{self._service} is not reachable")
+        return errors.UpstreamFailed(f"{self._service}.{method} broke off")
 
     async def _check_status(self, connection: Connection) -> None:
         """Raises the error that an answer carries, unless it has status 200."""
@@ -168,7 +175,7 @@ class ServiceClient:
             raise errors.Overloaded(f"{self._service} takes no more requests at once")
         raise errors.UpstreamFailed(f"{self._service} answered with status {status}")
 
-    def _decode(self, body: bytes, decoder: "msgspec.msgpack.Decoder[Reply]") -> Reply:
+    def _decode(self, body: bytes, decoder: "msgspec.msgpack.Decoder[Any]") -> Any:  # noqa: ANN401
         try:
             return decoder.decode(body)
         except wire.MALFORMED as error:
