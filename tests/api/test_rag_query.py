@@ -202,6 +202,15 @@ async def test_the_request_id_comes_back_or_is_made(services: Services, settings
     assert made.headers["x-request-id"].startswith("req-")
 
 
+async def test_of_two_lines_of_a_header_the_first_counts(
+    services: Services, settings: Settings
+) -> None:
+    lines = [("x-request-id", "one"), ("x-request-id", "two")]
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json=QUESTION, headers=lines)
+    assert response.headers["x-request-id"] == "one"
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/openapi.json"])
 async def test_the_operator_s_routes_answer(
     services: Services, settings: Settings, path: str

@@ -23,6 +23,7 @@ from tiffin.api import (
 )
 from tiffin.api.access import KeyGuard
 from tiffin.api.context import ContextMiddleware
+from tiffin.api.json_route import Shortcut
 from tiffin.api.limits import BodyLimit, HeaderLimit, JsonLimit
 from tiffin.api.origins import Origins
 from tiffin.api.shed import Shed
@@ -81,7 +82,7 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
 
     What is refused on the way never gets so far as to need a watch on its client.
     """
-    watched = CancelOnDisconnect(HeadAsGet(app))
+    watched = CancelOnDisconnect(HeadAsGet(Shortcut(app)))
     readable = JsonLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
     limited = BodyLimit(readable, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(

@@ -51,7 +51,8 @@ class ContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent = Headers(scope=scope)
+        # A dict, for Headers goes through all lines at each look. Of several of a name the first.
+        sent = dict(reversed(Headers(scope=scope).items()))
         state = scope.setdefault("state", {})
         try:
             state["context"] = context = self._context(scope["path"], sent, state)
@@ -70,7 +71,9 @@ class ContextMiddleware:
 
         await self._app(scope, receive, send_with_headers)
 
-    def _context(self, path: str, headers: Headers, state: Mapping[str, Any]) -> RequestContext:
+    def _context(
+        self, path: str, headers: Mapping[str, str], state: Mapping[str, Any]
+    ) -> RequestContext:
         timeout_ms = _timeout_ms(headers)
         default_ms = self._timeouts_ms.get(path, self._default_timeout_ms)
         deadline = Deadline.after((timeout_ms or default_ms) / 1000)
@@ -102,7 +105,7 @@ def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
     return headers
 
 
-def _timeout_ms(headers: Headers) -> int | None:
+def _timeout_ms(headers: Mapping[str, str]) -> int | None:
     for name in TIMEOUT_HEADERS:
         value = headers.get(name)
         if value is None:
@@ -114,7 +117,7 @@ def _timeout_ms(headers: Headers) -> int | None:
     return None
 
 
-def _is_batch(headers: Headers) -> bool:
+def _is_batch(headers: Mapping[str, str]) -> bool:
     value = headers.get(PRIORITY_HEADER, PRIORITIES[0])
     if value not in PRIORITIES:
         message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 UNKNOWN_TYPE = "unknown_type"
 """Of a problem that pydantic finds: the field `type` names no member of a union."""
 
+EXPECTED = (errors.TiffinError, HTTPException)
+"""What is raised to be answered. Anything else is raised again once it is, for the server."""
+
 MESSAGE_CHARS = 2000
 """The longest that a message is, but for the dots in it; it may quote what was sent."""
 
@@ -89,12 +92,17 @@ def install(app: FastAPI) -> None:
     """Answer every failure of the app in our shape."""
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, HTTPException):
-            return _no_route(request, error)
-        return error_response(translate(error))
+        return answer_to(request, error)
 
-    for kind in (errors.TiffinError, HTTPException, Exception):
+    for kind in (*EXPECTED, Exception):
         app.add_exception_handler(kind, ours)
+
+
+def answer_to(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that failed; an unexpected error is logged."""
+    if isinstance(error, HTTPException):
+        return _no_route(request, error)
+    return error_response(translate(error))
 
 
 def _no_route(request: Request, error: HTTPException) -> JSONResponse:

@@ -79,22 +79,27 @@ def series(metric: Metric, *labels: str) -> Metric:
 @contextmanager
 def working(service: str) -> Generator[None, None, None]:
     """Count a request to a service as in work during the block."""
-    series(service_requests_total, service).inc()
-    gauge = series(in_work, service)
-    gauge.inc()
+    gauge = _taken(service)
     try:
         yield
     finally:
         gauge.dec()
 
 
+def _taken(service: str) -> Gauge:
+    """Count a request to a service; the gauge is to be told of its end."""
+    series(service_requests_total, service).inc()
+    gauge: Gauge = series(in_work, service)
+    gauge.inc()
+    return gauge
+
+
 @contextmanager
 def outcome() -> Generator[None, None, None]:
     """Count how the question in the block ends: ok, an error's type, or abandoned."""
-    ended = "abandoned"
+    ended, gauge = "abandoned", _taken("RAG")
     try:
-        with working("RAG"):
-            yield
+        yield
         ended = "ok"
     except TiffinError as error:
         ended = error.type
@@ -103,6 +108,7 @@ def outcome() -> Generator[None, None, None]:
         ended = "server_error"
         raise
     finally:
+        gauge.dec()
         series(answers_total, ended).inc()
 
 

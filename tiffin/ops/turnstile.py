@@ -202,8 +202,7 @@ class Turnstile:
                 continue
             self._let_in(first)
             first.turn.set_result(None)
-        # Tenants that hold nothing and are owed nothing are forgotten.
-        self._held += Counter()
+        # Tenants that are owed nothing are forgotten.
         self._turns = {name: turn for name, turn in self._turns.items() if turn > self._now}
 
     def _let_in(self, waiter: _Waiter) -> None:
@@ -214,6 +213,8 @@ class Turnstile:
     def _count(self, waiter: _Waiter, places: int) -> None:
         """It takes a place, or with -1 gives it back."""
         self._held[waiter.tenant] += places
+        if not self._held[waiter.tenant]:
+            del self._held[waiter.tenant]
         waiter.stage.held += places
         waiter.stage.batch += places * waiter.batch
 
@@ -245,10 +246,13 @@ class Turnstile:
 
         All shares together pass the places once.
         """
+        if stage.held >= int(stage.limit):
+            return False
+        held = self.held
+        if held < self.places:
+            return True
         stages = {stage, *(one for one in self._stages.values() if one.held)}
-        held, share = self.held, self.places // len(stages)
-        fits = held < self.places or (stage.held < share and held < 2 * self.places)
-        return fits and stage.held < int(stage.limit)
+        return stage.held < self.places // len(stages) and held < 2 * self.places
 
     def _refusal(self, stage: _Stage) -> Overloaded:
         message = f"{stage.held} questions of the kind are in work and {stage.waiting} wait"

@@ -7,6 +7,7 @@ Made at start by the Router (to choose) and the entry service (to ask and to bil
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from models.values import TokenUsage
 from tiffin.ops.routing import KEY_VARIABLES, VISION, PolicySettings, TierCard, UpstreamSettings
@@ -54,7 +55,7 @@ class Fleet:
     def __getitem__(self, name: str) -> FleetTier:
         return self.tiers[name]
 
-    @property
+    @cached_property
     def strongest(self) -> FleetTier:
         """The tier with the highest strength; the dearest of equals."""
         return max(reversed(list(self)), key=lambda tier: tier.strength)

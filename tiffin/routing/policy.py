@@ -5,8 +5,9 @@ requests as the Router runs over live ones.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest, SpendingCapReached, TiffinError
 from tiffin.ops.routing import CapSettings, PolicySettings
@@ -28,14 +29,12 @@ NOT_JUDGED = Complexity("simple", 0.0, 1.0, "not judged")
 """Of a request that names its tier."""
 
 
-@dataclass(frozen=True)
-class _Refusal:
+class _Refusal(msgspec.Struct, frozen=True):
     kind: Kind
     reason: str
 
 
-@dataclass(frozen=True)
-class _Option:
+class _Option(msgspec.Struct, frozen=True):
     tier: FleetTier
     p_suffices: float
     usd: float
@@ -136,6 +135,8 @@ def _too_dear(
     usd: float, policy: PolicySettings, request: RouteRequest, caps: CapSettings
 ) -> list[_Refusal]:
     """A free tier passes every cap. The cost is that of the longest answer allowed."""
+    if usd <= 0:
+        return []
     limits: tuple[tuple[Kind, str, float | None, float], ...] = (
         ("cannot", "the policy's cap on a request", policy.max_request_usd, 0.0),
         ("cannot", "the cap on a request", caps.request_usd, 0.0),
@@ -145,7 +146,7 @@ def _too_dear(
     return [
         _Refusal(kind, f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
         for kind, what, cap, spent in limits
-        if cap is not None and usd > 0 and spent + usd > cap
+        if cap is not None and spent + usd > cap
     ]
 
 
