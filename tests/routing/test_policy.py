@@ -127,6 +127,15 @@ def test_a_rule_comes_first_and_is_named() -> None:
     assert decision.tier == "mid", "one in two, of which it masters half"
 
 
+def test_without_a_model_the_rules_judge_and_nothing_else_is_read_off() -> None:
+    decision = decider_of(settings_with(), with_model=False).decide(
+        RouteRequest("Compare 12 * 7 and 84.", "auto")
+    )
+    assert decision.complexity is not None
+    assert decision.complexity.by == "rule: the question asks for reasoning"
+    assert not decision.features
+
+
 def test_a_named_tier_is_pinned_and_an_unknown_one_lists_all() -> None:
     decider = decider_of(settings_with(), with_model=False)
     pinned = decider.decide(RouteRequest("hello", "mid"))

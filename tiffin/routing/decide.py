@@ -51,7 +51,7 @@ class Decider:
             allowed = ", ".join([*self.policies, *self.fleet.tiers])
             message = f"model: no tier {request.model!r} is served here; use one of: {allowed}"
             raise NotFound(message, param="model", code="model_not_found")
-        features = text_features(request.query)
+        features = text_features(request.query) if self.model else {}  # nobody else reads them
         complexity = self.judge(request, features)
         decision = choose(request.model, policy, complexity, request, self.fleet, self.caps)
         return msgspec.structs.replace(decision, features=features)
