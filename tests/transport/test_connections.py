@@ -59,11 +59,8 @@ async def on_socket(server: Server, folder: Path) -> AsyncGenerator[Connections,
 
 
 async def ask(connections: Connections, body: bytes = b"", within_s: float = 5) -> bytes:
-    connection = await connections.post("/x", {}, body, Deadline.after(within_s))
-    try:
+    with await connections.post("/x", {}, body, Deadline.after(within_s)) as connection:
         return await connection.rest()
-    finally:
-        connections.end(connection)
 
 
 async def test_requests_one_after_the_other_share_a_connection(tmp_path: Path) -> None:

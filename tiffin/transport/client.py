@@ -70,11 +70,9 @@ class ServiceClient:
         self._count()
         with self._limiter.place(context.tenant):
             try:
-                connection = await self._post(method, request, context)
-                try:
+                with await self._post(method, request, context) as connection:
+                    await self._check_status(connection)
                     body = await connection.rest()
-                finally:
-                    self._connections.end(connection)
             except OSError as error:
                 raise self._failure(method, error) from error
         answer: Reply = self._decode(body, _decoder(reply))
@@ -96,8 +94,8 @@ class ServiceClient:
         self._count()
         with self._limiter.place(context.tenant) as sample:
             try:
-                connection = await self._post(method, request, context)
-                try:
+                with await self._post(method, request, context) as connection:
+                    await self._check_status(connection)
                     while True:
                         if (frame := wire.next_frame(connection.body)) is None:
                             await connection.more()
@@ -109,21 +107,17 @@ class ServiceClient:
                         if kind == wire.FRAME_ERROR:
                             raise wire.decode_error(payload)
                         yield self._decode(payload, decoder)
-                finally:
-                    self._connections.end(connection)
             except OSError as error:
                 raise self._failure(method, error) from error
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
         try:
-            connection = await self._connections.get(wire.HEALTH_PATH, Deadline.after(timeout_s))
-            try:
+            deadline = Deadline.after(timeout_s)
+            with await self._connections.get(wire.HEALTH_PATH, deadline) as connection:
                 await self._check_status(connection)
                 health: Reply = self._decode(await connection.rest(), _decoder(reply))
                 return health
-            finally:
-                self._connections.end(connection)
         except OSError as error:
             raise errors.Unavailable(f"{self._service} does not answer") from error
 
@@ -138,18 +132,12 @@ class ServiceClient:
     async def _post(
         self, method: str, request: msgspec.Struct, context: RequestContext
     ) -> Connection:
-        """A connection whose answer has status 200; any other is raised as the error it carries."""
+        """The connection whose answer has begun, whatever it says."""
         if self._lost is not None:
             raise errors.Unavailable(self._lost)
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         path, body = wire.PREFIX + method, wire.encode(request)
-        connection = await self._connections.post(path, headers, body, context.deadline)
-        try:
-            await self._check_status(connection)
-        except BaseException:
-            self._connections.end(connection)
-            raise
-        return connection
+        return await self._connections.post(path, headers, body, context.deadline)
 
     def _failure(self, method: str, error: OSError) -> errors.TiffinError:
         """What a connection raised, as the error that callers know."""

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import Self, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -46,7 +46,7 @@ class GivenUp(ConnectionError):
 class Connection(asyncio.Protocol):
     """One connection with one request at a time on it. Made, and taken back, by `Connections`.
 
-    What came is read before a failure is raised.
+    What came is read before a failure is raised. At the end of a `with` block the request is over.
     """
 
     def __init__(self, owner: "Connections") -> None:
@@ -64,6 +64,12 @@ class Connection(asyncio.Protocol):
         self._failure: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reader: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._owner.end(self)
 
     @property
     def new(self) -> bool:
@@ -221,7 +227,7 @@ class Connections:
     async def post(
         self, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
     ) -> Connection:
-        """The connection whose answer has begun; the caller must `end` it.
+        """The connection whose answer has begun; the caller must `end` it, best by `with`.
 
         Raises NotReachable, TimeoutError at the deadline, and GivenUp. So does whoever reads on,
         and any other OSError where the connection breaks.
