@@ -39,9 +39,9 @@ from bench.waiting import wait_for
 from models.values import ChatMessage, GenerateRequest
 from tests.support.stack import free_port
 from tiffin.api.app import wrap
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops import memory
-from tiffin.transport.clients import LLMClient
+from tiffin.clients import LLMClient
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.lifecycle import memory
 
 CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 480, 50
 CORES = sorted(os.sched_getaffinity(0))
@@ -85,7 +85,7 @@ def run() -> Table:
         except (PeerUnavailable, TimeoutError) as error:
             note = f" LiteLLM could not be measured: {error}."
             proxy_pid = 0
-        urls = {"gate": gate.url, "upstream": f"http://127.0.0.1:{upstream_port}"}
+        urls = {"gate": gate.url, "provider": f"http://127.0.0.1:{upstream_port}"}
         if proxy_pid:
             urls["litellm"] = f"http://127.0.0.1:{proxy_port}"
         return uvloop.run(_measure(urls, proxy_pid, note))
@@ -110,7 +110,7 @@ async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
         ]
         if "litellm" in urls:
             ways += [
-                Way(endpoint, chat(urls["upstream"], "small")),
+                Way(endpoint, chat(urls["provider"], "small")),
                 Way("LiteLLM", chat(urls["litellm"], "small"), endpoint, proxy_pid),
             ]
         latencies: Latencies = {(cores, way.name): [] for cores in (OWN, SHARED) for way in ways}
@@ -328,7 +328,7 @@ def _worker(service: str) -> psutil.Process:
 
 @contextmanager
 def _upstream(port: int) -> Generator[None, None, None]:
-    process = subprocess.Popen([sys.executable, "-m", "bench.upstream", str(port)])  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-m", "bench.provider", str(port)])  # noqa: S603
     try:
         yield
     finally:

@@ -10,15 +10,16 @@ from typing import Any
 import bentoml
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
-from services import middlewares
+from services.bento import middlewares
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
-from tiffin.api.state import Gateway
-from tiffin.context import RequestContext
-from tiffin.ops import memory
-from tiffin.ops.drain import Drain
-from tiffin.ops.readiness import Readiness
-from tiffin.ops.settings import load_settings
-from tiffin.ops.turnstile import Turnstile
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.config.settings import load_settings
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
+from tiffin.gateway import Gateway
+from tiffin.lifecycle import memory
+from tiffin.lifecycle.drain import Drain
+from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
@@ -27,11 +28,10 @@ from tiffin.routing import rules
 from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
 from tiffin.routing.meter import Meter
-from tiffin.routing.way_out import WayOut
+from tiffin.traffic.admission import AdmissionQueue
+from tiffin.traffic.failover import Failover
 from tiffin.transport import wire
-from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
-from tiffin.transport.door import Door
-from tiffin.transport.messages import RouteDecision, RouteRequest, ServiceHealth
+from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
 
 ANSWER = "The tower is 324 metres tall."
@@ -48,9 +48,9 @@ def gateway_before(url: str) -> Gateway:
     """What the routes work with, before the one service at this URL."""
     embedding = EmbeddingClient("Embedding", url)
     decider = decider_of(settings, with_model=False)
-    meter, way_out = Meter(decider.fleet), WayOut(settings.routing.way_out)
-    routing = Routing(RouterClient("Router", url), embedding, decider, meter, way_out)
-    generator = Generator({"small": LLMClient("SmallLLM", url)}, meter, way_out)
+    meter, failover = Meter(decider.fleet), Failover(settings.routing.failover)
+    routing = Routing(RouterClient("Router", url), embedding, decider, meter, failover)
+    generator = Generator({"small": LLMClient("SmallLLM", url)}, meter, failover)
     models = {"small": "weightless"}
     pipeline = RagPipeline(
         Retriever(embedding, RerankerClient("Reranker", url)),
@@ -65,7 +65,7 @@ def gateway_before(url: str) -> Gateway:
         pipeline,
         ChatPipeline(routing, generator, models),
         Readiness({}, drain),  # a busy machine must not end the measurement
-        Turnstile(settings.limits.concurrency, settings.resilience.admission),
+        AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
         drain,
     )
 
@@ -99,7 +99,9 @@ class Weightless:
 
 # The type checker does not see what BentoML's decorator makes of a class.
 weightless: Any = Weightless
-weightless.add_asgi_middleware(Door, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
+weightless.add_asgi_middleware(
+    Dispatcher, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX)
+)
 
 
 @bentoml.service(name="Gate", **LIKE_OURS)
@@ -122,4 +124,4 @@ class Gate:
 middlewares.counted += [rpc.paths, paths_of(app)]
 gate: Any = Gate
 gate.add_asgi_middleware(guard, settings=settings)
-gate.add_asgi_middleware(Door, front=wrap(app, settings, drain), owns=is_ours)
+gate.add_asgi_middleware(Dispatcher, front=wrap(app, settings, drain), owns=is_ours)

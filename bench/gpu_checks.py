@@ -27,10 +27,10 @@ from models.store import Store
 from models.user_catalog import catalog_of
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta, TokenEvent
 from tests.support.quantized import quantize
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops.serving import TierSettings
-from tiffin.ops.settings import load_settings
-from tiffin.transport.clients import EmbeddingClient, LLMClient
+from tiffin.clients import EmbeddingClient, LLMClient
+from tiffin.config.serving import TierSettings
+from tiffin.config.settings import load_settings
+from tiffin.core.context import Deadline, RequestContext
 
 PARALLEL = 16
 ANSWER_TOKENS = 256

@@ -11,10 +11,10 @@ from typing import Any
 import bentoml
 import msgspec
 
-from tiffin.context import Deadline, RequestContext
+from tiffin.core.context import Deadline, RequestContext
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
-from tiffin.transport.door import Door
+from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
 
 QUIET: dict[str, Any] = {"access": {"enabled": False}}
@@ -41,7 +41,7 @@ class Ours:
 
 # The type checker does not see what BentoML's decorator makes of a class.
 ours: Any = Ours
-ours.add_asgi_middleware(Door, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
+ours.add_asgi_middleware(Dispatcher, front=rpc, owns=lambda _, path: path.startswith(wire.PREFIX))
 
 
 @bentoml.service(name="Stock", logging=QUIET)

@@ -20,11 +20,11 @@ import psutil
 
 from bench.table import Table
 from tests.support.deployment import TOKEN, Deployment, running_deployment
-from tiffin.context import Deadline, RequestContext
-from tiffin.deploy.scaling import Scaling
+from tiffin.clients import EmbeddingClient
+from tiffin.config.scaling import Scaling
+from tiffin.core.context import Deadline, RequestContext
 from tiffin.deploy.simulation.queueing import Simulation, Speed, Work, percentile
 from tiffin.deploy.simulation.traces import bursts, poisson
-from tiffin.transport.clients import EmbeddingClient
 
 ROUNDS, SECONDS = 3, 20.0
 REACH_PERCENT = 20

@@ -32,10 +32,10 @@ from models.engines.llama_cpp import STEP_TOKENS
 from models.store import Store
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta
 from tests.support.stack import Stack, running_stack
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops.serving import TierSettings
-from tiffin.ops.settings import load_settings
-from tiffin.transport.clients import LLMClient
+from tiffin.clients import LLMClient
+from tiffin.config.serving import TierSettings
+from tiffin.config.settings import load_settings
+from tiffin.core.context import Deadline, RequestContext
 
 ROUNDS, MAX_TOKENS, SEED = 15, 256, 7
 REACH = 0.98

@@ -4,9 +4,9 @@ import bentoml
 
 from services import hosting, placing
 from services.hosting import settings
-from tiffin.batching import TokenBatcher
-from tiffin.context import RequestContext
-from tiffin.transport.messages import Array, Embeddings, EmbedRequest, ServiceHealth
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import Array, Embeddings, EmbedRequest, ServiceHealth
+from tiffin.traffic.batching import TokenBatcher
 
 rpc = hosting.rpc_app("Embedding", max_in_flight=256)
 
@@ -71,4 +71,4 @@ class Embedding:
         return ServiceHealth(ready=True)
 
 
-hosting.open_rpc_door(Embedding, rpc)
+hosting.serve_rpc(Embedding, rpc)

@@ -21,17 +21,17 @@ from starlette.types import ASGIApp
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services import middlewares, supervisor
-from services.bento_models import CatalogModel, shipped_folder
+from services.bento import middlewares, supervisor
+from services.bento.models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
-from tiffin.errors import TiffinError
-from tiffin.ops import memory
-from tiffin.ops.access import check_address
-from tiffin.ops.settings import Settings, SettingsError, check_models, load_settings
-from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
+from tiffin.config.access import check_address
+from tiffin.config.settings import Settings, SettingsError, check_models, load_settings
+from tiffin.core.errors import TiffinError
+from tiffin.lifecycle import memory
+from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.routing.fleet import fleet_of
 from tiffin.transport import wire
-from tiffin.transport.door import Door, refusal
+from tiffin.transport.dispatcher import Dispatcher, refusal
 from tiffin.transport.server import RpcApp
 
 logger = logging.getLogger("bentoml.service.tiffin")
@@ -98,7 +98,7 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     )
 
 
-def open_door(
+def serve_in_front(
     service: "bentoml.Service[Any]",
     front: ASGIApp,
     owns: Callable[[str, str], bool],
@@ -106,13 +106,13 @@ def open_door(
     refuse: Callable[[TiffinError], ASGIApp] = refusal,
 ) -> None:
     """Put our app in front of a service's BentoML routes, for what it owns; count these `paths`."""
-    service.add_asgi_middleware(Door, front=front, owns=owns, refuse=refuse)
+    service.add_asgi_middleware(Dispatcher, front=front, owns=owns, refuse=refuse)
     middlewares.counted.append(paths)
 
 
-def open_rpc_door(service: "bentoml.Service[Any]", rpc: RpcApp) -> None:
+def serve_rpc(service: "bentoml.Service[Any]", rpc: RpcApp) -> None:
     """Put the internal methods in front of a service's BentoML routes."""
-    open_door(service, rpc, lambda _, path: path.startswith(wire.PREFIX), rpc.paths)
+    serve_in_front(service, rpc, lambda _, path: path.startswith(wire.PREFIX), rpc.paths)
 
 
 _store = Store(settings.home, shipped=shipped_folder)

@@ -12,7 +12,7 @@ import bentoml
 
 from models.user_catalog import catalog_of
 from services.hosting import settings
-from tiffin.ops.placement import gpus_together
+from tiffin.config.placement import gpus_together
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"

@@ -17,12 +17,12 @@ from models.quantization import check_checkpoint
 from models.user_catalog import catalog_of
 from models.values import GenerateRequest, TokenEvent
 from services import hosting, placing
-from services.bento_models import CatalogModel
+from services.bento.models import CatalogModel
 from services.hosting import settings
-from tiffin.context import RequestContext
-from tiffin.ops.serving import TierSettings
-from tiffin.ops.settings import SettingsError, Tier
-from tiffin.transport.messages import ServiceHealth
+from tiffin.config.serving import TierSettings
+from tiffin.config.settings import SettingsError, Tier
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
 
 
@@ -186,5 +186,5 @@ class LargeLLM(_LLM):
         _fetch("large")
 
 
-hosting.open_rpc_door(SmallLLM, small_rpc)
-hosting.open_rpc_door(LargeLLM, large_rpc)
+hosting.serve_rpc(SmallLLM, small_rpc)
+hosting.serve_rpc(LargeLLM, large_rpc)

@@ -16,7 +16,7 @@ from models.placement.hardware import detect_gpus, mps_runs
 from models.placement.planner import Placement, Plan
 from models.user_catalog import catalog_of
 from services.hosting import logger, settings
-from tiffin.ops.placement import workloads
+from tiffin.config.placement import workloads
 
 ONLY_SERVICE = "BENTOML_SERVE_SERVICE_NAME"
 """Set where a process group runs one service of a Bento: the GPUs it sees are that service's."""

@@ -14,35 +14,35 @@ from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
-from tiffin.api.behind import InOurShape
 from tiffin.api.errors import error_response
-from tiffin.api.rag import answer_events, whole_answer
+from tiffin.api.middleware.behind import InOurShape
+from tiffin.api.routes.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
-from tiffin.api.state import Gateway
-from tiffin.context import Deadline, RequestContext
-from tiffin.deploy.topology import sleepers
-from tiffin.errors import Unavailable
-from tiffin.ops import fullness
-from tiffin.ops.drain import Drain
-from tiffin.ops.limiter import Limiter
-from tiffin.ops.readiness import Readiness
-from tiffin.ops.settings import SettingsError
-from tiffin.ops.turnstile import Turnstile
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.config.services import sleepers
+from tiffin.config.settings import SettingsError
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.errors import Unavailable
+from tiffin.core.values import RagAnswer, RagEvent, RagRequest
+from tiffin.gateway import Gateway
+from tiffin.lifecycle.drain import Drain
+from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.generate import LLM, Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.retrieve import Retriever
-from tiffin.pipeline.values import RagAnswer, RagEvent, RagRequest
-from tiffin.routing.books import LedgerError, open_books
+from tiffin.providers.connect import connect_providers
 from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
 from tiffin.routing.fleet import check_keys
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
-from tiffin.routing.way_out import WayOut
+from tiffin.routing.storage import LedgerError, open_storage
+from tiffin.traffic import saturation
+from tiffin.traffic.admission import AdmissionQueue
+from tiffin.traffic.failover import Failover
+from tiffin.traffic.limiter import Limiter
 from tiffin.transport.client import ServiceClient
-from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
-from tiffin.upstreams.connect import connect_upstreams
 
 TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
 
@@ -84,21 +84,21 @@ class RAG:
         reranker = connect(RerankerClient, Reranker)
         router = connect(RouterClient, Router)
         tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
-        self.upstreams = connect_upstreams(settings.upstreams)
+        self.providers = connect_providers(settings.providers)
         llms: dict[str, LLM] = {str(name): client for name, client in tiers.items()}
-        llms |= self.upstreams
+        llms |= self.providers
         decider = decider_of(settings, with_model=False)
         self.ledger = Ledger(settings.ledger_at())
         meter = Meter(decider.fleet, self.ledger)
-        way_out = WayOut(settings.routing.way_out)
+        failover = Failover(settings.routing.failover)
         self.clients: dict[str, ServiceClient] = {
             "Embedding": embedding,
             "Reranker": reranker,
             "Router": router,
             **{TIERS[name].name: client for name, client in tiers.items()},
         }
-        routing = Routing(router, embedding, decider, meter, way_out)
-        generator = Generator(llms, meter, way_out)
+        routing = Routing(router, embedding, decider, meter, failover)
+        generator = Generator(llms, meter, failover)
         models = {tier.name: tier.model for tier in decider.fleet}
         pipeline = RagPipeline(
             Retriever(embedding, reranker),
@@ -124,7 +124,7 @@ class RAG:
                     if service.name in sleepers(settings) and str(service.url).startswith("http")
                 ),
             ),
-            Turnstile(settings.limits.concurrency, settings.resilience.admission),
+            AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
             drain,
         )
 
@@ -132,13 +132,13 @@ class RAG:
     def announce() -> None:  # BentoML makes it static
         """Say once with which settings it starts.
 
-        Without keys it takes no open address; without those of its upstreams, or a ledger, it does
+        Without keys it takes no open address; without those of its providers, or a ledger, it does
         not start.
         """
         hosting.check_access(hosting.configured_hosts())
         try:
-            check_keys(settings.upstreams)
-            open_books(settings.ledger_at()).close()
+            check_keys(settings.providers)
+            open_storage(settings.ledger_at()).close()
         except (SettingsError, LedgerError) as error:
             raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())
@@ -149,7 +149,7 @@ class RAG:
         hosting.check_access(hosting.bound_hosts())
         self.gateway.readiness.start()
         calls = {name: client.limiter for name, client in self.clients.items()}
-        self.watching = asyncio.create_task(fullness.watch(self.gateway.admission, calls))
+        self.watching = asyncio.create_task(saturation.watch(self.gateway.admission, calls))
         app.state.gateway = self.gateway
         drain.on_signals(settings.resilience.supervision, self.cut_off)
         hosting.log_ready("RAG")
@@ -161,8 +161,8 @@ class RAG:
         await self.gateway.readiness.stop()
         for client in self.clients.values():
             await client.close()
-        for upstream in self.upstreams.values():
-            await upstream.close()
+        for provider in self.providers.values():
+            await provider.close()
         self.ledger.close()
 
     async def cut_off(self) -> None:
@@ -171,8 +171,8 @@ class RAG:
         for client in self.clients.values():
             client.lost = "the server is shutting down"
 
-    # Over HTTP our own routes of the same names answer first (tiffin.api.rag). These declare them
-    # to BentoML, whose clients learn from its schema which methods there are.
+    # Over HTTP our own routes of the same names answer first (tiffin.api.routes.rag). These
+    # declare them to BentoML, whose clients learn from its schema which methods there are.
 
     @bentoml.api(input_spec=RagRequest)
     async def rag_query(self, **fields: object) -> RagAnswer:
@@ -194,5 +194,5 @@ class RAG:
 
 # Outermost, so that BentoML's routes need a key too.
 hosting.put_in_front(RAG, guard, settings=settings)
-hosting.open_door(RAG, wrap(app, settings, drain), is_ours, paths_of(app), error_response)
+hosting.serve_in_front(RAG, wrap(app, settings, drain), is_ours, paths_of(app), error_response)
 hosting.put_in_front(RAG, InOurShape)  # behind the door: what BentoML answers passes here

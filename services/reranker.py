@@ -4,9 +4,9 @@ import bentoml
 
 from services import hosting, placing
 from services.hosting import settings
-from tiffin.batching import TokenBatcher
-from tiffin.context import RequestContext
-from tiffin.transport.messages import Array, RerankRequest, RerankScores, ServiceHealth
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import Array, RerankRequest, RerankScores, ServiceHealth
+from tiffin.traffic.batching import TokenBatcher
 
 rpc = hosting.rpc_app("Reranker", max_in_flight=256)
 
@@ -74,4 +74,4 @@ class Reranker:
         return ServiceHealth(ready=True)
 
 
-hosting.open_rpc_door(Reranker, rpc)
+hosting.serve_rpc(Reranker, rpc)

@@ -4,9 +4,9 @@ import bentoml
 
 from services import hosting
 from services.hosting import settings
-from tiffin.context import RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
 from tiffin.routing.decide import decider_of
-from tiffin.transport.messages import RouteDecision, RouteRequest, ServiceHealth
 
 rpc = hosting.rpc_app("Router", max_in_flight=1024)
 
@@ -36,4 +36,4 @@ class Router:
         return ServiceHealth(ready=True)
 
 
-hosting.open_rpc_door(Router, rpc)
+hosting.serve_rpc(Router, rpc)

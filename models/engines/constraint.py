@@ -1,6 +1,6 @@
 """What an answer is held to: a schema, calls of tools, or either of them, as one grammar.
 
-Called by `models.engines.held`, off the event loop. The calls have the form that
+Called by `models.engines.constrained`, off the event loop. The calls have the form that
 `models.engines.tools` shows to the model, and `models.engines.calls` reads.
 """
 

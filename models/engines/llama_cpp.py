@@ -24,8 +24,8 @@ from typing import Any, Protocol
 import xllamacpp
 
 from models.engines.calls import read_calls
+from models.engines.constrained import held
 from models.engines.grammar import Grammar
-from models.engines.held import held
 from models.engines.tools import turns
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.values import (

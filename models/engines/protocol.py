@@ -52,7 +52,7 @@ Tokenized = TypeVar("Tokenized", bound=TokenizedInput)
 class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     """Turns inputs into float32 rows: vectors (embedding) or one logit (cross-encoder).
 
-    Both methods block: `tiffin.batching` calls them off the event loop.
+    Both methods block: `tiffin.traffic.batching` calls them off the event loop.
     """
 
     max_tokens: int

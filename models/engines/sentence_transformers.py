@@ -1,8 +1,8 @@
 """The encoder engines on sentence-transformers: passages to vectors, pairs to relevance logits.
 
 Importing this module imports torch (seconds, 400 MB): only the two encoder services do, when they
-start. Tokenizing and running are apart, so that `tiffin.batching` can sort and fill batches by
-tokens; every step between is the library's own, and so are the results.
+start. Tokenizing and running are apart, so that `tiffin.traffic.batching` can sort and fill batches
+by tokens; every step between is the library's own, and so are the results.
 """
 
 from collections.abc import Sequence

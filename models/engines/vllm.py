@@ -17,8 +17,8 @@ from typing import Any, get_args
 from msgspec import structs
 
 from models.engines.calls import read_calls
+from models.engines.constrained import gave_up, held
 from models.engines.grammar import Grammar
-from models.engines.held import gave_up, held
 from models.engines.tools import turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported

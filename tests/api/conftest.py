@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.services import Services
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.config.settings import Settings, load_settings
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from starlette.types import Message
 
 from tests.support.services import Services, entry
-from tiffin.api.access import KeyGuard
-from tiffin.ops.keys import KeyFile
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.api.middleware.access import KeyGuard
+from tiffin.config.settings import Settings, load_settings
+from tiffin.traffic.keys import KeyFile
 
 EMBED = {"model": "all-minilm-l6-v2", "input": "x"}
 

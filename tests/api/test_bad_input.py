@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.services import Services, entry
 from tiffin.api.app import is_ours
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
 
@@ -204,7 +204,7 @@ async def test_what_nobody_expected_answers_in_our_shape_too(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("tiffin.api.rag.check_rag_request", broken)
+    monkeypatch.setattr("tiffin.api.routes.rag.check_rag_request", broken)
     async with entry(services, settings) as client:
         response = await client.post("/rag_query", json=GOOD)
     error = response.json()["error"]

@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tests.support.serving import served
-from tiffin.api.behind import InOurShape
+from tiffin.api.middleware.behind import InOurShape
 
 
 async def broken(_: Request) -> Response:

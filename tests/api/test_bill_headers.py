@@ -2,8 +2,8 @@
 
 from tests.api.test_rag_query import QUESTION
 from tests.support.services import Services, entry
-from tiffin.errors import UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import UpstreamFailed
 
 
 async def test_a_whole_answer_names_its_tier_and_its_cost(

@@ -10,8 +10,8 @@ import pytest
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
 from tiffin.api.answers import JSON
-from tiffin.errors import InvalidRequest, Overloaded, UpstreamFailed
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.config.settings import Settings, load_settings
+from tiffin.core.errors import InvalidRequest, Overloaded, UpstreamFailed
 
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "how tall?"}]}
 URL = "/v1/chat/completions"

@@ -7,7 +7,7 @@ import pytest
 
 from models.values import TextDelta, TokenLogprob
 from tests.support.services import Services, entry
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 URL = "/v1/completions"
 ASKED: dict[str, Any] = {"model": "small", "prompt": "The tower is"}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.services import Services, entry
-from tiffin.errors import Overloaded, Unavailable, UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import Overloaded, Unavailable, UpstreamFailed
 
 DOCUMENTS = [
     "The Danube is a long river.",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.services import Services, entry
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 MODEL = "all-minilm-l6-v2"
 

@@ -9,9 +9,9 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from tests.support.services import Services, entry, with_door
-from tiffin.api.limits import is_nested_deeper
-from tiffin.errors import TOO_LONG, FieldTooLarge
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.api.middleware.limits import is_nested_deeper
+from tiffin.config.settings import Settings, load_settings
+from tiffin.core.errors import TOO_LONG, FieldTooLarge
 
 
 async def test_headers_over_the_limit_are_refused(services: Services, settings: Settings) -> None:

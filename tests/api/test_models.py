@@ -1,7 +1,7 @@
 """`/v1/models` names everything that a client may write into `model`."""
 
 from tests.support.services import Services, entry
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 
 async def test_models_tiers_and_virtual_models_are_listed(

@@ -9,8 +9,8 @@ import pytest
 from models.values import FinishReason, TextDelta, TokenEvent, TokenLogprob, ToolCallDelta
 from tests.support.openai_schema import assert_valid
 from tests.support.services import Services, entry
-from tiffin.errors import Overloaded, UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import Overloaded, UpstreamFailed
 
 CHAT: dict[str, Any] = {"model": "small", "messages": [{"role": "user", "content": "how tall?"}]}
 TEXT: dict[str, Any] = {"model": "small", "prompt": "The tower is"}

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from tests.support.services import Services, entry
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 ROUTES = {
     *("/v1/embeddings", "/v1/rerank", "/rerank", "/v2/rerank", "/embed", "/score", "/v1/models"),

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.support.services import Services, entry, with_door
-from tiffin.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 
 DOCUMENTS = [
     "The Danube is a long river.",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.services import Services, entry
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 MODEL = "ms-marco-minilm-l-12-v2"
 QUERY = "how tall is the tower"

@@ -8,8 +8,8 @@ import pytest
 
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
-from tiffin.errors import UpstreamFailed
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import UpstreamFailed
 
 URL = "/v1/responses"
 ASKED: dict[str, Any] = {"model": "small", "input": "how tall?"}

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message
 
 from tiffin.api import errors
 from tiffin.api.json_route import JsonRoute, Shortcut
-from tiffin.errors import Overloaded
+from tiffin.core.errors import Overloaded
 
 router = APIRouter(route_class=JsonRoute)
 

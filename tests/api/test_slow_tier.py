@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.support.services import Services, entry, with_door
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
 
 PLACES = 8
 CALLS = 40

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from models.values import TextDelta, ToolCallDelta
+from tests.support.providers import Step, fake_provider
 from tests.support.services import Services, entry
-from tests.support.upstreams import Step, provider
-from tiffin.ops.routing import UpstreamSettings
-from tiffin.ops.settings import Settings
-from tiffin.upstreams.connect import connect_upstreams
+from tiffin.config.routing import ProviderSettings
+from tiffin.config.settings import Settings
+from tiffin.providers.connect import connect_providers
 
 PROMPT = "how tall is the tower"
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": PROMPT}]}
@@ -116,15 +116,15 @@ async def test_a_tool_s_call_may_take_longer_to_come(
 @asynccontextmanager
 async def upstream_entry(settings: Settings, step: Step) -> AsyncGenerator[httpx.AsyncClient, None]:
     """An entry service whose small tier is a provider that misbehaves."""
-    async with provider(step) as fake:
+    async with fake_provider(step) as fake:
         card = {"provider": "openai-compatible", "model": "big", "base_url": fake.url, "price": {}}
-        known = {"small": UpstreamSettings.model_validate(card)}
-        upstream = connect_upstreams(known)["small"]
+        known = {"small": ProviderSettings.model_validate(card)}
+        provider = connect_providers(known)["small"]
         services = Services(tiers=("small",))
-        services.generate_of["small"] = upstream.generate
+        services.generate_of["small"] = provider.generate
         async with entry(services, settings) as client:
             yield client
-        await upstream.close()
+        await provider.close()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.row import Row, misses, percentile
 from tests.chaos.size import Size
 from tests.chaos.stand import Guarded
-from tiffin.api.access import OPEN_PATHS
 from tiffin.api.app import BENTOML_PATHS, create_app
+from tiffin.api.middleware.access import OPEN_PATHS
 from tiffin.transport import wire
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -69,7 +69,7 @@ async def every_route(stand: Guarded, _: Size) -> AsyncGenerator[Row, None]:
     yield Row(
         f"auth: every route ({len(paths)} paths x {len(METHODS)} methods x {len(keys)} bad keys; "
         f"{len(inner)} calls of the services)",
-        "401/403 from the headers, before the body is sent; 0 calls of a service or an upstream",
+        "401/403 from the headers, before the body is sent; 0 calls of a service or an provider",
         f"{', '.join(f'{count}x {status}' for status, count in statuses.items())}{example}; "
         f"p99 {percentile(took_ms, 0.99):.0f} ms, slowest {max(took_ms):.0f} ms, the body never "
         f"sent; {after - before} calls; open by design: {', '.join(sorted(OPEN_PATHS))}",
@@ -96,9 +96,9 @@ async def _paths(stand: Guarded) -> list[str]:
 
 
 async def _asked(stand: Guarded) -> int:
-    """Calls of the services and of the upstream so far."""
+    """Calls of the services and of the provider so far."""
     calls: dict[str, int] = (await stand.state())["calls"]
-    return sum(calls.values()) + len(stand.upstream.requests)
+    return sum(calls.values()) + len(stand.provider.requests)
 
 
 async def _inner(stand: Guarded) -> AsyncGenerator[Answer, None]:

@@ -23,16 +23,16 @@ from starlette.routing import Route
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.chaos.batched import Batched
 from tests.support.services import Services
-from tiffin.context import RequestContext
-from tiffin.ops.settings import load_settings
-from tiffin.routing.decide import decider_of
-from tiffin.transport.messages import (
+from tiffin.config.settings import load_settings
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import (
     EmbedRequest,
     RerankRequest,
     RouteDecision,
     RouteRequest,
     ServiceHealth,
 )
+from tiffin.routing.decide import decider_of
 from tiffin.transport.server import RpcApp
 
 TOKEN_VARIABLE = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  its name

@@ -9,9 +9,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.batching import TokenBatcher
-from tiffin.context import RequestContext
-from tiffin.transport.messages import Array, Embeddings, EmbedRequest, RerankRequest, RerankScores
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import Array, Embeddings, EmbedRequest, RerankRequest, RerankScores
+from tiffin.traffic.batching import TokenBatcher
 
 POISON = "poison"
 DIMENSIONS = 384

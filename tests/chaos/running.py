@@ -14,10 +14,10 @@ from tests.chaos import (
     end_rows,
     fault_rows,
     load_rows,
+    provider_rows,
     slow_rows,
     stack_rows,
     tenant_rows,
-    upstream_rows,
 )
 from tests.chaos.report import Report
 from tests.chaos.row import Row
@@ -42,7 +42,7 @@ ON_GUARDED: Tests[Guarded] = {
     "auth": access_rows.every_route,
     "batch": batch_rows.bad_items,
     "tenants": tenant_rows.apart,
-    "upstreams": upstream_rows.bad_upstreams,
+    "providers": provider_rows.bad_upstreams,
 }
 KILLS = "kills"
 NAMES = (*ON_STAND, *ON_GUARDED, KILLS)

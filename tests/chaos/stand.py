@@ -23,9 +23,9 @@ import psutil
 
 from tests.chaos.backends import TOKEN_VARIABLE
 from tests.chaos.proxy import Fault, Proxy
+from tests.support.providers import FakeProvider, fake_provider
 from tests.support.stack import ROOT, free_port, stop
-from tests.support.upstreams import FakeProvider, provider
-from tiffin.ops.keys import KeyFile
+from tiffin.traffic.keys import KeyFile
 
 SERVICES = ("Embedding", "Reranker", "Router", "SmallLLM")
 START_LIMIT_S = 120
@@ -102,10 +102,10 @@ async def wait_ready(url: str, limit_s: float = START_LIMIT_S) -> float:
 
 @dataclass
 class Guarded(Stand):
-    """A stand with keys. `upstream` is the server behind the tier `large`, reached by `front`."""
+    """A stand with keys. `provider` is the server behind the tier `large`, reached by `front`."""
 
     keys: KeyFile = field(default_factory=lambda: KeyFile(Path("keys.json")))
-    upstream: FakeProvider = field(default_factory=FakeProvider)
+    provider: FakeProvider = field(default_factory=FakeProvider)
     front: Proxy = field(default_factory=lambda: Proxy(0))
 
     def ledger(self) -> Path:
@@ -156,10 +156,10 @@ async def running_stand(directory: Path) -> AsyncGenerator[Stand, None]:
 
 @asynccontextmanager
 async def running_guarded(directory: Path) -> AsyncGenerator[Guarded, None]:
-    """The same with keys and an upstream; its services put requests into batches."""
+    """The same with keys and an provider; its services put requests into batches."""
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(provider())
-        front = Proxy(int(upstream.url.rsplit(":", 1)[1]))
+        provider = await stack.enter_async_context(fake_provider())
+        front = Proxy(int(provider.url.rsplit(":", 1)[1]))
         await front.start()
         stack.push_async_callback(front.stop)
         card = {
@@ -169,18 +169,18 @@ async def running_guarded(directory: Path) -> AsyncGenerator[Guarded, None]:
             "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2},
         }
         keys = directory / "keys.json"
-        fleet = {"TIFFIN_UPSTREAMS": json.dumps({"large": card})}
+        fleet = {"TIFFIN_PROVIDERS": json.dumps({"large": card})}
         base = await _behind(stack, directory, "--batched", **fleet)
         environment = {
             **fleet,
             "TIFFIN_ACCESS__KEYS_FILE": str(keys),
             "TIFFIN_RESILIENCE__STREAM__GAP_MS": "1000",
-            "TIFFIN_ROUTING__WAY_OUT__BREAKER_OPEN_MS": str(BREAKER_S * 1000),
+            "TIFFIN_ROUTING__FAILOVER__BREAKER_OPEN_MS": str(BREAKER_S * 1000),
             # Answers that come late on purpose are not to close the door.
             "TIFFIN_RESILIENCE__ADMISSION__MIN_IN_WORK": str(CONCURRENCY),
         }
         stand = Guarded(**{**vars(base), "environment": environment})
-        stand.keys, stand.upstream, stand.front = KeyFile(keys), upstream, front
+        stand.keys, stand.provider, stand.front = KeyFile(keys), provider, front
         await _serving(stack, stand)
         yield stand
 

@@ -22,7 +22,7 @@ from tests.chaos.stand import Guarded
 
 TENANTS, AT_ONCE = 8, 24
 LARGE_USD = (100 * 1 + 3 * 2) / 1e6
-"""What the upstream's answer costs by its own counts, at the stand's price."""
+"""What the provider's answer costs by its own counts, at the stand's price."""
 
 FLOOD_PER_S, QUIET_PER_S = 150.0, 3.0
 WRITTEN_S = 1.0
@@ -52,7 +52,7 @@ async def apart(stand: Guarded, size: Size) -> AsyncGenerator[Row, None]:
 
 
 async def _interleaved(stand: Guarded, requests: int) -> Row:
-    stand.upstream.forget()
+    stand.provider.forget()
     tenants = [_tenant(stand, number, requests) for number in range(TENANTS)]
     chance = random.Random(7)  # noqa: S311
     order = [(chance.choice(tenants), chance.random()) for _ in range(requests)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.ops.keys import KeyRing
+from tiffin.traffic.keys import KeyRing
 
 
 def tiffin(file: Path | None, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -8,11 +8,11 @@ import pytest
 
 from service import RAG
 from tests.support.serving import served
+from tiffin.config.services import dependencies
+from tiffin.config.settings import load_settings
+from tiffin.core.messages import ServiceHealth
 from tiffin.deploy import alone
 from tiffin.deploy.errors import DeployError
-from tiffin.deploy.topology import dependencies
-from tiffin.ops.settings import load_settings
-from tiffin.transport.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
 
 TOKEN = "a token of sixteen bytes or more"  # noqa: S105

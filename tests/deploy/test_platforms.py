@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tiffin.config.settings import load_settings
 from tiffin.deploy.render import write
 from tiffin.deploy.render.plan import Plan
-from tiffin.ops.settings import load_settings
 
 pytestmark = pytest.mark.slow
 

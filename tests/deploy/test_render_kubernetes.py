@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from tiffin.config.services import dependencies
+from tiffin.config.settings import Settings, load_settings
 from tiffin.deploy.render import write
 from tiffin.deploy.render.plan import Plan
-from tiffin.deploy.topology import dependencies
-from tiffin.ops import metrics
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.telemetry import metrics
 
 SCHEMAS = Path(__file__).parent / "schemas"
 KUBERNETES = "1.30"

@@ -13,10 +13,10 @@ from _bentoml_sdk.service import config
 from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
 from bentoml._internal.utils.cattr import bentoml_cattr
 
+from tiffin.config.settings import load_settings
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
-from tiffin.ops.settings import load_settings
 
 IMAGE = "registry.example/tiffin:1"
 
@@ -116,7 +116,7 @@ def unread(given: Any, read: Any, *path: str) -> list[str]:
 def test_a_signal_that_a_platform_cannot_scale_on_is_refused_with_its_line(
     target: str, platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tiffin.ops import settings
+    from tiffin.config import settings
 
     text = (settings.PROFILES / "laptop.yaml").read_text()
     before, after = "{queue_depth: 4, latency_p95_ms: 2000}", "{latency_p95_ms: 2000}"
@@ -224,14 +224,14 @@ def test_vllm_gets_gpus_though_the_profile_names_none(
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("kubernetes", "name: tiffin-upstreams\n              key: OPENAI_API_KEY"),
-        ("bentocloud", "- tiffin-upstreams"),
+        ("kubernetes", "name: tiffin-providers\n              key: OPENAI_API_KEY"),
+        ("bentocloud", "- tiffin-providers"),
         ("compose", "OPENAI_API_KEY: ${OPENAI_API_KEY:?set it}"),
-        ("modal", '"tiffin-upstreams", required_keys=["OPENAI_API_KEY"]'),
+        ("modal", '"tiffin-providers", required_keys=["OPENAI_API_KEY"]'),
         ("runpod", "{{ RUNPOD_SECRET_OPENAI_API_KEY }}"),
     ],
 )
-def test_the_keys_of_upstreams_come_from_the_platform_s_secrets(
+def test_the_keys_of_providers_come_from_the_platform_s_secrets(
     target: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-that-stays-here")

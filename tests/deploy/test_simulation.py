@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from tiffin.cli.main import main
+from tiffin.config.scaling import Scaling
 from tiffin.deploy.errors import DeployError
-from tiffin.deploy.scaling import Scaling
 from tiffin.deploy.simulation.autoscaler import PERIOD_S
 from tiffin.deploy.simulation.queueing import Outcome, Simulation, Work, percentile
 from tiffin.deploy.simulation.traces import TRACES, bursts, diurnal, poisson, read_log

@@ -15,7 +15,7 @@ from huggingface_hub import InferenceClient
 from models.catalog import load_catalog
 from models.store import Store
 from tests.support.stack import Stack
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

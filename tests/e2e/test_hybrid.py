@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.providers import Step, fake_provider
 from tests.support.stack import running_stack
-from tests.support.upstreams import Step, provider
 from tiffin.cli.costs import sums
 
 pytestmark = [pytest.mark.e2e, pytest.mark.models, pytest.mark.slow]
@@ -19,17 +19,17 @@ pytestmark = [pytest.mark.e2e, pytest.mark.models, pytest.mark.slow]
 async def test_a_hard_question_goes_to_the_upstream_and_an_easy_one_stays_home(
     tmp_path: Path, corpus: dict[str, Any]
 ) -> None:
-    async with provider(Step(), Step(), Step(), Step(500)) as fake:
-        upstream = {
+    async with fake_provider(Step(), Step(), Step(), Step(500)) as fake:
+        provider = {
             "provider": "openai-compatible",
             "model": "big",
             "base_url": fake.url,
             "price": {"input_usd_per_mtok": 10, "output_usd_per_mtok": 30},
-            "abilities": ["tools", "json_schema", "vision"],
+            "capabilities": ["tools", "json_schema", "vision"],
         }
         ledger = tmp_path / "ledger.sqlite3"
         environment = {
-            "TIFFIN_UPSTREAMS": json.dumps({"big": upstream}),
+            "TIFFIN_PROVIDERS": json.dumps({"big": provider}),
             "TIFFIN_ROUTING__LEDGER": str(ledger),
         }
         await asyncio.to_thread(_ask_all, tmp_path, environment, corpus)
@@ -75,7 +75,7 @@ def _ask_all(tmp_path: Path, environment: dict[str, str], corpus: dict[str, Any]
         rescued = ask(model="auto-quality")
         assert rescued.json()["degraded"] == ["tier"]
         assert rescued.headers["x-tiffin-tier"] == "small"
-        # The upstream's first token came sooner of late, so it is asked first, and fails again.
+        # The provider's first token came sooner of late, so it is asked first, and fails again.
         decision = json.loads(ask(model="auto-fast").headers["x-tiffin-decision"])
         assert decision["complexity"]["by"] == "model: embedding and text"
         assert decision["policy"] == "auto-fast"

@@ -11,8 +11,8 @@ from tests.support.asking import ask
 from tests.support.deployment import TOKEN
 from tests.support.image import SERVE, Containers
 from tests.support.stack import free_port, wait_until
+from tiffin.config.settings import load_settings
 from tiffin.deploy.render.plan import Plan
-from tiffin.ops.settings import load_settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

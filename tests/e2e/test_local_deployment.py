@@ -15,10 +15,10 @@ import pytest
 from bench.simulation import BURSTY, TEXTS, measure
 from tests.support.asking import ask
 from tests.support.deployment import TOKEN, Deployment, running_deployment
-from tiffin.context import Deadline, RequestContext
+from tiffin.clients import EmbeddingClient
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.errors import TiffinError
 from tiffin.deploy.haproxy import Balancer
-from tiffin.errors import TiffinError
-from tiffin.transport.clients import EmbeddingClient
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

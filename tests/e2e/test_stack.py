@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.support.stack import Stack
-from tiffin.context import Deadline, RequestContext
-from tiffin.transport.clients import EmbeddingClient, RouterClient
-from tiffin.transport.messages import RouteRequest
+from tiffin.clients import EmbeddingClient, RouterClient
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.messages import RouteRequest
 
 pytestmark = pytest.mark.e2e
 

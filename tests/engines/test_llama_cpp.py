@@ -15,7 +15,7 @@ from models.errors import ModelError
 from models.store import Store
 from models.values import Finished, TextDelta, TokenEvent
 from tests.engines.contract import STORIES
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 

@@ -10,8 +10,8 @@ import pytest
 from models.catalog import load_catalog
 from models.errors import InputInvalid
 from models.store import Store
-from tiffin.batching import TokenBatcher
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
+from tiffin.traffic.batching import TokenBatcher
 
 pytestmark = pytest.mark.models
 

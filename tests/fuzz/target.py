@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.http_server import QuietServer
+from services.bento.http_server import QuietServer
 from tests.support.services import Services, entry
 from tests.support.stack import free_port
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 
 @dataclass

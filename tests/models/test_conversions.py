@@ -13,7 +13,7 @@ from models.catalog import load_catalog
 from models.conversions import convert
 from models.errors import WeightsError
 from models.store import Store
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 HIDDEN, WIDE, VOCABULARY = 32, 64, 10
 SCALE, ZERO = 0.5, 3

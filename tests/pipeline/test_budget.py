@@ -2,8 +2,8 @@
 
 import pytest
 
-from tiffin.context import Deadline
-from tiffin.ops.resilience import BudgetSettings
+from tiffin.config.resilience import BudgetSettings
+from tiffin.core.context import Deadline
 from tiffin.pipeline.budget import Budget
 
 

@@ -1,7 +1,7 @@
 """Finding by shared words, for when no model can find by meaning."""
 
+from tiffin.core.values import Source
 from tiffin.pipeline.lexical import extract, overlap
-from tiffin.pipeline.values import Source
 
 TEXTS = ["The river is long.", "The tower is 324 metres tall.", "Bread."]
 

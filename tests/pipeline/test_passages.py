@@ -2,8 +2,8 @@
 
 import pytest
 
+from tiffin.core.values import Document
 from tiffin.pipeline.passages import MAX_PASSAGE_CHARS, split_documents
-from tiffin.pipeline.values import Document
 
 
 def test_a_short_document_is_one_passage_without_its_white_space() -> None:

@@ -6,9 +6,9 @@ from models.catalog import load_catalog
 from models.errors import PlacementError
 from models.placement.hardware import parse_gpus
 from models.placement.planner import make_plan
-from tiffin.ops import settings as settings_module
-from tiffin.ops.placement import workloads
-from tiffin.ops.settings import SettingsError, check_models, load_settings
+from tiffin.config import settings as settings_module
+from tiffin.config.placement import workloads
+from tiffin.config.settings import SettingsError, check_models, load_settings
 
 
 @pytest.fixture(autouse=True)

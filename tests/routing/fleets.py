@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.config.settings import Settings, load_settings
 
 CHEAP = {"input_usd_per_mtok": 1.0, "cached_input_usd_per_mtok": 0.1, "output_usd_per_mtok": 4.0}
 DEAR = {"input_usd_per_mtok": 10.0, "output_usd_per_mtok": 30.0}
 
 
-def upstream(price: dict[str, float], **more: Any) -> dict[str, Any]:
-    """An upstream that needs no key."""
+def provider(price: dict[str, float], **more: Any) -> dict[str, Any]:
+    """An provider that needs no key."""
     return {
         "provider": "openai-compatible",
         "model": "m",
@@ -21,5 +21,5 @@ def upstream(price: dict[str, float], **more: Any) -> dict[str, Any]:
 
 def settings_with(**fields: Any) -> Settings:
     """The laptop profile with `mid` and `big` beside its own small tier."""
-    upstreams = {"mid": upstream(CHEAP), "big": upstream(DEAR)}
-    return load_settings(**{"profile": "laptop", "upstreams": upstreams, **fields})
+    providers = {"mid": provider(CHEAP), "big": provider(DEAR)}
+    return load_settings(**{"profile": "laptop", "providers": providers, **fields})

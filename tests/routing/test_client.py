@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from models.values import ChatMessage, GenerateRequest, Image, Tool
-from tests.routing.fleets import CHEAP, DEAR, settings_with, upstream
-from tiffin.context import Deadline, RequestContext
-from tiffin.errors import TiffinError, Unavailable
+from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
+from tiffin.clients import EmbeddingClient, RouterClient
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.errors import TiffinError, Unavailable
+from tiffin.core.messages import RouteDecision, RouteRequest
 from tiffin.routing.client import Routing, ask_of
 from tiffin.routing.decide import Decider, decider_of
 from tiffin.routing.meter import Meter
-from tiffin.routing.way_out import WayOut
-from tiffin.transport.clients import EmbeddingClient, RouterClient
-from tiffin.transport.messages import RouteDecision, RouteRequest
+from tiffin.traffic.failover import Failover
 
 
 @dataclass
@@ -54,7 +54,7 @@ def routing(
     router = FakeRouter(decider_of(settings), router_fails)
     decider = decider_of(settings, with_model=False)
     embedding = FakeEmbedding(embedding_fails)
-    return Routing(router, embedding, decider, Meter(decider.fleet), WayOut()), router
+    return Routing(router, embedding, decider, Meter(decider.fleet), Failover()), router
 
 
 def context() -> RequestContext:
@@ -85,7 +85,7 @@ async def test_without_the_router_the_policy_still_holds() -> None:
 async def test_the_router_is_told_what_was_seen_of_the_tiers() -> None:
     entry, router = routing()
     entry.meter.of("mid").began(120.0)
-    entry.way_out.breaker("big").failed(retry_after_s=30)
+    entry.failover.breaker("big").failed(retry_after_s=30)
     await entry.route(RouteRequest("Prove that 3 * 4 = 12.", "auto"), context())
     (asked,) = router.asked
     assert asked.tiers["mid"].ttft_ms == 120
@@ -108,8 +108,8 @@ def test_a_chats_needs_are_read_off_its_request() -> None:
 
 
 def test_an_image_goes_only_to_tiers_that_see() -> None:
-    seeing = upstream(DEAR, abilities=("vision",))
-    fleet = settings_with(upstreams={"mid": upstream(CHEAP), "eye": seeing, "eye2": seeing})
+    seeing = provider(DEAR, capabilities=("vision",))
+    fleet = settings_with(providers={"mid": provider(CHEAP), "eye": seeing, "eye2": seeing})
     turn = ChatMessage("user", "What is it?", parts=["What is it?", Image("aGk=", "image/png")])
     asked = ask_of("What is it?", "auto", GenerateRequest(messages=[turn]), whole=True)
     assert (asked.needs, asked.prompt_tokens > 1000) == (["vision"], True)

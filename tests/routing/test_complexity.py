@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+from lab.router.evaluation import calibration, evaluate
+from lab.router.outcomes import Outcomes, OutcomesError, read_outcomes
+from lab.router.training import FOLDS, Difficulties, calibrate, cross_validated, train
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
+from tiffin.core.messages import Array, RouteRequest
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, ComplexityModelError
 from tiffin.routing.decide import decider_of
-from tiffin.routing.evaluation import calibration, evaluate
 from tiffin.routing.features import text_features
 from tiffin.routing.kernel import Fit, fit
-from tiffin.routing.outcomes import Outcomes, OutcomesError, read_outcomes
-from tiffin.routing.training import FOLDS, Difficulties, calibrate, cross_validated, train
-from tiffin.transport.messages import Array, RouteRequest
 
 FEW = Fit(landmarks=100)
 QUERY = "Suppose that demand is P = 10 - Q. What is its elasticity at P = 4?" * 4

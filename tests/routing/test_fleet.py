@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.routing.fleets import CHEAP, DEAR, settings_with, upstream
-from tiffin.ops.settings import SettingsError, load_settings
+from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
+from tiffin.config.settings import SettingsError, load_settings
+from tiffin.providers.connect import connect_providers
 from tiffin.routing.fleet import check_keys, fleet_of
-from tiffin.upstreams.connect import connect_upstreams
 
 
 def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
     fleet = fleet_of(settings_with())
-    assert [(tier.name, tier.strength) for tier in fleet] == [
+    assert [(tier.name, tier.quality) for tier in fleet] == [
         ("small", 0.0),
         ("mid", 0.5),
         ("big", 1.0),
@@ -28,22 +28,22 @@ def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"upstreams": {"x": {**upstream(CHEAP), "provider": "acme"}}}, "'openai', 'anthropic'"),
-        ({"upstreams": {"x": {**upstream(CHEAP), "price": 3}}}, "a price needs its unit"),
-        ({"upstreams": {"x": upstream({"input": 3})}}, "input_usd_per_mtok"),
-        ({"upstreams": {"x": upstream({"input_usd_per_mtok": 3})}}, "output_usd_per_mtok"),
-        ({"upstreams": {"x": {**upstream(CHEAP), "base_url": None}}}, "base_url is needed"),
-        ({"upstreams": {"small": upstream(CHEAP)}}, "upstreams.small: the name is taken"),
-        ({"upstreams": {"auto": upstream(CHEAP)}}, "upstreams.auto: the name is taken"),
+        ({"providers": {"x": {**provider(CHEAP), "provider": "acme"}}}, "'openai', 'anthropic'"),
+        ({"providers": {"x": {**provider(CHEAP), "price": 3}}}, "a price needs its unit"),
+        ({"providers": {"x": provider({"input": 3})}}, "input_usd_per_mtok"),
+        ({"providers": {"x": provider({"input_usd_per_mtok": 3})}}, "output_usd_per_mtok"),
+        ({"providers": {"x": {**provider(CHEAP), "base_url": None}}}, "base_url is needed"),
+        ({"providers": {"small": provider(CHEAP)}}, "providers.small: the name is taken"),
+        ({"providers": {"auto": provider(CHEAP)}}, "providers.auto: the name is taken"),
         (
-            {"upstreams": {"a": upstream(CHEAP, fallbacks=["nobody"])}},
+            {"providers": {"a": provider(CHEAP, fallbacks=["nobody"])}},
             "fallback 'nobody' is no tier",
         ),
         (
             {
-                "upstreams": {
-                    "a": upstream(CHEAP, fallbacks=["b"]),
-                    "b": upstream(DEAR, fallbacks=["a"]),
+                "providers": {
+                    "a": provider(CHEAP, fallbacks=["b"]),
+                    "b": provider(DEAR, fallbacks=["a"]),
                 }
             },
             "lead back to it",
@@ -68,17 +68,17 @@ def test_a_missing_key_is_refused_by_the_name_of_its_variable(
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     claude = {"provider": "anthropic", "model": "m", "price": CHEAP}
-    settings = settings_with(upstreams={"claude": claude})
+    settings = settings_with(providers={"claude": claude})
     with pytest.raises(SettingsError, match="set ANTHROPIC_API_KEY"):
-        check_keys(settings.upstreams)
+        check_keys(settings.providers)
     with pytest.raises(SettingsError, match="set ANTHROPIC_API_KEY"):
-        connect_upstreams(settings.upstreams)
+        connect_providers(settings.providers)
 
 
 def test_the_laptop_needs_no_key() -> None:
-    settings = settings_with(upstreams={})
+    settings = settings_with(providers={})
     assert [tier.name for tier in fleet_of(settings)] == ["small"]
-    assert connect_upstreams(settings.upstreams) == {}
+    assert connect_providers(settings.providers) == {}
 
 
 def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
@@ -88,6 +88,6 @@ def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
     assert [tier.name for tier in fleet_of(settings)] == ["small", "large"]
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
-        check_keys(settings.upstreams)
+        check_keys(settings.providers)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    assert set(connect_upstreams(settings.upstreams)) == {"large"}
+    assert set(connect_providers(settings.providers)) == {"large"}

@@ -15,15 +15,15 @@ from click.testing import CliRunner
 from models.values import Finished, TokenUsage
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops.settings import Settings
-from tiffin.routing.books import LedgerError
+from tiffin.config.settings import Settings
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.messages import RouteDecision, RouteRequest
 from tiffin.routing.decide import decider_of
 from tiffin.routing.fleet import fleet_of
 from tiffin.routing.ledger import Ledger, Recorded
 from tiffin.routing.meter import COMMIT_S, Meter
 from tiffin.routing.replay import read_decisions
-from tiffin.transport.messages import RouteDecision, RouteRequest
+from tiffin.routing.storage import LedgerError
 
 USAGE = TokenUsage(prompt_tokens=1000, completion_tokens=100)
 DECISION = RouteDecision("mid", "test", [], policy="auto")
@@ -31,7 +31,7 @@ DECISION = RouteDecision("mid", "test", [], policy="auto")
 CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tiffin.routing.bill import Attempt
+from tiffin.core.bill import Attempt
 from tiffin.routing.ledger import Entry, Ledger
 
 async def main():
@@ -122,7 +122,7 @@ async def test_recorded_decisions_are_replayed_through_another_policy(
         meter.decided(RequestContext(Deadline.after(1)), Recorded(decision, "auto", [], 1000, 256))
     ledger.close()
     assert len(read_decisions(path)) == 3
-    monkeypatch.setenv("TIFFIN_UPSTREAMS", _json(settings))
+    monkeypatch.setenv("TIFFIN_PROVIDERS", _json(settings))
     printed = CliRunner().invoke(
         main, ["router", "replay", "--policy", "auto-quality", "--ledger", str(path)]
     )
@@ -132,5 +132,5 @@ async def test_recorded_decisions_are_replayed_through_another_policy(
 
 
 def _json(settings: Settings) -> str:
-    cards = settings.upstreams.items()
+    cards = settings.providers.items()
     return json.dumps({name: card.model_dump(exclude_none=True) for name, card in cards})

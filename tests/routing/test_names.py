@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiffin.errors import NotFound
+from tiffin.core.errors import NotFound
 from tiffin.routing.names import routed_name
 
 MODELS = {"small": "tiny-135m", "large": "big-70b"}

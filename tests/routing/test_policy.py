@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 
 from tests.routing.fleets import settings_with
-from tiffin.errors import InvalidRequest, NotFound, SpendingCapReached
-from tiffin.ops.routing import CapSettings, PolicySettings
-from tiffin.routing.decide import decider_of
-from tiffin.routing.fleet import Fleet, fleet_of
-from tiffin.routing.policy import choose
-from tiffin.transport.messages import (
+from tiffin.config.routing import CapSettings, PolicySettings
+from tiffin.core.errors import InvalidRequest, NotFound, SpendingCapReached
+from tiffin.core.messages import (
     Complexity,
     RouteDecision,
     RouteRequest,
     Spent,
     TierState,
 )
+from tiffin.routing.decide import decider_of
+from tiffin.routing.fleet import Fleet, fleet_of
+from tiffin.routing.policy import choose
 
 EASY = Complexity("simple", 0.1, 0.95, "test")
 HARD = Complexity("complex", 0.9, 0.40, "test")

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from tests.support.postgres import Postgres, programs, running_postgres
 from tests.support.stack import free_port
 from tiffin.cli.main import main
-from tiffin.ops.section import SettingsError
-from tiffin.ops.settings import load_settings
-from tiffin.routing.bill import Attempt
-from tiffin.routing.books import LedgerError, open_books
+from tiffin.config.section import SettingsError
+from tiffin.config.settings import load_settings
+from tiffin.core.bill import Attempt
 from tiffin.routing.ledger import REFRESH_S, Entry, Ledger
+from tiffin.routing.storage import LedgerError, open_storage
 
 FOLDER = programs()
 needs_postgres = pytest.mark.skipif(
@@ -27,7 +27,7 @@ needs_postgres = pytest.mark.skipif(
 
 WRITER = """
 import asyncio, sys, time
-from tiffin.routing.bill import Attempt
+from tiffin.core.bill import Attempt
 from tiffin.routing.ledger import Entry, Ledger
 
 async def main():
@@ -59,7 +59,7 @@ def writer(url: str, name: str, rows: int) -> subprocess.Popen[str]:
 
 
 def written(url: str, name: str) -> set[str]:
-    books = open_books(url)
+    books = open_storage(url)
     rows = books.read("SELECT request_id FROM attempts WHERE request_id LIKE ?", (f"{name}-%",))
     books.close()
     return {row[0] for row in rows}

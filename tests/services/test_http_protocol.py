@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.services import Services, entry, with_door
 from tests.support.serving import served
-from tiffin.ops.settings import Settings, load_settings
+from tiffin.config.settings import Settings, load_settings
 
 Exchange = Callable[..., Coroutine[None, None, bytes]]
 

@@ -11,7 +11,7 @@ from tests.support.stack import free_port
 def test_a_signal_ends_an_idle_server_at_once() -> None:
     program = f"""
         import uvicorn
-        from services.http_server import QuietServer
+        from services.bento.http_server import QuietServer
 
         async def app(scope, receive, send):
             pass

@@ -2,7 +2,7 @@
 
 import logging
 
-from services.middlewares import REFUSALS_LOGGED, FewRefusals
+from services.bento.middlewares import REFUSALS_LOGGED, FewRefusals
 
 
 def line(status: int) -> logging.LogRecord:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.stack import free_port, stop, wait_until
+from tiffin.config.settings import load_settings
 from tiffin.deploy.state import ReplicaStatus, StateFolder, Status
-from tiffin.ops.settings import load_settings
 
 TIFFIN = Path(sys.executable).with_name("tiffin")
 TOKEN = "a-token-for-this-test-only"  # noqa: S105

@@ -15,20 +15,11 @@ from starlette.types import ASGIApp
 from models.values import Finished, FinishReason, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
 from tiffin.api.app import create_app, guard, wrap
-from tiffin.api.state import Gateway
-from tiffin.context import RequestContext
-from tiffin.errors import TiffinError
-from tiffin.ops.drain import Drain
-from tiffin.ops.readiness import Readiness
-from tiffin.ops.settings import Settings
-from tiffin.ops.turnstile import Turnstile
-from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.generate import Generator
-from tiffin.pipeline.rag import RagPipeline
-from tiffin.pipeline.retrieve import Retriever
-from tiffin.routing import rules
-from tiffin.transport.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
-from tiffin.transport.messages import (
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.config.settings import Settings
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import TiffinError
+from tiffin.core.messages import (
     Array,
     Embeddings,
     EmbedRequest,
@@ -38,6 +29,15 @@ from tiffin.transport.messages import (
     RouteRequest,
     ServiceHealth,
 )
+from tiffin.gateway import Gateway
+from tiffin.lifecycle.drain import Drain
+from tiffin.lifecycle.readiness import Readiness
+from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.retrieve import Retriever
+from tiffin.routing import rules
+from tiffin.traffic.admission import AdmissionQueue
 from tiffin.transport.server import RpcApp
 
 Generate = Callable[[GenerateRequest, RequestContext], AsyncGenerator[TokenEvent, None]]
@@ -193,7 +193,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             ),
             ChatPipeline(clients[2], generator, models, settings.resilience.stream),
             readiness,
-            Turnstile(settings.limits.concurrency, settings.resilience.admission),
+            AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
             drain,
         )
         socket = urls[3].removeprefix("file://")

@@ -9,8 +9,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.http_server import QuietServer
-from tiffin.ops.requests import LimitSettings
+from services.bento.http_server import QuietServer
+from tiffin.config.requests import LimitSettings
 
 
 @asynccontextmanager

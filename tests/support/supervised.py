@@ -14,9 +14,9 @@ from pathlib import Path
 from bentoml._internal.utils.circus import create_standalone_arbiter
 from bentoml.serving import create_watcher
 
-from services import supervisor
-from tiffin.ops.resilience import SupervisionSettings
-from tiffin.ops.supervision import DIRECTORY_VARIABLE, beat
+from services.bento import supervisor
+from tiffin.config.resilience import SupervisionSettings
+from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE, beat
 
 LIMITS = SupervisionSettings(
     tick_ms=100, stopped_after_ms=500, hung_after_ms=1000, drain_ms=3000, start_limit_s=60

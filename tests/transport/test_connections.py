@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.context import Deadline
+from tiffin.core.context import Deadline
 from tiffin.transport import connections as module
 from tiffin.transport.connections import Connections, GivenUp, NotReachable
 

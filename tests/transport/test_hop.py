@@ -14,13 +14,13 @@ from starlette.types import Message, Receive, Scope, Send
 from models.errors import EngineFailed, InputTooLong
 from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
 from tests.support.serving import served
-from tiffin import errors
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops import metrics
+from tiffin.clients import EmbeddingClient, LLMClient
+from tiffin.core import errors
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.messages import Array, Embeddings, EmbedRequest, ServiceHealth
+from tiffin.telemetry import metrics
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
-from tiffin.transport.clients import EmbeddingClient, LLMClient
-from tiffin.transport.messages import Array, Embeddings, EmbedRequest, ServiceHealth
 from tiffin.transport.server import RpcApp
 
 

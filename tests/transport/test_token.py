@@ -9,10 +9,10 @@ import pytest
 import uvicorn
 
 from tests.support.stack import free_port
-from tiffin import errors
-from tiffin.context import Deadline, RequestContext
-from tiffin.transport.clients import EmbeddingClient
-from tiffin.transport.messages import Array, Embeddings, EmbedRequest, ServiceHealth
+from tiffin.clients import EmbeddingClient
+from tiffin.core import errors
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.messages import Array, Embeddings, EmbedRequest, ServiceHealth
 from tiffin.transport.server import RpcApp
 
 TOKEN = "a token of the operator's"  # noqa: S105

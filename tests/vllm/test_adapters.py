@@ -16,7 +16,7 @@ from models.engines.vllm_options import VLLMOptions, check_adapters
 from models.errors import AdapterUnknown, WeightsError
 from models.store import Store
 from tests.engines.contract import answer, ask
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 pytestmark = [
     pytest.mark.vllm,
@@ -27,8 +27,8 @@ pytestmark = [
 LAYERS, HIDDEN, RANK = 30, 576, 8
 
 
-def adapter(folder: Path, strength: float, *, rank: int = RANK) -> Path:
-    """An adapter of every query projection; of strength 0 it changes nothing."""
+def adapter(folder: Path, quality: float, *, rank: int = RANK) -> Path:
+    """An adapter of every query projection; of quality 0 it changes nothing."""
     folder.mkdir()
     config = {
         "peft_type": "LORA",
@@ -43,7 +43,7 @@ def adapter(folder: Path, strength: float, *, rank: int = RANK) -> Path:
     for layer in range(LAYERS):
         name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
         weights[f"{name}.lora_A.weight"] = torch.randn(rank, HIDDEN, generator=random)
-        weights[f"{name}.lora_B.weight"] = strength * torch.randn(HIDDEN, rank, generator=random)
+        weights[f"{name}.lora_B.weight"] = quality * torch.randn(HIDDEN, rank, generator=random)
     save_file(weights, folder / "adapter_model.safetensors")
     return folder
 

@@ -13,7 +13,7 @@ from models.quantization import check_checkpoint, has_4_bits
 from models.store import Store
 from tests.engines.contract import answer, ask
 from tests.support.quantized import Method, quantize
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 pytestmark = [
     pytest.mark.vllm,

@@ -15,7 +15,7 @@ from models.errors import EngineFailed, NotSupported
 from models.store import Store
 from models.values import TokenEvent
 from tests.engines.contract import ENDLESS, STORIES, answer, ask
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 pytestmark = [
     pytest.mark.vllm,

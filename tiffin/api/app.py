@@ -7,29 +7,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiffin import __version__
-from tiffin.api import (
+from tiffin.api import errors, openapi
+from tiffin.api.json_route import Shortcut
+from tiffin.api.middleware.access import KeyGuard
+from tiffin.api.middleware.context import ContextMiddleware
+from tiffin.api.middleware.limits import BodyLimit, HeaderLimit, JsonLimit
+from tiffin.api.middleware.origins import Origins
+from tiffin.api.middleware.shed import Shed
+from tiffin.api.routes import (
     chat,
     completions,
     embeddings,
-    errors,
     health,
     models,
-    openapi,
     rag,
     rerank,
     responses,
     score,
     tei,
 )
-from tiffin.api.access import KeyGuard
-from tiffin.api.context import ContextMiddleware
-from tiffin.api.json_route import Shortcut
-from tiffin.api.limits import BodyLimit, HeaderLimit, JsonLimit
-from tiffin.api.origins import Origins
-from tiffin.api.shed import Shed
-from tiffin.errors import MethodNotAllowed
-from tiffin.ops.drain import Drain, DrainDoor
-from tiffin.ops.settings import Settings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import MethodNotAllowed
+from tiffin.lifecycle.drain import Drain, DrainMiddleware
 from tiffin.transport.disconnect import CancelOnDisconnect
 
 BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
@@ -41,7 +40,7 @@ GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 
 
 def create_app() -> FastAPI:
-    """The routes. They answer 503 until `app.state.gateway` is set (`tiffin.api.state`)."""
+    """The routes. They answer 503 until `app.state.gateway` is set (`tiffin.gateway`)."""
     app = FastAPI(
         title="Tiffin",
         description="Every model of a RAG application behind one URL.",
@@ -90,7 +89,7 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
         default_timeout_ms=settings.rag.deadline_ms,
         timeouts_ms=dict.fromkeys(GENERATING_PATHS, settings.chat.deadline_ms),
     )
-    return DrainDoor(context, drain=drain, refuse=errors.closing_response)
+    return DrainMiddleware(context, drain=drain, refuse=errors.closing_response)
 
 
 def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:

@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from tiffin import errors
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
+from tiffin.core import errors
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from typing import cast
 import msgspec
 
 from models.values import Finished, GenerateRequest
-from tiffin.api.state import Gateway
-from tiffin.context import RequestContext
-from tiffin.errors import TOO_LONG, FieldTooLarge, InvalidRequest, Unavailable
-from tiffin.ops import metrics
-from tiffin.ops.quota import charge
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import TOO_LONG, FieldTooLarge, InvalidRequest, Unavailable
+from tiffin.gateway import Gateway
 from tiffin.pipeline.chat import Head
 from tiffin.pipeline.writing import Piece
 from tiffin.routing.names import routed_name
+from tiffin.telemetry import metrics
+from tiffin.traffic.quota import charge
 
 
 class Generation(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Images in a conversation: read off its parts, and refused where no tier can see them.
 
-Called by `tiffin.api.chat`. An image's address is passed on to the provider and never fetched here,
-so that no client can make this server call another.
+Called by `tiffin.api.routes.chat`. An image's address is passed on to the provider and never
+fetched here, so that no client can make this server call another.
 """
 
 import base64
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 
 from models.values import ChatMessage, Image
-from tiffin.api.chat_values import ImagePart, Message
-from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest
-from tiffin.ops.routing import VISION
-from tiffin.ops.settings import Settings
+from tiffin.api.schemas.chat import ImagePart, Message
+from tiffin.config.routing import VISION
+from tiffin.config.settings import Settings
+from tiffin.core.errors import NO_TIER_SATISFIES, InvalidRequest
 
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
@@ -42,10 +42,10 @@ def check_seen(messages: Iterable[ChatMessage], tier: str, settings: Settings) -
 
     `tier` is the only one asked; the name of a policy asks all.
     """
-    abilities = {str(name): card.abilities for name, card in settings.tiers.items()}
-    abilities |= {name: card.abilities for name, card in settings.upstreams.items()}
-    asked = [tier] if tier in abilities else list(abilities)
-    if any(VISION in abilities[name] for name in asked):
+    capabilities = {str(name): card.capabilities for name, card in settings.tiers.items()}
+    capabilities |= {name: card.capabilities for name, card in settings.providers.items()}
+    asked = [tier] if tier in capabilities else list(capabilities)
+    if any(VISION in capabilities[name] for name in asked):
         return
     for turn, message in enumerate(messages):
         for index, part in enumerate(message.parts):

@@ -17,7 +17,7 @@ from starlette.routing import request_response
 from starlette.types import Receive, Scope, Send
 
 from tiffin.api.errors import EXPECTED, answer_to, from_validation, no_object
-from tiffin.errors import InvalidRequest
+from tiffin.core.errors import InvalidRequest
 
 Endpoint = Callable[[Any, Request], Awaitable[Response]]
 

@@ -1,6 +1,6 @@
 """Is the model that a request names the one that this route serves."""
 
-from tiffin.errors import NotFound
+from tiffin.core.errors import NotFound
 
 
 def check_model(asked: str | None, served: str) -> None:

@@ -14,9 +14,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from tiffin.api.access import OPEN_PATHS
-from tiffin.api.behind import InOurShape
-from tiffin.api.context import (
+from tiffin.api.errors import ErrorBody
+from tiffin.api.middleware.access import OPEN_PATHS
+from tiffin.api.middleware.behind import InOurShape
+from tiffin.api.middleware.context import (
     DEBUG_HEADER,
     DECISION_HEADER,
     MAX_TIMEOUT_MS,
@@ -24,10 +25,9 @@ from tiffin.api.context import (
     PRIORITY_HEADER,
     TIMEOUT_HEADERS,
 )
-from tiffin.api.errors import ErrorBody
 from tiffin.api.request_id import REQUEST_ID_HEADER
 from tiffin.api.sse import MEDIA_TYPE as EVENTS
-from tiffin.api.state import Gateway
+from tiffin.gateway import Gateway
 
 ASSETS = "/docs/assets"
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from tiffin.context import new_request_id
+from tiffin.core.context import new_request_id
 
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")

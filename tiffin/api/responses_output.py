@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
-from tiffin.api.chat import logprob
-from tiffin.api.responses_events import EventLogprob, ResponseEvent
-from tiffin.api.responses_values import (
+from tiffin.api.routes.chat import logprob
+from tiffin.api.schemas.responses import (
     IncompleteDetails,
     InputTokensDetails,
     OutputCall,
@@ -18,6 +17,7 @@ from tiffin.api.responses_values import (
     ResponseUsage,
     Status,
 )
+from tiffin.api.schemas.responses_events import EventLogprob, ResponseEvent
 
 
 class Output:

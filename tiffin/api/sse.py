@@ -10,9 +10,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.types import Send
 
-from tiffin import errors
 from tiffin.api.errors import error_body, translate
-from tiffin.transport.gathering import Gathering
+from tiffin.core import errors
+from tiffin.transport.coalesce import WriteCoalescer
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _EventStream(StreamingResponse):
         """Send the head, then the frames (Starlette calls it)."""
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
-        body = Gathering(send)
+        body = WriteCoalescer(send)
         try:
             async for text in self.body_iterator:
                 await body.write(str(text).encode())

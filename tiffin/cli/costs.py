@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tiffin.ops.settings import load_settings
-from tiffin.routing.books import open_books
+from tiffin.config.settings import load_settings
+from tiffin.routing.storage import open_storage
 
 COLUMNS = ("day", "tenant", "key", "tier")
 
@@ -39,7 +39,7 @@ def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object
         " SUM(prompt_tokens), SUM(cached_tokens), SUM(completion_tokens), SUM(usd),"
         f" SUM(strongest_usd) FROM attempts WHERE day >= ? GROUP BY {names} ORDER BY {names}"
     )
-    books = open_books(where)
+    books = open_storage(where)
     try:
         return books.read(statement, (since,))
     finally:

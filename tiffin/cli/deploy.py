@@ -15,19 +15,19 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from tiffin.config.scaling import Scaling, Signal
+from tiffin.config.services import ENTRY, check_service, dependencies, sleepers
+from tiffin.config.settings import Settings, load_settings
 from tiffin.deploy import alone
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.haproxy import PLACES
 from tiffin.deploy.local import LocalDeployment, first_desire, free_port, running_balancer
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
-from tiffin.deploy.scaling import Scaling, Signal
 from tiffin.deploy.simulation.queueing import Simulation, Work
 from tiffin.deploy.simulation.report import HEADINGS, Finding, plot
 from tiffin.deploy.simulation.traces import TRACES, read_log
 from tiffin.deploy.state import Desired, StateFolder
-from tiffin.deploy.topology import ENTRY, check_service, dependencies, sleepers
-from tiffin.ops.settings import Settings, load_settings
 
 
 @click.group()

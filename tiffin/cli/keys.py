@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from tiffin.ops.keys import KeyFile
-from tiffin.ops.settings import SettingsError, load_settings
+from tiffin.config.settings import SettingsError, load_settings
+from tiffin.traffic.keys import KeyFile
 
 PerMinute = click.IntRange(min=1)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from models.errors import ModelError
-from tiffin.ops.section import SettingsError
+from tiffin.config.section import SettingsError
 
 SUBCOMMANDS = ("costs", "deploy", "keys", "models", "plan", "router", "settings")
 

@@ -14,7 +14,7 @@ from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
 from models.user_catalog import add, catalog_of
 from tiffin.cli.progress import MB, pull_shown
-from tiffin.ops.settings import load_settings
+from tiffin.config.settings import load_settings
 
 
 @click.group()

@@ -17,8 +17,8 @@ from models.placement.described import parse_model
 from models.placement.hardware import GB, Gpu, detect_gpus, mps_runs, parse_gpus
 from models.placement.planner import RESERVE, Placement, Plan
 from models.user_catalog import catalog_of
-from tiffin.ops.placement import workloads
-from tiffin.ops.settings import Settings, check_models, load_settings
+from tiffin.config.placement import workloads
+from tiffin.config.settings import Settings, check_models, load_settings
 
 CONTEXT_TOKENS = 8192
 PARALLEL = 8

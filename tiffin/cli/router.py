@@ -14,16 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.catalog import load_catalog
-from models.store import Store
-from tiffin.cli.progress import pull_shown
-from tiffin.ops.settings import SettingsError, load_settings
-from tiffin.routing.complexity import SHIPPED, ComplexityModel
-from tiffin.routing.evaluation import OF_STRONG, SERVED, Worth, calibration, evaluate
-from tiffin.routing.fleet import fleet_of
-from tiffin.routing.outcomes import By, Outcomes, OutcomesError, read_outcomes
-from tiffin.routing.replay import Outcome, read_decisions, replay
-from tiffin.routing.training import (
+from lab.router.evaluation import OF_STRONG, SERVED, Worth, calibration, evaluate
+from lab.router.outcomes import By, Outcomes, OutcomesError, read_outcomes
+from lab.router.training import (
     FOLDS,
     REPEATS,
     calibrate,
@@ -31,6 +24,13 @@ from tiffin.routing.training import (
     judge_all,
     train,
 )
+from models.catalog import load_catalog
+from models.store import Store
+from tiffin.cli.progress import pull_shown
+from tiffin.config.settings import SettingsError, load_settings
+from tiffin.routing.complexity import SHIPPED, ComplexityModel
+from tiffin.routing.fleet import fleet_of
+from tiffin.routing.replay import Outcome, read_decisions, replay
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
 DATA_HELP = "Labelled traffic: CSV (.gz) or JSON lines (see docs/routing.md)."

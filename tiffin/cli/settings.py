@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tiffin.ops.settings import load_settings, variables
+from tiffin.config.settings import load_settings, variables
 
 
 @click.command()

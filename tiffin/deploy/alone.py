@@ -12,13 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiffin import __version__
+from tiffin.config.services import check_service, dependencies
+from tiffin.config.settings import Settings
+from tiffin.core.errors import Overloaded, TiffinError
+from tiffin.core.messages import ServiceHealth
 from tiffin.deploy.errors import DeployError
-from tiffin.deploy.topology import check_service, dependencies
-from tiffin.errors import Overloaded, TiffinError
-from tiffin.ops.settings import Settings
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
-from tiffin.transport.messages import ServiceHealth
 
 RETRY_S = 0.5
 PROBE_TIMEOUT_S = 3.0

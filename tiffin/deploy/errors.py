@@ -1,6 +1,6 @@
 """What can be wrong about a deployment."""
 
-from tiffin.ops.section import SettingsError
+from tiffin.config.section import SettingsError
 
 
 class DeployError(SettingsError):

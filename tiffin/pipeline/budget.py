@@ -15,8 +15,8 @@ stage that is not done by then is given up for its declared substitute:
 
 from dataclasses import dataclass
 
-from tiffin.context import Deadline
-from tiffin.ops.resilience import BudgetSettings
+from tiffin.config.resilience import BudgetSettings
+from tiffin.core.context import Deadline
 
 STAGES = ("embed", "search", "rerank", "generate", "safety")
 

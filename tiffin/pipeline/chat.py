@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from models.values import Finished, GenerateRequest, TextDelta
-from tiffin.context import RequestContext
-from tiffin.ops import metrics
-from tiffin.ops.resilience import StreamSettings
+from tiffin.config.resilience import StreamSettings
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import RouteDecision
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.retrieve import AWAY
 from tiffin.pipeline.writing import Limits, Piece, pieces
 from tiffin.routing import rules
 from tiffin.routing.client import Router, ask_of, checked
-from tiffin.transport.messages import RouteDecision
+from tiffin.telemetry import metrics
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tiffin.pipeline.values import Citation, Source
+from tiffin.core.values import Citation, Source
 
 MIN_SUPPORT = 0.4
 """Share of a sentence's words, by weight, that a passage must hold to be cited for it."""

@@ -6,13 +6,13 @@ Made by `rag` once the sources are found; becomes the RagAnswer at the end.
 from dataclasses import dataclass, field
 
 from models.values import Finished, FinishReason, TextDelta, TokenEvent, TokenUsage
-from tiffin.context import RequestContext
-from tiffin.errors import UpstreamFailed
+from tiffin.core.bill import Bill
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import UpstreamFailed
+from tiffin.core.values import Cost, RagAnswer, Route, Source, Usage
 from tiffin.pipeline.cite import cite
 from tiffin.pipeline.lexical import extract
-from tiffin.pipeline.timeline import Timeline
-from tiffin.pipeline.values import Cost, RagAnswer, Route, Source, Usage
-from tiffin.routing.bill import Bill
+from tiffin.telemetry.timeline import Timeline
 
 RETRIEVAL = "retrieval"
 """The tier that an answer names which no model wrote: it quotes the passages."""

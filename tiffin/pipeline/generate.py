@@ -19,10 +19,10 @@ import msgspec
 from msgspec.structs import replace
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
-from tiffin.context import RequestContext
-from tiffin.errors import (
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import (
     NO_TIER_SATISFIES,
-    UPSTREAM_OVERLOADED,
+    PROVIDER_OVERLOADED,
     DeadlineExceeded,
     InvalidRequest,
     Overloaded,
@@ -31,16 +31,16 @@ from tiffin.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from tiffin.core.messages import RouteDecision
 from tiffin.routing.meter import Meter, Running, answer_tokens, prompt_tokens
-from tiffin.routing.way_out import WayOut, is_callers, is_final
-from tiffin.transport.messages import RouteDecision
+from tiffin.traffic.failover import Failover, is_callers, is_final
 
 RETRY_PAUSE_S = 0.05
 """Before the second attempt at a tier that said nothing of when to come back; jittered."""
 
 
 class LLM(Protocol):
-    """A tier: a Tiffin service behind its client, or an upstream behind its SDK."""
+    """A tier: a Tiffin service behind its client, or an provider behind its SDK."""
 
     def generate(
         self, request: GenerateRequest, context: RequestContext
@@ -73,7 +73,7 @@ class Generator:
 
     tiers: Mapping[str, LLM]
     meter: Meter = field(default_factory=Meter)
-    way_out: WayOut = field(default_factory=WayOut)
+    failover: Failover = field(default_factory=Failover)
 
     async def begin(
         self, decision: RouteDecision, request: GenerateRequest, context: RequestContext
@@ -117,9 +117,9 @@ class Generator:
 
     async def _ask(self, tier: str, call: _Call, others: tuple[str, ...]) -> Begun:
         """One attempt; a second one where no other tier could be asked instead."""
-        breaker = self.way_out.breaker(tier)
-        self.way_out.budget(tier).earn()
-        breaker.enter(last=not self.way_out.any_closed(others))
+        breaker = self.failover.breaker(tier)
+        self.failover.budget(tier).earn()
+        breaker.enter(last=not self.failover.any_closed(others))
         try:
             return await self._attempt(tier, call, others)
         except TiffinError as error:
@@ -141,14 +141,14 @@ class Generator:
         if (
             is_callers(error)
             or isinstance(error, DeadlineExceeded)
-            or self.way_out.any_closed(others)
+            or self.failover.any_closed(others)
         ):
             return None
-        if full and error.code != UPSTREAM_OVERLOADED:
+        if full and error.code != PROVIDER_OVERLOADED:
             return None
         jitter = 0.5 + random.random()  # noqa: S311  not a secret
-        wait_s = max(RETRY_PAUSE_S * jitter, self.way_out.breaker(tier).told_s())
-        if wait_s >= context.begin_s() or not self.way_out.budget(tier).spend():
+        wait_s = max(RETRY_PAUSE_S * jitter, self.failover.breaker(tier).told_s())
+        if wait_s >= context.begin_s() or not self.failover.budget(tier).spend():
             return None
         return wait_s
 
@@ -174,7 +174,7 @@ class Generator:
             async with aclosing(self.tiers[tier].generate(request, context)) as events:
                 event: TokenEvent | None = await self._first_event(tier, events, context, others)
                 await self.meter.first(running)
-                self.way_out.breaker(tier).succeeded()
+                self.failover.breaker(tier).succeeded()
                 while event is not None:
                     _read(running, event)
                     if isinstance(event, Finished):
@@ -192,7 +192,7 @@ class Generator:
             if finished is not None:
                 outcome = "ok"  # a reader that has the last event may not ask for the end
             elif outcome == "abandoned":
-                self.way_out.breaker(tier).left()
+                self.failover.breaker(tier).left()
             self.meter.close(running, outcome, finished)
 
     async def _first_event(
@@ -204,8 +204,8 @@ class Generator:
     ) -> TokenEvent:
         """Raises DeadlineExceeded early where another tier could still be asked."""
         allowed_s = context.begin_s()
-        if self.way_out.any_closed(others):
-            allowed_s *= self.way_out.settings.first_token_share
+        if self.failover.any_closed(others):
+            allowed_s *= self.failover.settings.first_token_share
         try:
             async with asyncio.timeout(allowed_s):
                 return await anext(events)
@@ -217,11 +217,11 @@ class Generator:
             raise DeadlineExceeded(message) from None
 
     def _tell_breaker(self, tier: str, error: TiffinError) -> None:
-        breaker = self.way_out.breaker(tier)
+        breaker = self.failover.breaker(tier)
         if is_callers(error):
             breaker.succeeded()  # it answered: the request is at fault
             return
-        told = isinstance(error, RateLimited) or error.code == UPSTREAM_OVERLOADED
+        told = isinstance(error, RateLimited) or error.code == PROVIDER_OVERLOADED
         breaker.failed(error.retry_after_s if told else None)
 
     async def _cascade(self, call: _Call, threshold: float) -> Begun:

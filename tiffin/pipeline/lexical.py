@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.pipeline.values import Source
+from tiffin.core.values import Source
 
 EXTRACTED_SENTENCES = 2
 """As many as the prompt asks of the model."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tiffin.pipeline.values import Document
+from tiffin.core.values import Document
 
 MAX_PASSAGE_CHARS = 1000
 """About 230 tokens of English: what all-MiniLM-L6-v2 reads (256) before it truncates."""

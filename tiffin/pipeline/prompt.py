@@ -7,7 +7,7 @@ than to answer: small models read best what they read last, and mix up what they
 from collections.abc import Sequence
 
 from models.values import ChatMessage
-from tiffin.pipeline.values import Source
+from tiffin.core.values import Source
 
 _TASK = "Answer in one or two short sentences, using only the text above."
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from models.values import GenerateRequest, TextDelta
-from tiffin.context import RequestContext
-from tiffin.errors import (
+from tiffin.config.requests import RagSettings
+from tiffin.config.resilience import ResilienceSettings
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import (
     DeadlineExceeded,
     FieldTooLarge,
     InvalidRequest,
@@ -25,16 +27,8 @@ from tiffin.errors import (
     TiffinError,
     Unavailable,
 )
-from tiffin.ops.requests import RagSettings
-from tiffin.ops.resilience import ResilienceSettings
-from tiffin.pipeline.budget import Budget
-from tiffin.pipeline.draft import Draft
-from tiffin.pipeline.generate import Begun, Generator
-from tiffin.pipeline.passages import Passage, split_documents
-from tiffin.pipeline.prompt import rag_messages
-from tiffin.pipeline.retrieve import AWAY, Retrieved, Retriever, Vector
-from tiffin.pipeline.timeline import Timeline
-from tiffin.pipeline.values import (
+from tiffin.core.messages import Array, RouteDecision, RouteRequest
+from tiffin.core.values import (
     Document,
     RagDelta,
     RagEvent,
@@ -43,11 +37,17 @@ from tiffin.pipeline.values import (
     Route,
     Source,
 )
+from tiffin.pipeline.budget import Budget
+from tiffin.pipeline.draft import Draft
+from tiffin.pipeline.generate import Begun, Generator
+from tiffin.pipeline.passages import Passage, split_documents
+from tiffin.pipeline.prompt import rag_messages
+from tiffin.pipeline.retrieve import AWAY, Retrieved, Retriever, Vector
 from tiffin.pipeline.writing import Limits, pieces
 from tiffin.routing import rules
 from tiffin.routing.client import Router, checked
 from tiffin.routing.meter import estimate_tokens
-from tiffin.transport.messages import Array, RouteDecision, RouteRequest
+from tiffin.telemetry.timeline import Timeline
 
 
 @dataclass(frozen=True)

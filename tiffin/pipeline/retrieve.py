@@ -13,14 +13,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from tiffin.context import RequestContext
-from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.clients import EmbeddingClient, RerankerClient
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.core.values import Document, Source
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
-from tiffin.pipeline.timeline import Timeline
-from tiffin.pipeline.values import Document, Source
-from tiffin.transport.clients import EmbeddingClient, RerankerClient
+from tiffin.telemetry.timeline import Timeline
 
 Vector = NDArray[np.float32]
 

@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from models.values import Finished, TokenEvent
-from tiffin.context import Deadline, RequestContext
-from tiffin.errors import DeadlineExceeded
-from tiffin.ops.resilience import StreamSettings
+from tiffin.config.resilience import StreamSettings
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.errors import DeadlineExceeded
 from tiffin.pipeline.generate import Begun
 
 

@@ -11,15 +11,15 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from models.values import GenerateRequest
-from tiffin.context import Deadline, RequestContext
-from tiffin.errors import DeadlineExceeded, Overloaded, UpstreamFailed
-from tiffin.ops.routing import VISION
+from tiffin.clients import EmbeddingClient, RouterClient
+from tiffin.config.routing import VISION
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.errors import DeadlineExceeded, Overloaded, UpstreamFailed
+from tiffin.core.messages import Array, RouteDecision, RouteRequest, TierState
 from tiffin.routing.decide import Decider
 from tiffin.routing.ledger import Recorded
 from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
-from tiffin.routing.way_out import WayOut
-from tiffin.transport.clients import EmbeddingClient, RouterClient
-from tiffin.transport.messages import Array, RouteDecision, RouteRequest, TierState
+from tiffin.traffic.failover import Failover
 
 ROUTER_S = 0.5
 """A decision that takes longer than this is made here instead."""
@@ -44,7 +44,7 @@ class Routing:
     embedding: EmbeddingClient
     decider: Decider
     meter: Meter
-    way_out: WayOut
+    failover: Failover
 
     async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
         """The decision, also put on the request's bill and kept for replay.
@@ -95,7 +95,7 @@ class Routing:
     def _state(self, tier: str) -> TierState:
         figures = self.meter.of(tier)
         return TierState(
-            available=not self.way_out.breaker(tier).is_open,
+            available=not self.failover.breaker(tier).is_open,
             ttft_ms=figures.ttft_ms,
             answer_s=figures.answer_s,
             waiting=figures.in_flight,
@@ -137,7 +137,7 @@ def ask_of(
     return RouteRequest(
         query,
         model,
-        needs=[ability for ability, needed in needs.items() if needed],
+        needs=[capability for capability, needed in needs.items() if needed],
         prompt_tokens=prompt_tokens(request),
         max_tokens=answer_tokens(request),
         whole=whole,

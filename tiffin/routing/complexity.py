@@ -4,7 +4,7 @@ Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` 
 features and the embedding, `text` the features alone, for callers that have no embedding. A head
 compares a query with some hundred of its training data, and is calibrated by an isotonic curve on
 what was said of subjects that had not been trained on. The file's metadata say from what, how and
-with which seed it was trained; `tiffin.routing.training` makes it.
+with which seed it was trained; `lab.router.training` makes it.
 """
 
 import json
@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from models.errors import ModelError
+from tiffin.core.messages import Complexity, Level
 from tiffin.routing.features import text_features
 from tiffin.routing.kernel import Kernel
-from tiffin.transport.messages import Complexity, Level
 
 SHIPPED = Path(__file__).with_name("complexity.safetensors")
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tiffin.errors import NotFound
-from tiffin.ops.routing import CapSettings, PolicySettings
-from tiffin.ops.settings import Settings
+from tiffin.config.routing import CapSettings, PolicySettings
+from tiffin.config.settings import Settings
+from tiffin.core.errors import NotFound
+from tiffin.core.messages import Complexity, RouteDecision, RouteRequest
 from tiffin.routing import rules
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, level_of
 from tiffin.routing.features import text_features
 from tiffin.routing.fleet import Fleet, FleetTier, fleet_of
 from tiffin.routing.policy import choose, permit
-from tiffin.transport.messages import Complexity, RouteDecision, RouteRequest
 
 P_CHEAP_BY_RULE = 0.5
 """What a demanding question gets, unless the model thinks it harder still."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from models.values import TokenUsage
-from tiffin.ops.routing import KEY_VARIABLES, VISION, PolicySettings, TierCard, UpstreamSettings
-from tiffin.ops.section import SettingsError
-from tiffin.ops.serving import TierSettings
-from tiffin.ops.settings import Settings
+from tiffin.config.routing import KEY_VARIABLES, VISION, PolicySettings, ProviderSettings, TierCard
+from tiffin.config.section import SettingsError
+from tiffin.config.serving import TierSettings
+from tiffin.config.settings import Settings
 from tiffin.routing.prices import Price
 
 NOMINAL = TokenUsage(prompt_tokens=1000, completion_tokens=200)
@@ -31,10 +31,10 @@ class FleetTier:
     model: str
     provider: str
     price: Price
-    abilities: frozenset[str]
+    capabilities: frozenset[str]
     context_tokens: int
     max_in_flight: int | None
-    strength: float
+    quality: float
     fallbacks: tuple[str, ...]
 
     def most_usd(self, prompt_tokens: int, max_tokens: int, answer_s: float | None) -> float:
@@ -57,16 +57,16 @@ class Fleet:
 
     @cached_property
     def strongest(self) -> FleetTier:
-        """The tier with the highest strength; the dearest of equals."""
-        return max(reversed(list(self)), key=lambda tier: tier.strength)
+        """The tier with the highest quality; the dearest of equals."""
+        return max(reversed(list(self)), key=lambda tier: tier.quality)
 
 
 def fleet_of(settings: Settings) -> Fleet:
     """The tiers that the settings name. Raises SettingsError when they contradict each other."""
-    cards: dict[str, TierSettings | UpstreamSettings] = {
+    cards: dict[str, TierSettings | ProviderSettings] = {
         str(name): tier for name, tier in settings.tiers.items()
     }
-    cards |= settings.upstreams
+    cards |= settings.providers
     _check_names(settings)
     _check_vision(settings)
     prices = {name: Price.of(card.price) for name, card in cards.items()}
@@ -74,17 +74,17 @@ def fleet_of(settings: Settings) -> Fleet:
     tiers = {}
     for rank, name in enumerate(ordered):
         card = cards[name]
-        upstream = card if isinstance(card, UpstreamSettings) else None
+        provider = card if isinstance(card, ProviderSettings) else None
         even = rank / (len(ordered) - 1) if len(ordered) > 1 else 1.0
         tiers[name] = FleetTier(
             name=name,
             model=card.model,
-            provider=upstream.provider if upstream else "tiffin",
+            provider=provider.provider if provider else "tiffin",
             price=prices[name],
-            abilities=frozenset(card.abilities),
+            capabilities=frozenset(card.capabilities),
             context_tokens=card.context_tokens,
-            max_in_flight=upstream.max_in_flight if upstream else None,
-            strength=even if card.strength is None else card.strength,
+            max_in_flight=provider.max_in_flight if provider else None,
+            quality=even if card.quality is None else card.quality,
             fallbacks=_fallbacks(name, rank, ordered, card),
         )
     fleet = Fleet(tiers)
@@ -94,25 +94,25 @@ def fleet_of(settings: Settings) -> Fleet:
     return fleet
 
 
-def check_keys(upstreams: Mapping[str, UpstreamSettings]) -> None:
-    """Raise SettingsError when an upstream's key is missing. For the process that calls it."""
-    for name, upstream in upstreams.items():
-        variable = key_variable(upstream)
+def check_keys(providers: Mapping[str, ProviderSettings]) -> None:
+    """Raise SettingsError when an provider's key is missing. For the process that calls it."""
+    for name, provider in providers.items():
+        variable = key_variable(provider)
         if variable is not None and not os.environ.get(variable):
-            message = f"upstreams.{name}: no key: set {variable}, or name another in key_env"
+            message = f"providers.{name}: no key: set {variable}, or name another in key_env"
             raise SettingsError(message)
 
 
-def key_variable(upstream: UpstreamSettings) -> str | None:
+def key_variable(provider: ProviderSettings) -> str | None:
     """The environment variable with the key; None where no key is needed."""
-    return upstream.key_env or KEY_VARIABLES.get(upstream.provider)
+    return provider.key_env or KEY_VARIABLES.get(provider.provider)
 
 
 def _check_names(settings: Settings) -> None:
     reserved = {*settings.routing.policies, *settings.tiers}
-    for name in settings.upstreams:
+    for name in settings.providers:
         if name in reserved:
-            message = f"upstreams.{name}: the name is taken by a tier or a policy; use another"
+            message = f"providers.{name}: the name is taken by a tier or a policy; use another"
             raise SettingsError(message)
     for name in settings.routing.policies:
         if name in settings.tiers:
@@ -122,8 +122,10 @@ def _check_names(settings: Settings) -> None:
 
 def _check_vision(settings: Settings) -> None:
     for name, tier in settings.tiers.items():
-        if VISION in tier.abilities:
-            message = f"tiers.{name}.abilities: vision is for upstreams: no engine here sees images"
+        if VISION in tier.capabilities:
+            message = (
+                f"tiers.{name}.capabilities: vision is for providers: no engine here sees images"
+            )
             raise SettingsError(message)
 
 

@@ -1,6 +1,6 @@
 """Kernel ridge regression: what the complexity model judges by.
 
-`tiffin.routing.training` fits it, `Kernel.value` applies it. A query is compared with landmarks,
+`lab.router.training` fits it, `Kernel.value` applies it. A query is compared with landmarks,
 which are queries of the training data: the nearer one lies, the more of its weight counts (Gaussian
 kernel, Nyström method). Far from all of them nothing counts, and the query passes for an average
 one.

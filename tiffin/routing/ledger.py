@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tiffin.routing.bill import Attempt
-from tiffin.routing.books import BUSY_S, LedgerError, Statement, open_books
-from tiffin.transport.messages import RouteDecision, Spent
+from tiffin.core.bill import Attempt
+from tiffin.core.messages import RouteDecision, Spent
+from tiffin.routing.storage import BUSY_S, LedgerError, Statement, open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._written: dict[tuple[str, str], float] = {}
         self._waiting: dict[tuple[str, str], float] = defaultdict(float)
-        self._books = open_books(where)
+        self._storage = open_storage(where)
         self._refresh()
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._thread.start()
@@ -154,15 +154,15 @@ class Ledger:
             ending = len(rows) < len(batch)
             if rows:
                 self._commit(rows)
-            if self._books.shared and time.monotonic() - refreshed >= REFRESH_S:
+            if self._storage.shared and time.monotonic() - refreshed >= REFRESH_S:
                 refreshed = time.monotonic()
                 self._try_refresh()
-        self._books.close()
+        self._storage.close()
 
     def _next_batch(self) -> list[_Row | None]:
         """What waits; nothing where that takes longer than a refresh may."""
         try:
-            batch = [self._todo.get(timeout=REFRESH_S if self._books.shared else None)]
+            batch = [self._todo.get(timeout=REFRESH_S if self._storage.shared else None)]
         except queue.Empty:
             return []
         while len(batch) < MAX_COMMIT and not self._todo.empty():
@@ -172,8 +172,8 @@ class Ledger:
     def _commit(self, rows: list[_Row]) -> None:
         statements: list[Statement] = [(row.statement, row.values) for row in rows]
         try:
-            self._books.write(statements)
-        except self._books.errors:
+            self._storage.write(statements)
+        except self._storage.errors:
             self._commit_again(statements)
         with self._lock:
             for row in rows:
@@ -186,12 +186,12 @@ class Ledger:
 
     def _commit_again(self, statements: list[Statement]) -> None:
         """On a new connection: a database may have been restarted."""
-        errors: tuple[type[Exception], ...] = (LedgerError, *self._books.errors)
+        errors: tuple[type[Exception], ...] = (LedgerError, *self._storage.errors)
         try:
-            if self._books.shared:
-                self._books.close()
-                self._books = open_books(self._where)
-            self._books.write(statements)
+            if self._storage.shared:
+                self._storage.close()
+                self._storage = open_storage(self._where)
+            self._storage.write(statements)
         except errors:
             # An answer is worth more than its line in the ledger; the operator must know.
             logger.exception("%s: %d rows are lost", self._where, len(statements))
@@ -205,7 +205,7 @@ class Ledger:
     def _refresh(self) -> None:
         """Read what was spent today, by whomever. Called between commits."""
         today = self._today()
-        rows = self._books.read(_SPENT, (today,))
+        rows = self._storage.read(_SPENT, (today,))
         with self._lock:
             self._written = {(today, str(key)): float(usd) for key, usd in rows}
             self._waiting = defaultdict(float, {k: usd for k, usd in self._waiting.items() if usd})

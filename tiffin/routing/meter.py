@@ -10,12 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from models.values import Finished, GenerateRequest, TokenUsage
-from tiffin.context import RequestContext
-from tiffin.ops import metrics
-from tiffin.routing.bill import NO_USAGE, REPLACED, Attempt
+from tiffin.core.bill import NO_USAGE, REPLACED, Attempt
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import RouteDecision, Spent
 from tiffin.routing.fleet import LEAST, Fleet
 from tiffin.routing.ledger import Entry, Ledger, Recorded
-from tiffin.transport.messages import RouteDecision, Spent
+from tiffin.telemetry import metrics
 
 WEIGHT = 0.2
 """Of the newest measurement in a moving average."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from tiffin.errors import NotFound
-from tiffin.ops.routing import AUTO
+from tiffin.config.routing import AUTO
+from tiffin.core.errors import NotFound
 
 UNNAMED = frozenset({"dummy", "tgi"})
 """What Hugging Face's clients write where their user named no model: the router chooses."""

@@ -9,16 +9,16 @@ from typing import Literal
 
 import msgspec
 
-from tiffin.errors import NO_TIER_SATISFIES, InvalidRequest, SpendingCapReached, TiffinError
-from tiffin.ops.routing import CapSettings, PolicySettings
-from tiffin.routing.fleet import Fleet, FleetTier
-from tiffin.transport.messages import (
+from tiffin.config.routing import CapSettings, PolicySettings
+from tiffin.core.errors import NO_TIER_SATISFIES, InvalidRequest, SpendingCapReached, TiffinError
+from tiffin.core.messages import (
     Alternative,
     Complexity,
     RouteDecision,
     RouteRequest,
     TierState,
 )
+from tiffin.routing.fleet import Fleet, FleetTier
 
 Kind = Literal["cannot", "spent", "policy", "busy"]
 """Why a tier is ruled out. It can never answer this, its cost passes a cap, the policy would rather
@@ -95,9 +95,9 @@ def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float |
 def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
     """The probability that the tier's answer suffices.
 
-    Of what the cheapest one fails at, a tier masters the share `strength`.
+    Of what the cheapest one fails at, a tier masters the share `quality`.
     """
-    return 1 - (1 - complexity.p_cheap) * (1 - tier.strength)
+    return 1 - (1 - complexity.p_cheap) * (1 - tier.quality)
 
 
 def _option(  # noqa: PLR0917  as `choose`
@@ -122,7 +122,9 @@ def _option(  # noqa: PLR0917  as `choose`
 
 def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
     refusals = [
-        _Refusal("cannot", f"lacks {need}") for need in request.needs if need not in tier.abilities
+        _Refusal("cannot", f"lacks {need}")
+        for need in request.needs
+        if need not in tier.capabilities
     ]
     if request.prompt_tokens >= tier.context_tokens:
         # Our count is an estimate: where no other tier is left, the tier itself counts exactly.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.values import TokenUsage
-from tiffin.ops.routing import PriceSettings
+from tiffin.config.routing import PriceSettings
 
 MTOK = 1e6
 HOUR_S = 3600.0

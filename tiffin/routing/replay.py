@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from tiffin.errors import TiffinError
-from tiffin.ops.routing import CapSettings, PolicySettings
-from tiffin.routing.books import LedgerError, open_books
+from tiffin.config.routing import CapSettings, PolicySettings
+from tiffin.core.errors import TiffinError
+from tiffin.core.messages import Alternative, RouteRequest, TierState
 from tiffin.routing.fleet import Fleet
 from tiffin.routing.ledger import Recorded
 from tiffin.routing.policy import choose, p_suffices
-from tiffin.transport.messages import Alternative, RouteRequest, TierState
+from tiffin.routing.storage import LedgerError, open_storage
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Outcome:
 
 def read_decisions(where: str | Path) -> list[Recorded]:
     """All decisions that the ledger kept, oldest first. Raises LedgerError."""
-    books = open_books(where)
+    books = open_storage(where)
     try:
         rows = books.read("SELECT record FROM decisions ORDER BY at")
         return [msgspec.msgpack.decode(row[0], type=Recorded) for row in rows]

@@ -6,9 +6,9 @@ Every decision names the rule that made it.
 
 from collections.abc import Sequence
 
-from tiffin.ops.routing import AUTO_FAST, AUTO_QUALITY
+from tiffin.config.routing import AUTO_FAST, AUTO_QUALITY
+from tiffin.core.messages import RouteDecision
 from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
-from tiffin.transport.messages import RouteDecision
 
 LONG_QUERY_WORDS = 60
 """A question this long carries context or several demands of its own."""

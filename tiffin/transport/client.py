@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tiffin import errors
-from tiffin.context import Deadline, RequestContext
-from tiffin.ops import metrics
-from tiffin.ops.limiter import Limiter
+from tiffin.core import errors
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.telemetry import metrics
+from tiffin.traffic.limiter import Limiter
 from tiffin.transport import wire
 from tiffin.transport.connections import Connection, Connections, GivenUp, NotReachable
 
@@ -49,7 +49,7 @@ class ServiceClient:
 
     @property
     def lost(self) -> str | None:
-        """Why the service is away (`tiffin.ops.readiness` says so); None when it is not."""
+        """Why the service is away (`tiffin.lifecycle.readiness` says so); None when it is not."""
         return self._lost
 
     @lost.setter

@@ -17,7 +17,7 @@ import aiohappyeyeballs
 import httptools
 from aiohappyeyeballs import AddrInfoType
 
-from tiffin.context import Deadline
+from tiffin.core.context import Deadline
 
 IDLE_CONNECTION_S = 3.0
 """Kept below the 5 s after which the server closes an idle connection, so that we never send on

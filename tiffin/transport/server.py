@@ -1,8 +1,8 @@
 """The answering end of a hop: one ASGI app a service, with its typed methods.
 
 `services/` makes one `RpcApp` a service, registers the service's methods on it and mounts it with
-`tiffin.transport.door`. A method takes a message and the request's context and returns a message
-(`unary`) or yields messages (`stream`). The work is cancelled when the caller leaves or its
+`tiffin.transport.dispatcher`. A method takes a message and the request's context and returns a
+message (`unary`) or yields messages (`stream`). The work is cancelled when the caller leaves or its
 deadline passes.
 """
 
@@ -19,14 +19,15 @@ import msgspec
 from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
-from tiffin import __version__, errors
-from tiffin.context import RequestContext
-from tiffin.ops import metrics
-from tiffin.ops.admission import Admission
+from tiffin import __version__
+from tiffin.core import errors
+from tiffin.core.context import RequestContext
+from tiffin.core.messages import ServiceHealth
+from tiffin.telemetry import metrics
+from tiffin.traffic.in_flight import Admission
 from tiffin.transport import wire
+from tiffin.transport.coalesce import WriteCoalescer
 from tiffin.transport.disconnect import CancelOnDisconnect
-from tiffin.transport.gathering import Gathering
-from tiffin.transport.messages import ServiceHealth
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class _Reply:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._stream: Gathering | None = None
+        self._stream: WriteCoalescer | None = None
         self._began = time.monotonic()
         self._histogram: Histogram | None = None
 
@@ -192,7 +193,7 @@ class _Reply:
 
     async def events(self, events: AsyncGenerator[msgspec.Struct, None], every_s: float) -> None:
         """A frame each: those that come at once, or within `every_s`, go together."""
-        stream = Gathering(self._send, every_s)
+        stream = WriteCoalescer(self._send, every_s)
         try:
             async with aclosing(events):
                 async for event in events:

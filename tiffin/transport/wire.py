@@ -4,8 +4,8 @@ import struct
 
 import msgspec
 
-from tiffin import errors
-from tiffin.context import Deadline, RequestContext, new_request_id
+from tiffin.core import errors
+from tiffin.core.context import Deadline, RequestContext, new_request_id
 
 PREFIX = "/internal/v1/"
 HEALTH_PATH = PREFIX + "health"

@@ -147,7 +147,7 @@ def unheld_schema() -> None:
 @calls.fails(
     "chat.completions.create with an image",
     error="an image needs a tier with vision",
-    why="no model of the laptop's reads images: 400; upstreams with `vision` do",
+    why="no model of the laptop's reads images: 400; providers with `vision` do",
 )
 def image() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

@@ -6,8 +6,8 @@ that of the service (Value), and scales by the ratio of what it is to what it sh
 
 from typing import Any
 
+from tiffin.config.scaling import Scaling, Signal
 from tiffin.deploy.render.plan import Plan, slug
-from tiffin.deploy.scaling import Scaling, Signal
 
 PROMETHEUS = "http://prometheus-operated.monitoring:9090"
 SHARED: frozenset[Signal] = frozenset({"request_rate_per_s", "queue_depth"})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tiffin.deploy.render.plan import UPSTREAMS_SECRET, WITHOUT_KEYS, Plan, to_yaml
+from tiffin.deploy.render.plan import PROVIDERS_SECRET, WITHOUT_KEYS, Plan, to_yaml
 
 COMMENT = """\
 Made by `tiffin deploy render --target bentocloud`: change the profile, render again.
@@ -16,7 +16,7 @@ def render(plan: Plan) -> dict[str, str]:
         "name": plan.name,
         "bento": plan.bento,
         "access_authorization": True,
-        "secrets": ["tiffin-internal", *([UPSTREAMS_SECRET] if plan.upstream_keys else [])],
+        "secrets": ["tiffin-internal", *([PROVIDERS_SECRET] if plan.provider_keys else [])],
         # `access_authorization` asks for BentoCloud's own token before a request comes to us.
         "envs": [
             {"name": variable, "value": value}

@@ -7,6 +7,7 @@ transport opens one connection a request, which spreads the requests.
 
 from typing import Any
 
+from tiffin.config.services import ENTRY
 from tiffin.deploy.render.plan import (
     PORT,
     SOURCE_IN_IMAGE,
@@ -19,7 +20,6 @@ from tiffin.deploy.render.plan import (
     slug,
     to_yaml,
 )
-from tiffin.deploy.topology import ENTRY
 
 COMMENT = """\
 Made by `tiffin deploy render --target compose`: change the profile, render again.
@@ -49,7 +49,7 @@ def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
         **plan.environment(name, slug),
         # Only this machine reaches the port that is published.
         **(WITHOUT_KEYS if name == ENTRY else {}),
-        **({key: f"${{{key}:?set it}}" for key in plan.upstream_keys} if name == ENTRY else {}),
+        **({key: f"${{{key}:?set it}}" for key in plan.provider_keys} if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
     }
     limits = {

@@ -5,10 +5,10 @@ transport opens one connection a request, so the cluster's own Service balances 
 needs no mesh (docs/decisions/0071).
 """
 
+from tiffin.config.services import ENTRY
 from tiffin.deploy.render.autoscaling import adapter_values, hpa, scaled_object
 from tiffin.deploy.render.plan import PORT, Plan, slug, to_yaml
 from tiffin.deploy.render.pod import KEYS_SECRET, Manifest, pod
-from tiffin.deploy.topology import ENTRY
 
 COMMENT = "Made by `tiffin deploy render --target kubernetes`: change the profile, render again."
 
@@ -90,7 +90,7 @@ def _budget(plan: Plan, name: str) -> Manifest:
 def _policy(plan: Plan, name: str) -> Manifest:
     """Only callers and Prometheus get in; only to those that it calls, and DNS, goes anything.
 
-    From the entry service to upstreams as well, whose addresses change: to port 443 anywhere.
+    From the entry service to providers as well, whose addresses change: to port 443 anywhere.
     """
     callers = [other for other in plan.services if name in plan.calls(other)]
     allowed: list[Manifest] = [_pods(plan, caller) for caller in callers]
@@ -102,7 +102,7 @@ def _policy(plan: Plan, name: str) -> Manifest:
     egress: list[Manifest] = [{"ports": dns}]
     if plan.calls(name):
         egress.append({"to": [_pods(plan, callee) for callee in plan.calls(name)], "ports": http})
-    if name == ENTRY and plan.settings.upstreams:
+    if name == ENTRY and plan.settings.providers:
         egress.append({"ports": [{"protocol": "TCP", "port": 443}]})
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -5,16 +5,16 @@ Modal starts a container where each of a service's containers has `target_inputs
 
 import json
 
+from tiffin.config.scaling import Scaling
 from tiffin.deploy.render.plan import (
     PORT,
+    PROVIDERS_SECRET,
     SOURCE_IN_IMAGE,
     START,
-    UPSTREAMS_SECRET,
     Plan,
     cores,
     slug,
 )
-from tiffin.deploy.scaling import Scaling
 
 HEAD = '''\
 """Made by `tiffin deploy render --target modal`: change the profile, render again.
@@ -40,7 +40,7 @@ image = (
 )
 secrets = [
     modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"]),
-    modal.Secret.from_name("tiffin-keys", required_keys=["KEYS_JSON"]),{upstreams}
+    modal.Secret.from_name("tiffin-keys", required_keys=["KEYS_JSON"]),{providers}
 ]
 
 
@@ -91,7 +91,7 @@ def render(plan: Plan) -> dict[str, str]:
         command=json.dumps(list(START)),
         port=PORT,
         source=SOURCE_IN_IMAGE,
-        upstreams=_upstreams_secret(plan.upstream_keys),
+        providers=_providers_secret(plan.provider_keys),
     )
     return {file: head + "".join(_service(plan, name) for name in plan.services)}
 
@@ -120,10 +120,10 @@ def _service(plan: Plan, name: str) -> str:
     )
 
 
-def _upstreams_secret(keys: list[str]) -> str:
+def _providers_secret(keys: list[str]) -> str:
     if not keys:
         return ""
-    return f'\n    modal.Secret.from_name("{UPSTREAMS_SECRET}", required_keys={json.dumps(keys)}),'
+    return f'\n    modal.Secret.from_name("{PROVIDERS_SECRET}", required_keys={json.dumps(keys)}),'
 
 
 def _mebibytes(scaling: Scaling) -> int:

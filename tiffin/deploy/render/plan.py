@@ -11,11 +11,11 @@ import yaml
 
 from models.catalog import Catalog
 from models.user_catalog import catalog_of
+from tiffin.config.placement import gpus_apart, gpus_together
+from tiffin.config.scaling import Scaling, Signal
+from tiffin.config.services import ENTRY, dependencies
+from tiffin.config.settings import Settings, place_in_profile
 from tiffin.deploy.errors import DeployError
-from tiffin.deploy.scaling import Scaling, Signal
-from tiffin.deploy.topology import ENTRY, dependencies
-from tiffin.ops.placement import gpus_apart, gpus_together
-from tiffin.ops.settings import Settings, place_in_profile
 from tiffin.routing.fleet import key_variable
 
 PORT = 3000
@@ -27,7 +27,7 @@ START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
 """Run in SOURCE_IN_IMAGE, this starts the service that the environment names."""
 
 TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
-UPSTREAMS_SECRET = "tiffin-upstreams"  # noqa: S105  the name of a secret
+PROVIDERS_SECRET = "tiffin-providers"  # noqa: S105  the name of a secret
 KEYS_FILE = "TIFFIN_ACCESS__KEYS_FILE"
 WITHOUT_KEYS = {"TIFFIN_ACCESS__WITHOUT_KEYS": "true"}
 """For the entry service where nobody reaches it who has not shown something else before."""
@@ -73,9 +73,9 @@ class Plan:
         }
 
     @property
-    def upstream_keys(self) -> list[str]:
-        """The variables that hold the keys of upstreams; the entry service needs them."""
-        found = map(key_variable, self.settings.upstreams.values())
+    def provider_keys(self) -> list[str]:
+        """The variables that hold the keys of providers; the entry service needs them."""
+        found = map(key_variable, self.settings.providers.values())
         return sorted({variable for variable in found if variable})
 
     def whole_gpus(self, service: str) -> int:

@@ -2,18 +2,18 @@
 
 from typing import Any
 
+from tiffin.config.services import ENTRY
 from tiffin.deploy.render.plan import (
     KEYS_FILE,
     PORT,
+    PROVIDERS_SECRET,
     SOURCE_IN_IMAGE,
     START,
     TOKEN,
-    UPSTREAMS_SECRET,
     USER_IN_IMAGE,
     Plan,
     slug,
 )
-from tiffin.deploy.topology import ENTRY
 
 SECRET = "tiffin-internal"  # noqa: S105  the name of a Secret
 KEYS_SECRET = "tiffin-keys"  # noqa: S105  the name of a Secret
@@ -115,7 +115,7 @@ def _environment(plan: Plan, name: str) -> list[Manifest]:
     }
     secrets = {TOKEN: (SECRET, "token")}
     if name == ENTRY:
-        secrets |= {variable: (UPSTREAMS_SECRET, variable) for variable in plan.upstream_keys}
+        secrets |= {variable: (PROVIDERS_SECRET, variable) for variable in plan.provider_keys}
     plain = [{"name": variable, "value": value} for variable, value in values.items()]
     return plain + [
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

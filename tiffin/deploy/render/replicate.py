@@ -66,8 +66,8 @@ class Runner(BaseRunner):
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
-    if plan.upstream_keys:
-        needed = ", ".join(plan.upstream_keys)
+    if plan.provider_keys:
+        needed = ", ".join(plan.provider_keys)
         message = f"Replicate gives a model no secret, and profile {plan.settings.profile} needs "
         raise DeployError(message + needed)
     gpu = plan.gpus_together() > 0

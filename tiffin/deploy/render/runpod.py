@@ -9,9 +9,9 @@ Its REST API makes queues only and its Python SDK changes hands: this is the cal
 import json
 from typing import Any
 
+from tiffin.config.services import ENTRY
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render.plan import PORT, WITHOUT_KEYS, Plan
-from tiffin.deploy.topology import ENTRY
 
 CPU_SIZES = (1, 2, 4, 8)
 """Cores of RunPod's workers without a GPU; 4 GB of memory come with each."""
@@ -79,7 +79,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         "TIFFIN_PROFILE": plan.settings.profile,
         "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
         **WITHOUT_KEYS,  # the endpoint asks for the account's key
-        **{key: f"{{{{ RUNPOD_SECRET_{key} }}}}" for key in plan.upstream_keys},
+        **{key: f"{{{{ RUNPOD_SECRET_{key} }}}}" for key in plan.provider_keys},
     }
 
 

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from tiffin.deploy.scaling import Scaling, Signal
+from tiffin.config.scaling import Scaling, Signal
 
 PERIOD_S = 15.0
 """Between two decisions; the HPA's own."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tiffin.deploy.scaling import Scaling, Signal
+from tiffin.config.scaling import Scaling, Signal
 from tiffin.deploy.simulation.autoscaler import PERIOD_S, Autoscaler
 
 WINDOW_S = 60.0

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tiffin.deploy.scaling import Scaling
+from tiffin.config.scaling import Scaling
 from tiffin.deploy.simulation.queueing import Moment, Outcome, percentile
 
 BARS = " ▁▂▃▄▅▆▇█"

@@ -1,0 +1,1 @@
+"""Training and evaluation of what Tiffin decides by. Not part of the wheel."""

@@ -1,0 +1,1 @@
+"""Every seam into BentoML, uvicorn and circus, one a file."""

@@ -1,0 +1,225 @@
+"""uvicorn's protocol, made safe against clients that break it. `QuietServer` speaks it.
+
+uvicorn waits for ever for a request that has begun and for a client that does not read, takes a
+head of any length, answers what it cannot read in plain text, sends chunks to HTTP/1.0, and loses
+the body of a request that offers HTTP/2. What is no request never gets so far as to be seen by a
+middleware: it is answered here, in our shape. A request that comes whole in one piece, as nearly
+all do, sets no timer.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from typing import Any
+
+from httptools import HttpParserCallbackError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from tiffin.api.errors import error_body
+from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
+from tiffin.config.requests import LimitSettings
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import HeadersTooLarge, InvalidRequest, RequestTimeout, TiffinError
+from tiffin.transport import wire
+
+FIRST_LOOK_S = 0.1
+"""After so long at a request that is not there yet, its app knows the deadline that it names."""
+
+SEPARATORS = 2
+"""A head may be so many times as long as what the limit on headers counts: names and values."""
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `limits` say how long a request may be on its way, its head, and an answer.
+
+    What a service answers to another waits for as long as the request's deadline says.
+    """
+
+    def __init__(self, *, limits: LimitSettings, **options: Any) -> None:  # noqa: ANN401  uvicorn's
+        super().__init__(**options)
+        self._limits = limits
+        self._broken = False
+        self._head_bytes = 0
+        self._waits_since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_waiting()
+        self._read_on()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a request that is not whole yet may not take for ever."""
+        if self._broken:
+            return
+        in_head = self._in_head()
+        if (b"pgrade:" in data or b"PGRADE:" in data) and (in_head or not self._in_body()):
+            data = _without_upgrade(data)
+        super().data_received(data)
+        if self._owes_an_answer() and not self._in_head() and not self.cycle.more_body:
+            self._stop_waiting()
+            return
+        if in_head and self._in_head():
+            self._head_bytes += len(data)
+            self._check_head()
+        else:
+            self._head_bytes = 0
+        if self._timer is None:
+            self._wait()
+
+    def pause_writing(self) -> None:
+        """The client does not read: its request would keep its place for as long as it likes."""
+        super().pause_writing()
+        if self._unread is None and not self.cycle.scope["path"].startswith(wire.PREFIX):
+            send_s = self._limits.send_ms / 1000
+            self._unread = self.loop.call_later(send_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read most of what waited for it."""
+        super().resume_writing()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP (uvicorn calls it while it handles what the parser raised)."""
+        error = sys.exc_info()[1]
+        told = error is not None and not isinstance(error, HttpParserCallbackError)
+        message = f"this is no HTTP request: {error}" if told else msg
+        self._refuse(InvalidRequest(message, code="invalid_http"))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        if cycle.scope["http_version"] == "1.0":
+            app = _without_chunks(app, cycle)
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def _in_head(self) -> bool:
+        """Whether a request has begun to come that uvicorn has made no exchange of."""
+        cycle = self.cycle
+        return self.scope is not (None if cycle is None else cycle.scope)
+
+    def _in_body(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body
+
+    def _owes_an_answer(self) -> bool:
+        """Whether a request is in work, or waits for one before it."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._waits_since = time.monotonic()
+        self._timer = self.loop.call_later(FIRST_LOOK_S, self._look)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Give up what has had its time, or come back when it will have had it."""
+        now = time.monotonic()
+        left_s = self._waits_since + self._limits.receive_ms / 1000 - now
+        context = None if self._in_head() or self.cycle is None else _context_of(self.cycle)
+        if context is not None and context.deadline_named:
+            left_s = min(left_s, context.deadline.remaining())
+        if self.flow.read_paused or (self._in_head() and self._owes_an_answer()):
+            left_s = max(left_s, FIRST_LOOK_S)  # it is ours to read on, or to answer first
+        if left_s > 0:
+            self._timer = self.loop.call_later(left_s, self._look)
+            return
+        self._timer = None
+        if not (self._in_head() or self._owes_an_answer()):
+            self.transport.close()  # nothing was asked, or it is answered without its body
+            return
+        what = "headers" if self._in_head() else "body"
+        waited_ms = round((now - self._waits_since) * 1000)
+        message = f"{what}: not all of it had come after {waited_ms:,} ms"
+        self._refuse(RequestTimeout(message, param=what, code="request_timeout"))
+
+    def _check_head(self) -> None:
+        limit = self._limits.header_bytes
+        if self._head_bytes > SEPARATORS * limit:
+            message = f"headers: more than {self._head_bytes:,} bytes, the limit is {limit:,}"
+            self._refuse(HeadersTooLarge(message, param="headers", code="too_long"))
+
+    def _refuse(self, error: TiffinError) -> None:
+        """Answer in place of the app, and hang up."""
+        if self.transport.is_closing():
+            return
+        cycle, owed = self.cycle, self._owes_an_answer()
+        if owed:
+            if self._in_head():  # it would be taken for the answer to the request before
+                self._broken, cycle.keep_alive = True, False
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if not owed or not (cycle.response_started or self.pipeline):
+            self.transport.write(self._refusal(error))
+        self.transport.close()
+
+    def _refusal(self, error: TiffinError) -> bytes:
+        body = json.dumps(error_body(error)).encode()
+        lines = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (REQUEST_ID_HEADER.encode(), request_id_of(Headers(raw=self.headers or [])).encode()),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in lines)
+        return STATUS_LINE[error.status] + head + b"\r\n" + body
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head that offers no other protocol, as Java's client does in every first request.
+
+    None is taken up here, and for httptools a request that offers one has no body.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"", head) + end + rest
+
+
+def _context_of(cycle: RequestResponseCycle) -> RequestContext | None:
+    """What the app has made of the request's headers, on the entry service."""
+    state: dict[str, Any] = cycle.scope.get("state", {})
+    return state.get("context")
+
+
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """The app for a client of HTTP/1.0: its answer ends where the connection does."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        sized = False
+
+        async def send_plain(message: Message) -> None:
+            nonlocal sized
+            if message["type"] == "http.response.start":
+                sized = any(name.lower() == b"content-length" for name, _ in message["headers"])
+                if not sized:
+                    cycle.chunked_encoding = False
+            elif not sized:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return run

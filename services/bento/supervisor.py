@@ -1,0 +1,183 @@
+"""The supervisor: keeps every service's process alive, and ends them in order.
+
+It is BentoML's own (circus's arbiter, in the process of `bentoml serve` or of the container), with
+what that one does not do: look several times a second, replace what is dead, stopped or hung, in a
+container too; end a start that cannot succeed with one line; on SIGTERM let the entry service
+finish before those that it needs. `services/hosting.py` installs it.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bentoml._internal.utils import circus
+from circus.watcher import Watcher
+
+from tiffin.config.resilience import SupervisionSettings
+from tiffin.lifecycle.supervision import (
+    DIRECTORY_VARIABLE,
+    Watch,
+    last_beat,
+    logger,
+    restart_delay_s,
+)
+
+KILL_AFTER_S = 5.0
+"""What a process has beyond the drain limit to end by itself."""
+
+ENTRY = "service"
+"""BentoML's name for the entry service's watcher; the others are `service_<name>`."""
+
+
+def install(limits: SupervisionSettings) -> None:
+    """Let BentoML use this supervisor when it starts services in processes."""
+
+    class Configured(Supervisor):
+        supervision = limits
+
+    circus.Arbiter = Configured  # type: ignore[misc]  # read when `bentoml serve` makes one
+
+
+class Supervisor(circus.Arbiter):
+    """One for a `bentoml serve`; runs in the supervising process's event loop."""
+
+    supervision: SupervisionSettings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  circus's own
+        limits = self.supervision
+        super().__init__(*args, **{**kwargs, "check_delay": limits.tick_ms / 1000})
+        self._signs = Path(tempfile.mkdtemp(prefix="tiffin-signs-"))
+        self._watches: dict[int, tuple[Watcher, psutil.Process, Watch]] = {}
+        self._served: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._start_at: dict[str, float] = {}
+        self._statuses: dict[int, int] = {}
+        self._looked = time.monotonic()
+        self._ending = False
+        drain_s = (limits.drain_ms + limits.drain_notice_ms) / 1000
+        for watcher in self.watchers:
+            watcher.respawn = True
+            watcher.graceful_timeout = drain_s + KILL_AFTER_S
+            watcher.env = {**(watcher.env or {}), DIRECTORY_VARIABLE: str(self._signs)}
+            watcher.hooks["after_reap"] = self._note_status
+        for name in ("handle_term", "handle_int", "handle_quit"):
+            setattr(self.ctrl.sys_hdl, name, self._on_signal)
+
+    def start(self, cb: Callable[[Any], Any] | None = None) -> None:
+        """Start all and supervise until the end. Raises SystemExit when one cannot start."""
+        try:
+            super().start(cb)
+        finally:
+            shutil.rmtree(self._signs, ignore_errors=True)
+
+    async def manage_watchers(self) -> None:
+        """One look at every process (circus calls it every tick)."""
+        if self._ending or self._exclusive_running_command is not None:
+            return
+        self.reap_processes()
+        now = time.monotonic()
+        elapsed_ms, self._looked = (now - self._looked) * 1000, now
+        for watcher in self.watchers:
+            if watcher.name.startswith(ENTRY):  # not a plugin of circus
+                for pid in list(watcher.processes):
+                    self._look(watcher, pid, elapsed_ms)
+        alive = {pid for watcher in self.watchers for pid in watcher.processes}
+        for pid in set(self._watches) - alive:
+            self._bury(pid)
+        for watcher in self.watchers:
+            missing = len(watcher.processes) < watcher.numprocesses
+            if missing and not self._ending and now >= self._start_at.get(watcher.name, 0.0):
+                await watcher.manage_processes()
+
+    def _look(self, watcher: Watcher, pid: int, elapsed_ms: float) -> None:
+        try:
+            if pid not in self._watches:
+                self._watches[pid] = watcher, psutil.Process(pid), Watch(self.supervision)
+            _, process, watch = self._watches[pid]
+            stopped = process.status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return  # reaped at the next look
+        reason = watch.look(elapsed_ms, stopped=stopped, beat=last_beat(self._signs, pid))
+        if watch.ready:
+            self._served.add(watcher.name)
+            self._failures[watcher.name] = 0
+        if reason is not None:
+            logger.error("%s (process %d) %s: replacing it", _service(watcher), pid, reason)
+            _kill_group(pid)
+
+    def _bury(self, pid: int) -> None:
+        """A process is gone: start it again, or end the start if it never served."""
+        watcher, _, watch = self._watches.pop(pid)
+        _kill_group(pid)  # what it started itself
+        # It may have become ready and died between two looks.
+        served = watch.ready or last_beat(self._signs, pid) is not None
+        (self._signs / str(pid)).unlink(missing_ok=True)
+        how = _describe(self._statuses.pop(pid, None))
+        if served:
+            self._served.add(watcher.name)
+        elif watcher.name not in self._served:
+            message = f"{_service(watcher)} could not start: its process {how}; its log is above"
+            self._fail(message)
+            return
+        failures = 0 if served else self._failures.get(watcher.name, 0) + 1
+        self._failures[watcher.name] = failures
+        delay_s = restart_delay_s(failures)
+        self._start_at[watcher.name] = time.monotonic() + delay_s
+        logger.error(
+            "%s (process %d) %s: starting it again in %g s", _service(watcher), pid, how, delay_s
+        )
+
+    def _fail(self, message: str) -> None:
+        self._exception = SystemExit(f"tiffin: {message}")
+        for watcher in self.watchers:
+            watcher.graceful_timeout = KILL_AFTER_S
+        self.loop.add_callback(self.end)
+
+    def _on_signal(self) -> None:
+        self.loop.add_callback_from_signal(self.end)
+
+    def stop(self) -> None:
+        """End everything (what BentoML and circus call)."""
+        self.loop.add_callback(self.end)
+
+    async def end(self) -> None:
+        """End the entry service first, then those that it needs. The second call forces."""
+        if self._ending:
+            for pid in self._watches:
+                _kill_group(pid)
+            return
+        self._ending = True
+        entry = [watcher for watcher in self.watchers if watcher.name == ENTRY]
+        inner = [watcher for watcher in self.watchers if watcher.name != ENTRY]
+        for group in (entry, inner):
+            await asyncio.gather(*(watcher._stop(close_output_streams=True) for watcher in group))  # noqa: SLF001
+        super().stop()
+
+    def _note_status(self, *, process_pid: int, exit_code: int, **_: object) -> bool:
+        self._statuses[process_pid] = exit_code
+        return True
+
+
+def _service(watcher: Watcher) -> str:
+    name: str = watcher.name
+    return "the entry service" if name == ENTRY else name.removeprefix(f"{ENTRY}_")
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "ended"
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a worker and all that it started: circus makes each the leader of its own group."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,72 @@
+"""What `/metrics` tells of the door and of the calls behind it, and that the docs name it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+
+from tiffin.config.resilience import AdmissionSettings
+from tiffin.core.context import Deadline, RequestContext
+from tiffin.telemetry import metrics
+from tiffin.traffic import saturation
+from tiffin.traffic.admission import AdmissionQueue
+from tiffin.traffic.limiter import Limiter
+
+DOCS = Path(__file__).parents[2] / "docs" / "when-things-fail.md"
+GAUGES = (metrics.admission_limit, metrics.admission_in_work, metrics.admission_waiting)
+
+
+def told(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"tiffin_admission_{name}", labels)
+
+
+@asynccontextmanager
+async def waiting(door: AdmissionQueue, *, batch: bool) -> AsyncGenerator[None, None]:
+    """Somebody who waits at the door during the block."""
+    context = RequestContext(Deadline.after(5), batch=batch)
+    task = asyncio.create_task(door.place(context, "small").__aenter__())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_full_door_shows_its_limit_its_places_and_who_waits() -> None:
+    door, calls = AdmissionQueue(2, AdmissionSettings()), Limiter("calls", initial=40)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(door.place(RequestContext(Deadline.after(5)), "small"))
+        for batch in (False, True, True):
+            await stack.enter_async_context(waiting(door, batch=batch))
+        stack.enter_context(calls.place())
+        saturation.show(door, {"Embedding": calls})
+        assert (told("limit", stage="door"), told("in_work", stage="door")) == (2, 2)
+        assert (told("limit", stage="small"), told("in_work", stage="small")) == (2, 2)
+        assert told("waiting", priority="interactive") == 1
+        assert told("waiting", priority="batch") == 2
+        assert told("limit", stage="Embedding") == 40
+        assert told("in_work", stage="Embedding") == 1
+    saturation.show(door, {"Embedding": calls})
+    assert (told("in_work", stage="door"), told("waiting", priority="batch")) == (0, 0)
+
+
+async def test_it_looks_again_by_itself() -> None:
+    door = AdmissionQueue(7, AdmissionSettings())
+    watching = asyncio.create_task(saturation.watch(door, {}))
+    async with asyncio.timeout(2):
+        while told("limit", stage="door") != 7:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+
+
+def test_the_docs_name_every_gauge_and_its_label() -> None:
+    text = DOCS.read_text()
+    saturation.show(AdmissionQueue(1, AdmissionSettings()), {})
+    for gauge in GAUGES:
+        (family,) = gauge.collect()
+        (label,) = {name for sample in family.samples for name in sample.labels}
+        assert f"`{family.name}{{{label}}}`" in text

@@ -1,0 +1,125 @@
+"""Gives every request its context (id, deadline, trace) from its headers.
+
+What the request's bill says goes into the response's headers: `x-tiffin-tier`, `x-tiffin-cost-usd`
+(not of a stream, whose headers go before its tokens come) and, for `x-tiffin-debug: 1`, the whole
+decision as JSON in `x-tiffin-decision`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tiffin.api.errors import error_response
+from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
+from tiffin.core.bill import BEGUN, Bill
+from tiffin.core.context import DEFAULT_TENANT, Deadline, RequestContext
+from tiffin.core.errors import InvalidRequest
+
+DEBUG_HEADER = "x-tiffin-debug"
+TIER_HEADER = "x-tiffin-tier"
+COST_HEADER = "x-tiffin-cost-usd"
+DECISION_HEADER = "x-tiffin-decision"
+TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
+MAX_TIMEOUT_MS = 600_000
+PRIORITY_HEADER = "x-tiffin-priority"
+PRIORITIES = ("interactive", "batch")
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+class ContextMiddleware:
+    """ASGI middleware: puts a RequestContext into the scope and its id into the response.
+
+    A request that sets no deadline gets its path's, from `timeouts_ms`, or the default.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, default_timeout_ms: int, timeouts_ms: Mapping[str, int]
+    ) -> None:
+        self._app = app
+        self._default_timeout_ms = default_timeout_ms
+        self._timeouts_ms = timeouts_ms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # A dict, for Headers goes through all lines at each look. Of several of a name the first.
+        sent = dict(reversed(Headers(scope=scope).items()))
+        state = scope.setdefault("state", {})
+        try:
+            state["context"] = context = self._context(scope["path"], sent, state)
+        except InvalidRequest as error:
+            await error_response(error)(scope, receive, send)
+            return
+        debug = sent.get(DEBUG_HEADER) == "1"
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = {REQUEST_ID_HEADER: context.request_id}
+                told |= _bill_headers(context.bill, debug=debug)
+                lines = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+                message["headers"] = [*message["headers"], *lines]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _context(
+        self, path: str, headers: Mapping[str, str], state: Mapping[str, Any]
+    ) -> RequestContext:
+        timeout_ms = _timeout_ms(headers)
+        default_ms = self._timeouts_ms.get(path, self._default_timeout_ms)
+        deadline = Deadline.after((timeout_ms or default_ms) / 1000)
+        return RequestContext(
+            deadline,
+            request_id_of(headers),
+            traceparent=headers.get("traceparent"),
+            tenant=state.get("tenant", DEFAULT_TENANT),
+            batch=_is_batch(headers),
+            deadline_named=timeout_ms is not None,
+            key=state.get("key", ""),
+        )
+
+
+def with_priority(context: RequestContext, priority: str | None) -> RequestContext:
+    """The context with what a body says of its priority, over the header."""
+    return context if priority is None else replace(context, batch=priority == "batch")
+
+
+def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
+    """Who answered and what it cost; of a stream, which has only begun, no cost yet."""
+    headers = {}
+    if bill.attempts:
+        headers[TIER_HEADER] = bill.attempts[-1].tier
+        if all(attempt.outcome != BEGUN for attempt in bill.attempts):
+            headers[COST_HEADER] = f"{bill.usd:.8f}"
+    if debug and bill.decision is not None:
+        headers[DECISION_HEADER] = json.dumps(msgspec.to_builtins(bill.decision))
+    return headers
+
+
+def _timeout_ms(headers: Mapping[str, str]) -> int | None:
+    for name in TIMEOUT_HEADERS:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not _DIGITS.fullmatch(value) or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+            message = f"{name}: {value[:40]!r} is not a number of ms from 1 to {MAX_TIMEOUT_MS:,}"
+            raise InvalidRequest(message, param=name)
+        return int(value)
+    return None
+
+
+def _is_batch(headers: Mapping[str, str]) -> bool:
+    value = headers.get(PRIORITY_HEADER, PRIORITIES[0])
+    if value not in PRIORITIES:
+        message = f"{PRIORITY_HEADER}: {value!r} is not one of: {', '.join(PRIORITIES)}"
+        raise InvalidRequest(message, param=PRIORITY_HEADER)
+    return value == "batch"

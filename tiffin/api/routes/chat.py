@@ -1,0 +1,261 @@
+"""`/v1/chat/completions`: a conversation in, its next turn out, whole or streamed."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from msgspec import structs
+
+from models.values import (
+    ChatMessage,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    TextDelta,
+    TokenLogprob,
+    TokenUsage,
+    ToolCall,
+    ToolCallDelta,
+)
+from tiffin.api.answers import model_answer
+from tiffin.api.generation import Generation, begin, tier_of
+from tiffin.api.images import check_seen, parts_of
+from tiffin.api.json_route import JsonRoute
+from tiffin.api.middleware.limits import check_prompts
+from tiffin.api.schemas.chat import (
+    AnsweredCall,
+    AnswerMessage,
+    CallDelta,
+    CalledFunction,
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    Choice,
+    ChunkChoice,
+    Delta,
+    FunctionDelta,
+    ImagePart,
+    Logprob,
+    Logprobs,
+    Message,
+    NamedTool,
+    TopLogprob,
+)
+from tiffin.api.schemas.openai import check_stream_options, seed_of, stops, usage_of
+from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
+from tiffin.core.errors import InvalidRequest
+from tiffin.gateway import work_of
+from tiffin.pipeline.writing import Piece
+
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
+
+_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
+
+
+@router.post(
+    "/v1/chat/completions", response_model=ChatCompletion, responses={200: {"content": _STREAM}}
+)
+async def chat_completions(body: ChatRequest, http: Request) -> Response:
+    """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
+    gateway, context = work_of(http)
+    request = generate_request(body)
+    check_prompts([request], gateway.settings.limits, "messages")
+    if any(message.parts for message in request.messages):
+        check_seen(request.messages, tier_of(body.model, gateway), gateway.settings)
+    requests = [request] if body.n in (None, 1) else _choices(request, body)
+    generation = await begin(
+        body.model,
+        requests,
+        gateway,
+        context,
+        whole=not body.stream,
+        prompt_field="messages",
+        schema_field="response_format",
+    )
+    completion_id = f"chatcmpl-{secrets.token_hex(16)}"
+    if body.stream:
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        chunks = _chunks(completion_id, generation, len(requests), with_usage=usage)
+        return event_stream(frames(chunks), generation.headers)
+    answer = await _whole(completion_id, generation, len(requests))
+    return model_answer(answer, generation.headers)
+
+
+def generate_request(body: ChatRequest) -> GenerateRequest:
+    """What the engine is asked. Raises InvalidRequest for fields that do not go together."""
+    if body.top_logprobs is not None and not body.logprobs:
+        raise InvalidRequest("top_logprobs: needs logprobs: true", param="top_logprobs")
+    check_stream_options(body.stream_options, stream=body.stream)
+    limit = body.max_completion_tokens
+    return GenerateRequest(
+        messages=[_message(message, index) for index, message in enumerate(body.messages)],
+        max_tokens=body.max_tokens if limit is None else limit,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        stop=stops(body.stop),
+        seed=seed_of(body.seed),
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        tools=[tool.function.tool() for tool in body.tools or ()],
+        tool_choice=_tool_choice(body),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        json_schema=body.response_format.constraint() if body.response_format else None,
+        strict_schema=bool(body.response_format and body.response_format.strict),
+    )
+
+
+def _message(message: Message, index: int) -> ChatMessage:
+    param = f"messages[{index}]"
+    content = message.content
+    parts = parts_of(message, param)
+    if isinstance(content, list):
+        content = "\n".join(part.text for part in content if not isinstance(part, ImagePart))
+    calls = [
+        ToolCall(call.id, call.function.name, call.function.arguments)
+        for call in message.tool_calls or ()
+    ]
+    if message.role == "tool" and message.tool_call_id is None:
+        name = f"{param}.tool_call_id"
+        raise InvalidRequest(f"{name}: needed in the turn of a tool", param=name)
+    if calls and message.role != "assistant":
+        name = f"{param}.tool_calls"
+        raise InvalidRequest(f"{name}: only an assistant calls tools", param=name)
+    if content is None and not (message.role == "assistant" and (calls or message.refusal)):
+        name = f"{param}.content"
+        raise InvalidRequest(f"{name}: needed in this turn", param=name)
+    role = "system" if message.role == "developer" else message.role
+    return ChatMessage(role, content or message.refusal or "", calls, message.tool_call_id, parts)
+
+
+def _tool_choice(body: ChatRequest) -> str:
+    choice = body.tool_choice
+    if isinstance(choice, NamedTool):
+        choice_name = choice.function.name
+        if choice_name not in [tool.function.name for tool in body.tools or ()]:
+            message = f"tool_choice: there is no function {choice_name!r} in tools"
+            raise InvalidRequest(message, param="tool_choice")
+        return choice_name
+    if choice == "required" and not body.tools:
+        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
+    return choice or "auto"
+
+
+def _choices(request: GenerateRequest, body: ChatRequest) -> list[GenerateRequest]:
+    return [
+        structs.replace(request, seed=seed_of(body.seed, choice)) for choice in range(body.n or 1)
+    ]
+
+
+class _Answer:
+    """One choice as it comes together."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.calls: list[AnsweredCall] = []
+        self.logprobs: list[Logprob] = []
+        self.reason: FinishReason = "stop"
+
+    def add(self, event: TextDelta | ToolCallDelta) -> None:
+        """Take the next event."""
+        if isinstance(event, TextDelta):
+            self.text += event.text
+            self.logprobs += map(logprob, event.logprobs)
+        elif event.id is not None:
+            function = CalledFunction(name=event.name or "", arguments=event.arguments)
+            self.calls.append(AnsweredCall(id=event.id, function=function))
+        else:
+            call = self.calls[event.index]
+            arguments = call.function.arguments + event.arguments
+            function = CalledFunction(name=call.function.name, arguments=arguments)
+            self.calls[event.index] = AnsweredCall(id=call.id, function=function)
+
+    def choice(self, index: int) -> Choice:
+        """As the client gets it."""
+        content = None if self.calls and not self.text else self.text
+        return Choice(
+            index=index,
+            message=AnswerMessage(content=content, tool_calls=self.calls or None),
+            logprobs=Logprobs(content=self.logprobs) if self.logprobs else None,
+            finish_reason=self.reason,
+        )
+
+
+async def _whole(completion_id: str, generation: Generation, choices: int) -> ChatCompletion:
+    answers = [_Answer() for _ in range(choices)]
+    usages: dict[int, TokenUsage] = {}
+    async with aclosing(generation.pieces) as pieces:
+        async for piece in pieces:
+            if isinstance(piece.event, Finished):
+                answers[piece.index].reason = piece.event.reason
+                usages[piece.index] = piece.event.usage
+            else:
+                answers[piece.index].add(piece.event)
+    return ChatCompletion(
+        id=completion_id,
+        created=generation.created,
+        model=generation.head.model,
+        choices=[answer.choice(index) for index, answer in enumerate(answers)],
+        usage=usage_of(usages, choices),
+    )
+
+
+async def _chunks(
+    completion_id: str, generation: Generation, choices: int, *, with_usage: bool
+) -> AsyncGenerator[ChatChunk, None]:
+    """One chunk an event, after one for each choice that opens its message."""
+
+    def chunk(*choices: ChunkChoice) -> ChatChunk:
+        return ChatChunk(
+            id=completion_id,
+            created=generation.created,
+            model=generation.head.model,
+            choices=list(choices),
+        )
+
+    usages: dict[int, TokenUsage] = {}
+    async with aclosing(generation.pieces) as pieces:
+        for index in range(choices):
+            yield chunk(ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
+        async for piece in pieces:
+            if isinstance(piece.event, Finished):
+                usages[piece.index] = piece.event.usage
+            yield chunk(_chunk_choice(piece))
+    if with_usage:
+        yield chunk().model_copy(update={"usage": usage_of(usages, choices)})
+
+
+def _chunk_choice(piece: Piece) -> ChunkChoice:
+    event = piece.event
+    match event:
+        case TextDelta():
+            logprobs = Logprobs(content=[logprob(token) for token in event.logprobs])
+            return ChunkChoice(
+                index=piece.index,
+                delta=Delta(content=event.text),
+                logprobs=logprobs if event.logprobs else None,
+            )
+        case ToolCallDelta():
+            call = CallDelta(
+                index=event.index,
+                id=event.id,
+                type="function" if event.id else None,
+                function=FunctionDelta(name=event.name, arguments=event.arguments),
+            )
+            return ChunkChoice(index=piece.index, delta=Delta(tool_calls=[call]))
+        case Finished():
+            return ChunkChoice(index=piece.index, delta=Delta(), finish_reason=event.reason)
+
+
+def logprob(token: TokenLogprob) -> Logprob:
+    """A token in OpenAI's shape."""
+    top = [_top(other) for other in token.top]
+    return Logprob(
+        token=token.token, logprob=token.logprob, bytes=token.bytes or None, top_logprobs=top
+    )
+
+
+def _top(token: TokenLogprob) -> TopLogprob:
+    return TopLogprob(token=token.token, logprob=token.logprob, bytes=token.bytes or None)

@@ -1,0 +1,44 @@
+"""Is it alive, is it ready, what is it. Never waits for a service: readiness is watched beside."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel
+
+from tiffin import __version__
+from tiffin.gateway import gateway_of
+
+router = APIRouter(tags=["health"])
+
+
+class Version(BaseModel):
+    """Which Tiffin this is."""
+
+    version: str
+
+
+@router.get("/livez", response_class=PlainTextResponse)
+@router.get("/healthz", response_class=PlainTextResponse, include_in_schema=False)
+async def livez() -> str:
+    """The process answers."""
+    return "ok"
+
+
+@router.get("/readyz")
+@router.get("/health")
+@router.get("/ping", include_in_schema=False)  # where RunPod's load balancer asks
+async def readyz(http: Request) -> JSONResponse:
+    """200 when questions are answered, else 503.
+
+    `ready`, or `degraded` where a service is missing that has a substitute; `down`, or `draining`
+    from the first SIGTERM on.
+    """
+    gateway = gateway_of(http)
+    state = "draining" if gateway.drain.began else gateway.readiness.state()
+    body = {"status": state, "services": gateway.readiness.services()}
+    return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)
+
+
+@router.get("/version")
+async def show_version() -> Version:
+    """The version of Tiffin."""
+    return Version(version=__version__)

@@ -1,0 +1,167 @@
+"""`/v1/responses`: input items in, output items out, whole or as OpenAI's named events.
+
+Stateless: the client keeps the conversation and sends all of it.
+"""
+
+import json
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import fastapi
+from fastapi import APIRouter, Request
+
+from models.values import ChatMessage, GenerateRequest, ToolCall
+from tiffin.api.answers import model_answer
+from tiffin.api.errors import error_body, translate
+from tiffin.api.generation import Generation, begin
+from tiffin.api.json_route import JsonRoute
+from tiffin.api.middleware.limits import check_prompts
+from tiffin.api.responses_output import Output
+from tiffin.api.schemas.responses import (
+    InputCall,
+    InputCallOutput,
+    InputItem,
+    NamedFunction,
+    Response,
+    ResponsesRequest,
+    TextContent,
+    TextOptions,
+)
+from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.core.errors import InvalidRequest
+from tiffin.gateway import work_of
+
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
+
+_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
+
+
+@router.post("/v1/responses", response_model=Response, responses={200: {"content": _STREAM}})
+async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
+    """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
+    gateway, context = work_of(http)
+    requests = [generate_request(body)]
+    check_prompts(requests, gateway.settings.limits, "input")
+    generation = await begin(
+        body.model,
+        requests,
+        gateway,
+        context,
+        whole=not body.stream,
+        prompt_field="input",
+        schema_field="text.format",
+    )
+    output = Output(_opened(body, generation))
+    if body.stream:
+        return event_stream(_frames(output, generation), generation.headers)
+    async with aclosing(generation.pieces) as pieces:
+        async for piece in pieces:
+            for _ in output.add(piece.event):
+                pass
+    return model_answer(output.response, generation.headers)
+
+
+def generate_request(body: ResponsesRequest) -> GenerateRequest:
+    """What the engine is asked. Raises InvalidRequest for fields that do not go together."""
+    text = body.text or TextOptions()
+    wanted = body.top_logprobs is not None or bool(body.include)
+    return GenerateRequest(
+        messages=_messages(body),
+        max_tokens=body.max_output_tokens,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        logprobs=(body.top_logprobs or 0) if wanted else None,
+        tools=[tool.tool() for tool in body.tools or ()],
+        tool_choice=_tool_choice(body),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        json_schema=text.format.constraint(),
+        strict_schema=bool(text.format.strict),
+    )
+
+
+def _messages(body: ResponsesRequest) -> list[ChatMessage]:
+    messages = [ChatMessage("system", body.instructions)] if body.instructions else []
+    if isinstance(body.input, str):
+        return [*messages, ChatMessage("user", body.input)]
+    for item in body.input:
+        turn = _turn(item)
+        last = messages[-1] if messages else None
+        if turn.tool_calls and last is not None and last.role == "assistant":
+            # The text and the calls of one turn are several items.
+            calls = [*last.tool_calls, *turn.tool_calls]
+            messages[-1] = ChatMessage("assistant", last.content, calls)
+        else:
+            messages.append(turn)
+    return messages
+
+
+def _turn(item: InputItem) -> ChatMessage:
+    if isinstance(item, InputCall):
+        return ChatMessage("assistant", "", [ToolCall(item.call_id, item.name, item.arguments)])
+    if isinstance(item, InputCallOutput):
+        return ChatMessage("tool", _text(item.output), [], item.call_id)
+    return ChatMessage("system" if item.role == "developer" else item.role, _text(item.content))
+
+
+def _text(content: str | list[TextContent]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text or part.refusal or "" for part in content)
+
+
+def _tool_choice(body: ResponsesRequest) -> str:
+    choice = body.tool_choice
+    if isinstance(choice, NamedFunction):
+        if choice.name not in [tool.name for tool in body.tools or ()]:
+            message = f"tool_choice: there is no function {choice.name!r} in tools"
+            raise InvalidRequest(message, param="tool_choice")
+        return choice.name
+    if choice == "required" and not body.tools:
+        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
+    return choice or "auto"
+
+
+def _opened(body: ResponsesRequest, generation: Generation) -> Response:
+    """The response before its first word; it repeats what was asked."""
+    return Response(
+        id=f"resp_{secrets.token_hex(16)}",
+        created_at=generation.created,
+        status="in_progress",
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        metadata=body.metadata or {},
+        model=generation.head.model,
+        output=[],
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        text=body.text or TextOptions(),
+        tool_choice=body.tool_choice or "auto",
+        tools=body.tools or [],
+        top_logprobs=body.top_logprobs or 0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        user=body.user,
+    )
+
+
+async def _frames(output: Output, generation: Generation) -> AsyncGenerator[str, None]:
+    """Named frames. A failure ends them with the event `error`, which has our body too."""
+    async with aclosing(generation.pieces) as pieces:
+        try:
+            for event in output.start():
+                yield _frame(event.type, event.model_dump_json(ensure_ascii=True, by_alias=True))
+            async for piece in pieces:
+                for event in output.add(piece.event):
+                    data = event.model_dump_json(ensure_ascii=True, by_alias=True)
+                    yield _frame(event.type, data)
+        except Exception as error:  # noqa: BLE001  the status is sent: the frame must say it
+            body = error_body(translate(error))
+            number = output.next_number()
+            frame = {"type": "error", "sequence_number": number, **body["error"], **body}
+            frame["type"] = "error"
+            yield _frame("error", json.dumps(frame))
+
+
+def _frame(name: str, data: str) -> str:
+    return f"event: {name}\ndata: {data}\n\n"

@@ -1,0 +1,210 @@
+"""What the OpenAI routes share: parts of their bodies, and how these become engine values.
+
+A field that changes the answer and that we cannot honour is not declared, or only with the values
+that change nothing: any other value is a 400 that names it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+from models.values import TokenUsage, Tool
+from tiffin.api.errors import UNKNOWN_TYPE
+from tiffin.core.errors import InvalidRequest
+from tiffin.core.values import Value
+
+RESERVED_TOOL_NAMES = frozenset({"auto", "none", "required"})
+MAX_CHOICES = 16
+MAX_STOPS = 4
+SEEDS = 2**31
+"""Seeds wrap here: engines take 31 bits in common."""
+
+Stop = Annotated[
+    str | list[str] | None, Field(description="Generation ends before any of these; up to four.")
+]
+Temperature = Annotated[float | None, Field(ge=0, le=2)]
+TopP = Annotated[float | None, Field(gt=0, le=1)]
+Penalty = Annotated[float | None, Field(ge=-2, le=2)]
+Seed = Annotated[int | None, Field(ge=-(2**63), lt=2**63)]
+MaxTokens = Annotated[int | None, Field(ge=1, lt=2**31)]
+Choices = Annotated[int | None, Field(ge=1, le=MAX_CHOICES)]
+ModelName = Annotated[
+    str, Field(description="`auto`, `auto-fast`, `auto-quality`, a tier, or a model's name.")
+]
+AutoServiceTier = Literal["auto", "default"] | None
+Metadata = dict[str, str] | None
+
+
+def _with_plain_numbers(value: dict[str, Any]) -> dict[str, Any]:
+    """The same JSON. Raises ValueError for numbers that Python reads, and no message carries."""
+    nodes: list[Any] = [value]
+    while nodes:
+        match nodes.pop():
+            case dict() as node:
+                nodes += node.values()
+            case list() as node:
+                nodes += node
+            case float() as number if not math.isfinite(number):
+                raise ValueError(f"{number} is no number in JSON")
+            case int() as number if not -(2**63) <= number < 2**63:
+                raise ValueError("a number in it does not fit into 64 bits")
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_with_plain_numbers)]
+
+
+def _no_bias(value: dict[str, float] | None) -> None:
+    if value:
+        raise ValueError("no engine here takes it; leave it out, or empty")
+
+
+LogitBias = Annotated[dict[str, float] | None, AfterValidator(_no_bias)]
+
+
+def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator:
+    """Tells the members of a union by the field `type`; `unsaid` is what it is when left out.
+
+    Capital letters keep a tag out of a field's name (`tiffin.api.errors`).
+    """
+
+    def tag(value: Any) -> str | None:  # noqa: ANN401  JSON, or a value made of it
+        if isinstance(value, dict):
+            return tags.get(str(value.get("type", unsaid)))
+        return tags.get(str(getattr(value, "type", None)))
+
+    known = ", ".join(tags)
+    return Discriminator(
+        tag, custom_error_type=UNKNOWN_TYPE, custom_error_message=f"must be one of: {known}"
+    )
+
+
+def absent(value: object) -> bool:
+    """For fields that are left out of a body, rather than null, when there is nothing."""
+    return value is None
+
+
+class Sent(Value):
+    """A body, or a part of one, that clients send."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class JsonSchema(Sent):
+    """A schema that the answer must fit; decoding is constrained to it, `strict` or not."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Sent):
+    """The form of the answer: any text, any JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _schema_where_needed(self) -> "ResponseFormat":
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            message = "json_schema belongs to type 'json_schema', and is needed there"
+            raise ValueError(message)
+        return self
+
+    def constraint(self) -> dict[str, Any] | None:
+        """The schema for the engine; `{}` allows any JSON object."""
+        if self.type == "text":
+            return None
+        return (self.json_schema and self.json_schema.schema_) or {}
+
+    @property
+    def strict(self) -> bool:
+        """Whether providers are to be told to hold to the schema."""
+        return bool(self.json_schema and self.json_schema.strict)
+
+
+class Function(Sent):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
+
+    def tool(self) -> Tool:
+        """As the engine takes it. Raises InvalidRequest for a name that means something else."""
+        if self.name in RESERVED_TOOL_NAMES:
+            message = f"tools: a function cannot be named {self.name!r}"
+            raise InvalidRequest(message, param="tools")
+        strict = self.strict is True
+        return Tool(self.name, self.description or "", self.parameters or {}, strict)
+
+
+class StreamOptions(Sent):
+    """How to stream. `include_usage` adds a last chunk with the usage and no choices."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Annotated[bool | None, Field(description="Nothing is padded here.")] = None
+
+
+class PromptTokensDetails(BaseModel):
+    """Of the prompt's tokens."""
+
+    cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
+    audio_tokens: int = 0
+
+
+class CompletionTokensDetails(BaseModel, frozen=True):
+    """Of the answer's tokens. Frozen, or each answer would get a copy of the default."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class CompletionUsage(BaseModel):
+    """Tokens read and written for all choices together; a prompt counts once."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
+
+
+def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> CompletionUsage:
+    """The sum over the choices, by their index."""
+    prompts = [usage for index, usage in usages.items() if index % choices_per_prompt == 0]
+    read = sum(usage.prompt_tokens for usage in prompts)
+    written = sum(usage.completion_tokens for usage in usages.values())
+    cached = sum(usage.cached_tokens for usage in prompts)
+    return CompletionUsage(
+        prompt_tokens=read,
+        completion_tokens=written,
+        total_tokens=read + written,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+    )
+
+
+def check_stream_options(options: StreamOptions | None, *, stream: bool | None) -> None:
+    """Raise InvalidRequest for options of a stream that there is none of."""
+    if options is not None and not stream:
+        raise InvalidRequest("stream_options: needs stream: true", param="stream_options")
+
+
+def stops(stop: str | list[str] | None) -> list[str]:
+    """The stop strings as a list. Raises InvalidRequest for an empty one, or too many."""
+    found = [stop] if isinstance(stop, str) else list(stop or ())
+    if len(found) > MAX_STOPS or not all(found):
+        message = f"stop: at most {MAX_STOPS} strings, none of them empty"
+        raise InvalidRequest(message, param="stop")
+    return found
+
+
+def seed_of(seed: int | None, choice: int = 0) -> int | None:
+    """A seed of its own for each choice, or all would be the same."""
+    return None if seed is None else (seed + choice) % SEEDS

@@ -1,0 +1,270 @@
+"""The bodies of `/v1/responses`, as OpenAI publishes them.
+
+Nothing is stored: the conversation is the client's. What it gets in `output` it may send back in
+`input`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, Tag, model_validator
+
+from tiffin.api.schemas.chat import Logprob
+from tiffin.api.schemas.openai import (
+    AutoServiceTier,
+    Function,
+    JsonObject,
+    MaxTokens,
+    Metadata,
+    ModelName,
+    Sent,
+    Temperature,
+    TopP,
+    absent,
+    by_type,
+)
+
+Status = Literal["in_progress", "completed", "incomplete"]
+LOGPROBS = "message.output_text.logprobs"
+
+
+class TextContent(Sent):
+    """Text. No model here reads images, sound or files."""
+
+    type: Literal["input_text", "output_text", "refusal"]
+    text: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+    parsed: Any = None
+
+    @model_validator(mode="after")
+    def _has_its_text(self) -> "TextContent":
+        field = "refusal" if self.type == "refusal" else "text"
+        if getattr(self, field) is None:
+            message = f"type {self.type!r} needs its {field}"
+            raise ValueError(message)
+        return self
+
+
+class InputMessage(Sent):
+    """A turn of the conversation."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextContent]
+    id: str | None = None
+    status: Status | None = None
+    phase: str | None = None
+
+
+class InputCall(Sent):
+    """A call that the model made; `arguments` is JSON text."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    id: str | None = None
+    status: Status | None = None
+    parsed_arguments: Any = None
+
+
+class InputCallOutput(Sent):
+    """What the called function gave."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[TextContent]
+    id: str | None = None
+    status: Status | None = None
+
+
+InputItem = Annotated[
+    Annotated[InputMessage, Tag("Message")]
+    | Annotated[InputCall, Tag("Call")]
+    | Annotated[InputCallOutput, Tag("CallOutput")],
+    by_type(
+        {"message": "Message", "function_call": "Call", "function_call_output": "CallOutput"},
+        unsaid="message",
+    ),
+]
+
+
+class TextFormat(Sent):
+    """The form of the answer; decoding is constrained to the schema, `strict` or not."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: Annotated[str | None, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", exclude_if=absent)] = None
+    description: Annotated[str | None, Field(exclude_if=absent)] = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema", exclude_if=absent)] = None
+    strict: Annotated[bool | None, Field(exclude_if=absent)] = None
+
+    @model_validator(mode="after")
+    def _schema_where_needed(self) -> "TextFormat":
+        if self.type == "json_schema" and (self.schema_ is None or self.name is None):
+            message = "type 'json_schema' needs a name and a schema"
+            raise ValueError(message)
+        return self
+
+    def constraint(self) -> dict[str, Any] | None:
+        """The schema for the engine; `{}` allows any JSON object."""
+        return None if self.type == "text" else self.schema_ or {}
+
+
+class TextOptions(Sent):
+    """How the text should be."""
+
+    format: TextFormat = TextFormat()
+    verbosity: Literal["medium"] | None = None
+
+
+class ResponsesTool(Function):
+    """A function that the model may call. No tool runs here."""
+
+    type: Literal["function"]
+
+
+class NamedFunction(Sent):
+    """The function that must be called."""
+
+    type: Literal["function"]
+    name: str
+
+
+class ResponsesStreamOptions(Sent):
+    """Nothing is padded here, whatever this says."""
+
+    include_obfuscation: bool | None = None
+
+
+class ResponsesRequest(Sent):
+    """A conversation, or one question, to answer."""
+
+    model: ModelName
+    input: Annotated[
+        str | list[InputItem], Field(min_length=1, description="A question, or all turns so far.")
+    ]
+    instructions: Annotated[str | None, Field(description="A system turn before the rest.")] = None
+    max_output_tokens: MaxTokens = None
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    text: TextOptions | None = None
+    tools: list[ResponsesTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: ResponsesStreamOptions | None = None
+    # Change nothing about the answer.
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: Metadata = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    max_tool_calls: Annotated[
+        int | None, Field(ge=1, description="Of tools that run here: there are none.")
+    ] = None
+    # Only the values that ask for what is done anyway.
+    store: Annotated[Literal[False] | None, Field(description="Nothing is stored.")] = None
+    previous_response_id: Annotated[None, Field(description="Send the turns in `input`.")] = None
+    conversation: None = None
+    background: Literal[False] | None = None
+    truncation: Literal["disabled"] | None = None
+    service_tier: AutoServiceTier = None
+    reasoning: None = None
+    prompt: None = None
+    moderation: None = None
+    context_management: None = None
+
+
+class OutputText(BaseModel):
+    """The text of a message."""
+
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[Any] = []
+    logprobs: list[Logprob] = []
+
+
+class OutputMessage(BaseModel):
+    """The model's turn."""
+
+    type: Literal["message"] = "message"
+    id: str
+    role: Literal["assistant"] = "assistant"
+    status: Status
+    content: list[OutputText]
+
+
+class OutputCall(BaseModel):
+    """A call that the model asks for; answer it with a `function_call_output`."""
+
+    type: Literal["function_call"] = "function_call"
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: Status
+
+
+OutputItem = OutputMessage | OutputCall
+
+
+class InputTokensDetails(BaseModel):
+    """Of the input's tokens."""
+
+    cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(BaseModel, frozen=True):
+    """Of the output's tokens."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(BaseModel):
+    """Tokens read and written."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
+    total_tokens: int
+
+
+class IncompleteDetails(BaseModel):
+    """Why the answer was cut."""
+
+    reason: Literal["max_output_tokens"]
+
+
+class Response(BaseModel):
+    """The answer so far; whole when `status` is not `in_progress`."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    status: Status
+    background: Literal[False] = False
+    error: None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[OutputItem]
+    parallel_tool_calls: bool
+    previous_response_id: None = None
+    service_tier: Literal["default"] = "default"
+    store: Literal[False] = False
+    temperature: float
+    text: TextOptions
+    tool_choice: Literal["none", "auto", "required"] | NamedFunction
+    tools: list[ResponsesTool]
+    top_logprobs: int
+    top_p: float
+    truncation: Literal["disabled"] = "disabled"
+    usage: Annotated[ResponseUsage | None, Field(exclude_if=absent)] = None
+    user: Annotated[str | None, Field(exclude_if=absent)] = None

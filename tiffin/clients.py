@@ -1,0 +1,98 @@
+"""One typed client a service, as the pipeline uses them. Made by `services/rag.py`."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.values import GenerateRequest, TokenEvent
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import UNSUPPORTED_PARAMETER, InvalidRequest, UpstreamFailed
+from tiffin.core.messages import (
+    Array,
+    Embeddings,
+    EmbedRequest,
+    RerankRequest,
+    RerankScores,
+    RouteDecision,
+    RouteRequest,
+)
+from tiffin.transport.client import ServiceClient
+
+
+class _EncoderClient(ServiceClient):
+    """What the clients of both encoders share."""
+
+    def _array(self, array: Array, rows: int) -> NDArray[np.float32]:
+        """The array, if it is one of finite numbers with so many rows. Raises UpstreamFailed."""
+        try:
+            values = array.numpy()
+        except ValueError as error:
+            raise UpstreamFailed(f"{self._service} answered with a broken array") from error
+        if values.shape[:1] != (rows,) or not np.isfinite(values).all():
+            raise UpstreamFailed(f"{self._service} answered with a broken array")
+        return values
+
+
+class EmbeddingClient(_EncoderClient):
+    """Calls the Embedding service."""
+
+    async def embed(
+        self,
+        texts: Sequence[str | list[int]],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
+    ) -> tuple[NDArray[np.float32], int]:
+        """L2-normalised float32 (len(texts), dimensions), and the tokens read.
+
+        A text may be given as ids of the model's tokens. Raises FieldTooLarge for one that is too
+        long and may not be truncated.
+        """
+        request = EmbedRequest(list(texts), truncate)
+        reply = await self.call("embed", request, Embeddings, context)
+        return self._array(reply.vectors, len(texts)), reply.tokens
+
+
+class RerankerClient(_EncoderClient):
+    """Calls the Reranker service."""
+
+    async def score(
+        self,
+        query: str | list[str],
+        passages: list[str],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
+    ) -> tuple[NDArray[np.float32], int]:
+        """Float32 logits (len(passages),), higher is more relevant, and the tokens read.
+
+        A list of queries pairs up with the passages. Raises FieldTooLarge for a pair that is too
+        long and may not be truncated.
+        """
+        request = RerankRequest(query, passages, truncate)
+        reply = await self.call("score", request, RerankScores, context)
+        return self._array(reply.logits, len(passages)), reply.tokens
+
+
+class RouterClient(ServiceClient):
+    """Calls the Router service."""
+
+    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
+        """Which tier should answer, and which next."""
+        return await self.call("route", request, RouteDecision, context)
+
+
+class LLMClient(ServiceClient):
+    """Calls one LLM tier's service."""
+
+    def generate(
+        self, request: GenerateRequest, context: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """Stream the answer; closing the generator stops the engine."""
+        if any(turn.images for turn in request.messages):
+            message = f"messages: {self._service} sees no images"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+        events = self.stream("generate", request, TokenEvent, context)
+        return cast("AsyncGenerator[TokenEvent, None]", events)

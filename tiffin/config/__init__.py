@@ -1,0 +1,1 @@
+"""The settings, the profiles, and the one table of services that both are checked against."""

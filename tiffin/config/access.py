@@ -1,0 +1,49 @@
+"""Who may use the entry service: its settings, and the rule that an open address needs keys.
+
+Keys themselves are in `tiffin.traffic.keys`; `tiffin.api.middleware.access` asks for them.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from tiffin.config.section import Section, SettingsError
+
+
+class AccessSettings(Section):
+    """Keys and origins."""
+
+    keys_file: Annotated[
+        Path | None,
+        Field(description="Where `tiffin keys` writes; once set, every request needs a key."),
+    ] = None
+    without_keys: Annotated[
+        bool, Field(description="Serve without keys on an address that others can reach.")
+    ] = False
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Field(description="Origins whose pages may call, in the environment as JSON; else none."),
+    ] = ()
+
+
+def check_address(access: AccessSettings, host: str) -> None:
+    """Raise SettingsError when strangers could reach `host` and no key would be asked for."""
+    if access.keys_file is None and not access.without_keys and not is_loopback(host):
+        message = (
+            f"{host} can be reached from outside and no keys are set up: set "
+            "TIFFIN_ACCESS__KEYS_FILE and run `tiffin keys create NAME`, or set "
+            "TIFFIN_ACCESS__WITHOUT_KEYS=true to let everybody in"
+        )
+        raise SettingsError(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address; a name that is no address is not trusted."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+"""From settings and catalogue to workloads for the planner of `models.placement`.
+
+Called by `tiffin plan` and by the services at their start, which so come to the same plan; and by
+`tiffin deploy render`, which asks a platform for the GPUs.
+"""
+
+import math
+from dataclasses import replace
+
+from models.catalog import Catalog, Model
+from models.errors import PlacementError
+from models.placement.arithmetic import Workload
+from tiffin.config.serving import EncoderSettings, TierSettings
+from tiffin.config.settings import Settings
+
+SERVICES = {
+    "embedding": "Embedding",
+    "reranker": "Reranker",
+    "small": "SmallLLM",
+    "large": "LargeLLM",
+}
+"""The service that runs each section of the settings."""
+
+
+def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
+    """Every model that can run on a GPU, as the settings ask for it.
+
+    llama.cpp's wheel computes on the CPU, and an encoder may be told to: those stand on no GPU.
+    """
+    works = []
+    for section, encoder in (("embedding", settings.embedding), ("reranker", settings.reranker)):
+        if encoder.device != "cpu":
+            works.append(_encoder(SERVICES[section], catalog.get(encoder.model), encoder))
+    for name, tier in settings.tiers.items():
+        model = catalog.get(tier.model)
+        if model.engine == "vllm":
+            works.append(_tier(SERVICES[name], model, tier))
+    return works
+
+
+def gpus_apart(settings: Settings, catalog: Catalog) -> dict[str, float]:
+    """GPUs of one replica of each service with a model, where each runs alone.
+
+    What its `gpus` says. Where that says nothing vLLM needs one; an encoder does without.
+    """
+    found = {"Embedding": settings.embedding.gpus, "Reranker": settings.reranker.gpus}
+    for name, tier in settings.tiers.items():
+        found[SERVICES[name]] = tier.gpus or float(catalog.get(tier.model).engine == "vllm")
+    return found
+
+
+def gpus_together(settings: Settings, catalog: Catalog) -> int:
+    """GPUs of one process group that runs everything: the planner lets models share them."""
+    tiers = (tier.gpus for tier in settings.tiers.values())
+    named = math.ceil(settings.embedding.gpus + settings.reranker.gpus + sum(tiers))
+    return named or int(any(gpus_apart(settings, catalog).values()))
+
+
+def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:
+    # The engine loads encoders in float16 on a GPU, however they are stored.
+    work = _workload(
+        service,
+        model,
+        context_tokens=model.context_tokens,
+        parallel=1,
+        step_tokens=settings.max_batch_tokens,
+        gpus=settings.gpus or None,
+    )
+    return replace(work, weight_bytes=2 * model.parameters, number_bytes=2)
+
+
+def _tier(service: str, model: Model, settings: TierSettings) -> Workload:
+    return _workload(
+        service,
+        model,
+        context_tokens=settings.context_tokens,
+        parallel=settings.parallel,
+        gpus=settings.gpus or None,
+    )
+
+
+def _workload(service: str, model: Model, **asked: object) -> Workload:
+    if model.architecture is None or not model.weight_bytes:
+        message = (
+            f"{model.name} has no architecture or no weight sizes in the catalogue: not plannable"
+        )
+        raise PlacementError(message)
+    return Workload(
+        service=service,
+        model=model.name,
+        engine=model.engine,
+        parameters=model.parameters,
+        scheme=model.scheme,
+        weight_bytes=model.weight_bytes,
+        architecture=model.architecture,
+        number_bytes=4 if model.scheme.name == "float32" else 2,
+        **asked,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,117 @@
+"""The scaling specification of a profile: for each service how many replicas, when, on what.
+
+One specification for every platform: `tiffin deploy render` writes each platform's files from it,
+`tiffin deploy simulate` tries it, and the services declare its resources to BentoML.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tiffin.config.section import Section
+
+ServiceName = Literal["RAG", "Embedding", "Reranker", "Router", "SmallLLM", "LargeLLM"]
+Signal = Literal[
+    "request_rate_per_s", "queue_depth", "latency_p95_ms", "first_token_p95_ms", "gpu_percent"
+]
+
+ENCODERS: frozenset[Signal] = frozenset(
+    {"request_rate_per_s", "queue_depth", "latency_p95_ms", "gpu_percent"}
+)
+LLMS: frozenset[Signal] = frozenset(
+    {"request_rate_per_s", "queue_depth", "first_token_p95_ms", "gpu_percent"}
+)
+SIGNALS: dict[ServiceName, frozenset[Signal]] = {
+    "RAG": frozenset({"request_rate_per_s", "queue_depth"}),
+    "Embedding": ENCODERS,
+    "Reranker": ENCODERS,
+    "Router": frozenset({"request_rate_per_s", "queue_depth", "latency_p95_ms"}),
+    "SmallLLM": LLMS,
+    "LargeLLM": LLMS,
+}
+"""What each service can scale on. An entry service's latency is that of those behind it, a stream's
+is that of its length: more replicas of the one or the other change neither."""
+
+CAN_SLEEP: frozenset[ServiceName] = frozenset({"LargeLLM"})
+"""What may have no replica: the router's decision falls back to the tier that is there."""
+
+
+def _one_signal() -> dict[Signal, float]:
+    return {"queue_depth": 8.0}
+
+
+class Scaling(Section):
+    """How one service scales. A target is per replica."""
+
+    min: Annotated[int, Field(ge=0, description="Replicas that are always there.")] = 1
+    max: Annotated[int, Field(ge=1, description="Replicas at most.")] = 1
+    cpu: Annotated[
+        str, Field(pattern=r"^\d+(\.\d+)?m?$", description="Cores, as Kubernetes writes them.")
+    ] = "1"
+    memory: Annotated[
+        str, Field(pattern=r"^\d+(Mi|Gi)$", description="Memory, as Kubernetes writes it.")
+    ] = "512Mi"
+    signals: Annotated[
+        dict[Signal, Annotated[float, Field(gt=0)]],
+        Field(min_length=1, description="What it scales on, each with one replica's target."),
+    ] = Field(default_factory=_one_signal)
+    scale_up_window_s: Annotated[
+        int, Field(ge=0, le=3600, description="More is wanted this long before more is started.")
+    ] = 15
+    scale_down_window_s: Annotated[
+        int, Field(ge=0, le=3600, description="Less is wanted this long before one is stopped.")
+    ] = 300
+    start_s: Annotated[
+        float, Field(gt=0, description="From the start of a replica until it can serve; measured.")
+    ] = 10
+    service_s: Annotated[
+        float, Field(gt=0, description="One request alone on one replica; measured.")
+    ] = 0.1
+    spread: Annotated[
+        float, Field(ge=0, le=5, description="Its standard deviation, as a share of it.")
+    ] = 0.3
+    parallel: Annotated[int, Field(ge=1, description="Requests that one replica runs at once.")] = 1
+    batch: Annotated[
+        int, Field(ge=1, description="Waiting requests that it takes together as one batch.")
+    ] = 1
+    marginal: Annotated[
+        float,
+        Field(gt=0, le=1, description="Each further request of a batch, as a share of one alone."),
+    ] = 1
+    usd_per_hour: Annotated[float, Field(ge=0, description="What one replica costs.")] = 0
+
+    @field_validator("max")
+    @classmethod
+    def _not_below_min(cls, value: int, info: object) -> int:
+        least = getattr(info, "data", {}).get("min", 0)
+        if value < least:
+            message = f"below min, which is {least}"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _guard_is_not_alone(self) -> "Scaling":
+        if set(self.signals) == {"gpu_percent"}:
+            message = "gpu_percent is a guard: it needs another signal beside it"
+            raise ValueError(message)
+        return self
+
+
+def first_misfit(scaling: Mapping[ServiceName, Scaling]) -> tuple[list[str], str] | None:
+    """The first thing that a service cannot do: its key, and what is wrong with it."""
+    for service, how in scaling.items():
+        for signal in how.signals:
+            if signal not in SIGNALS[service]:
+                known = ", ".join(sorted(SIGNALS[service]))
+                message = f"{service} cannot scale on {signal}; it can on: {known}"
+                return ["scaling", service, "signals", signal], message
+        if how.min == 0 and service not in CAN_SLEEP:
+            message = f"{service} cannot have 0 replicas: nothing answers in its place"
+            return ["scaling", service, "min"], message
+        if how.min == 0 and "request_rate_per_s" not in how.signals:
+            message = (
+                f"{service} with min 0 must scale on request_rate_per_s: nothing else wakes it"
+            )
+            return ["scaling", service, "min"], message
+    return None

@@ -1,0 +1,223 @@
+"""The settings: one frozen object, read once at start by every process and by the CLI.
+
+Defaults < profile (`tiffin/config/profiles/<name>.yaml`) < environment (`TIFFIN_...`, `__` between
+levels) < flags. Quantities carry their unit in their name. A mistake is one line that names the
+field.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from models.catalog import Catalog
+from models.errors import PlacementError
+from models.placement.hardware import detect_gpus
+from tiffin.config.access import AccessSettings
+from tiffin.config.internal import InternalSettings
+from tiffin.config.lines import line_of
+from tiffin.config.requests import ChatSettings, LimitSettings, RagSettings
+from tiffin.config.resilience import ResilienceSettings
+from tiffin.config.routing import ProviderSettings, RoutingSettings
+from tiffin.config.scaling import Scaling, ServiceName, first_misfit
+from tiffin.config.section import SettingsError
+from tiffin.config.serving import EncoderSettings, TierSettings
+
+__all__ = ["Settings", "SettingsError", "load_settings"]
+
+PREFIX = "TIFFIN_"
+PROFILES = Path(__file__).with_name("profiles")
+
+Tier = Literal["small", "large"]
+
+
+class Settings(BaseSettings):
+    """All settings of one Tiffin."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    home: Annotated[Path, Field(description="Where weights are kept.")] = Path("~/.cache/tiffin")
+    profile: Annotated[
+        str,
+        Field(
+            description="A file of tiffin/config/profiles; by the GPUs that are there if not set."
+        ),
+    ] = "laptop"
+    embedding: EncoderSettings
+    reranker: EncoderSettings
+    tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
+    providers: Annotated[
+        dict[str, ProviderSettings],
+        Field(description="LLM tiers that somebody else serves, by name; in the environment JSON."),
+    ] = Field(default_factory=dict)
+    routing: RoutingSettings = RoutingSettings()
+    rag: RagSettings = RagSettings()
+    chat: ChatSettings = ChatSettings()
+    limits: LimitSettings = LimitSettings()
+    internal: InternalSettings = InternalSettings()
+    scaling: Annotated[
+        dict[ServiceName, Scaling],
+        Field(description="Replicas of each service; in the environment JSON."),
+    ] = Field(default_factory=dict)
+    resilience: ResilienceSettings = ResilienceSettings()
+    access: AccessSettings = AccessSettings()
+
+    def ledger_at(self) -> str:
+        """The SQLite file of costs, or the address of the database."""
+        ledger = self.routing.ledger or str(self.home / "ledger.sqlite3")
+        return ledger if "://" in ledger else str(Path(ledger).expanduser())
+
+    def adapters(self) -> dict[str, str]:
+        """The tier of every LoRA adapter, by the adapter's name."""
+        return {name: tier for tier, its in self.tiers.items() for name in its.adapters}
+
+    def models(self) -> list[str]:
+        """Catalogue names of the models that run."""
+        tiers = [tier.model for tier in self.tiers.values()]
+        return list(dict.fromkeys([self.embedding.model, self.reranker.model, *tiers]))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before environment before profile; no other source."""
+        del dotenv_settings, file_secret_settings
+        flags = init_settings() if isinstance(init_settings, InitSettingsSource) else {}
+        name = _profile_name(flags)
+        profile = InitSettingsSource(settings_cls, {"profile": name, **_read_profile(name)})
+        return init_settings, env_settings, profile
+
+
+def _profile_name(flags: Mapping[str, Any]) -> str:
+    named = flags.get("profile") or os.environ.get(f"{PREFIX}PROFILE")
+    return str(named or detected_profile())
+
+
+def detected_profile() -> str:
+    """The profile for this machine: by its GPUs, where vLLM is installed to use them."""
+    gpus = detect_gpus()
+    if not gpus or find_spec("vllm") is None:
+        return "laptop"
+    return "gpu" if len(gpus) == 1 else "multi-gpu"
+
+
+def profiles() -> list[str]:
+    """Names of the profiles there are."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Every environment variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
+    return dict(_variables(Settings, PREFIX))
+
+
+def _variables(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for field, info in section.model_fields.items():
+        name = f"{prefix}{field.upper()}"
+        kind = info.annotation
+        if field == "tiers":
+            for tier in get_args(Tier):
+                yield from _variables(TierSettings, f"{name}__{tier.upper()}__")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _variables(kind, f"{name}__")
+        else:
+            yield name, info
+
+
+def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its own type
+    """Read all sources. Raises SettingsError for the first mistake."""
+    _check_environment(os.environ)
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, _profile_name(flags))) from None
+    except PlacementError as error:
+        raise SettingsError(str(error)) from None
+    if misfit := first_misfit(settings.scaling):
+        path, message = misfit
+        place = place_in_profile(path, settings.profile)
+        raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def check_models(settings: Settings, catalog: Catalog) -> None:
+    """Raise SettingsError when a model is not in the catalogue, or is made for another task."""
+    chosen = {
+        "embedding": (settings.embedding.model, "embedding"),
+        "reranker": (settings.reranker.model, "rerank"),
+        **{f"tiers.{name}": (tier.model, "chat") for name, tier in settings.tiers.items()},
+    }
+    for section, (name, task) in chosen.items():
+        allowed = [model.name for model in catalog.models if model.task == task]
+        if name not in allowed:
+            variable = PREFIX + section.upper().replace(".", "__") + "__MODEL"
+            message = f"no {task} model {name!r} in the catalogue; use one of: {', '.join(allowed)}"
+            raise SettingsError(f"{variable} ({section}.model in a profile): {message}")
+
+
+def _read_profile(name: str) -> dict[str, Any]:
+    if name not in profiles():
+        message = f"{PREFIX}PROFILE: {name!r} is not a profile; use one of: {', '.join(profiles())}"
+        raise SettingsError(message)
+    path = PROFILES / f"{name}.yaml"
+    try:
+        return TypeAdapter(dict[str, Any]).validate_python(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, ValidationError) as error:
+        message = f"{path.name}: not a mapping in YAML: {' '.join(str(error).split())}"
+        raise SettingsError(message) from None
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    """Pydantic ignores variables that it does not know; a typo must not pass silently."""
+    known = list(variables())
+    for name in environment:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
+            message = f"{name}: no such setting{hint}"
+            raise SettingsError(message)
+
+
+def _explain(error: ValidationError, profile: str) -> str:
+    """One line for the first problem: variable, profile's key, what is allowed, the value."""
+    problem = error.errors(include_url=False)[0]
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    variable = PREFIX + "__".join(path).upper()
+    place = place_in_profile(path, profile)
+    if problem["type"] == "missing":
+        return f"{variable} ({place}) is needed and not set"
+    if problem["type"] == "value_error":  # our own words, which say all
+        return f"{variable} ({place}): {problem['msg'].removeprefix('Value error, ')}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{variable} ({place}): {message}, not {problem['input']!r}"
+
+
+def place_in_profile(path: list[str], profile: str) -> str:
+    """A profile's key, with its line where the profile has it and no variable overrides it."""
+    key = ".".join(path)
+    names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
+    file = PROFILES / f"{profile}.yaml"
+    if names.isdisjoint(os.environ) and file.is_file():
+        line = line_of(file.read_text(), path)
+        if line is not None:
+            return f"{key}, line {line} of {file.name}"
+    return f"{key} in a profile"

@@ -1,0 +1,1 @@
+"""The leaf of the application: what a request carries, how it fails, what it costs."""

@@ -1,0 +1,63 @@
+"""What travels with a request through every stage and service: its id, deadline and trace."""
+
+import secrets
+import time
+
+import msgspec
+
+from tiffin.core.bill import Bill
+
+DEFAULT_TENANT = "default"
+"""Whose a request is that brings no key."""
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """A point on this process's monotonic clock, in seconds.
+
+    Between processes the *remaining* time travels, so clocks need not agree.
+    """
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """The deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Seconds left; 0 when it has passed."""
+        return max(0.0, self.at - time.monotonic())
+
+
+def new_request_id() -> str:
+    """For a request that brings none."""
+    return f"req-{secrets.token_hex(16)}"
+
+
+class RequestContext(msgspec.Struct, frozen=True):
+    """Made once at the door (or from a hop's headers), never changed; its bill is written on.
+
+    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
+    `deadline_named` says that the client named the deadline itself; an answer must begin by
+    `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
+    so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
+    waits for it, decide who goes first when there is a queue. `arrived` is in seconds of the Unix
+    epoch.
+    """
+
+    deadline: Deadline
+    request_id: str = msgspec.field(default_factory=new_request_id)
+    traceparent: str | None = None
+    tenant: str = DEFAULT_TENANT
+    batch: bool = False
+    deadline_named: bool = False
+    begin_by: Deadline | None = None
+    whole: bool = False
+    key: str = ""
+    arrived: float = msgspec.field(default_factory=time.time)
+    bill: Bill = msgspec.field(default_factory=Bill)
+
+    def begin_s(self) -> float:
+        """Seconds left for an answer to begin."""
+        left_s = self.deadline.remaining()
+        return left_s if self.begin_by is None else min(left_s, self.begin_by.remaining())

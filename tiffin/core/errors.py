@@ -1,0 +1,206 @@
+"""What can go wrong in a request: one tree, each error with its HTTP status and public message.
+
+Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown to clients by
+`tiffin.api.errors`:
+
+    TiffinError (500)
+    ├── InvalidRequest (400)        a value that cannot be
+    │   ├── MethodNotAllowed (405)
+    │   ├── BodyTooLarge (413)
+    │   ├── UnsupportedMedia (415)
+    │   ├── FieldTooLarge (422)
+    │   └── HeadersTooLarge (431)
+    ├── Unauthenticated (401)       no key, or one that opens nothing
+    ├── Forbidden (403)             the credential does not allow it
+    ├── NotFound (404)              no such route, model or tier
+    ├── SpendingCapReached (429)    the money for today is spent
+    ├── RateLimited (429)           more requests than are allowed; try again later
+    ├── Overloaded (503)            nothing was started; try again later
+    ├── Unavailable (503)           the service that should do it is not there
+    ├── DeadlineExceeded (504)
+    │   └── RequestTimeout (408)    the request itself did not come in time
+    └── UpstreamFailed (500)        it broke while it worked
+"""
+
+from typing import ClassVar
+
+from models.errors import (
+    AdapterUnknown,
+    EngineFailed,
+    EngineOverloaded,
+    InputInvalid,
+    InputTooLong,
+    NotSupported,
+)
+
+UNSUPPORTED_PARAMETER = "unsupported_parameter"
+"""Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
+
+TOO_LONG = "context_length_exceeded"
+"""Code of a FieldTooLarge: more tokens than the model reads."""
+
+NO_TIER_SATISFIES = "no_tier_satisfies"
+"""Code of an InvalidRequest that no tier could answer within the policy and its caps."""
+
+PROVIDER_OVERLOADED = "upstream_overloaded"
+"""Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
+
+
+class TiffinError(Exception):
+    """A failure with its place on the wire. `message` is shown to clients as it is."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(TiffinError):
+    """The request cannot be served as it stands; the message names the field and what it allows."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The route exists, for another HTTP method."""
+
+    status = 405
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body passes the byte limit; it was not parsed."""
+
+    status = 413
+
+
+class UnsupportedMedia(InvalidRequest):
+    """A content type that this route does not read."""
+
+    status = 415
+
+
+class FieldTooLarge(InvalidRequest):
+    """One field passes its limit."""
+
+    status = 422
+
+
+class Unauthenticated(TiffinError):
+    """No credential came along where one is needed, or one that opens nothing."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(TiffinError):
+    """The credential is not one that allows this."""
+
+    status = 403
+    type = "permission_error"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The header lines together pass their limit."""
+
+    status = 431
+
+
+class NotFound(TiffinError):
+    """No such route, model or tier."""
+
+    status = 404
+    type = "not_found_error"
+
+
+class SpendingCapReached(TiffinError):
+    """Answering would pass a cap on what may be spent in a day."""
+
+    status = 429
+    type = "insufficient_quota"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = "spending_cap_reached",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class RateLimited(TiffinError):
+    """More requests than are allowed in this time; `retry_after_s` says when there is room."""
+
+    status = 429
+    type = "rate_limit_error"
+
+
+class Overloaded(TiffinError):
+    """A queue is full; nothing was started."""
+
+    status = 503
+    type = "overloaded_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = 1,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class Unavailable(Overloaded):
+    """The service that should answer is starting, dead or unreachable."""
+
+
+class DeadlineExceeded(TiffinError):
+    """The request's deadline passed."""
+
+    status = 504
+    type = "timeout_error"
+
+
+class RequestTimeout(DeadlineExceeded):
+    """The client began a request and did not send the rest of it in time."""
+
+    status = 408
+
+
+class UpstreamFailed(TiffinError):
+    """A service or engine broke while it worked on this request."""
+
+
+def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
+    """The request error that a failure of the ground floor (`models.errors`) amounts to."""
+    match error:
+        case InputTooLong():
+            return FieldTooLarge(str(error), code=TOO_LONG)
+        case AdapterUnknown():
+            return NotFound(str(error), code="model_not_found")
+        case InputInvalid():
+            return InvalidRequest(str(error))
+        case NotSupported():
+            return InvalidRequest(str(error), param=error.field, code="unsupported_value")
+        case EngineOverloaded():
+            return Overloaded(str(error))
+        case EngineFailed():
+            return UpstreamFailed(str(error))
+        case _:
+            return UpstreamFailed("an unexpected error has occurred; the server's log has it")

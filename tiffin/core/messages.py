@@ -1,0 +1,160 @@
+"""The messages between services, one pair a method. The LLM's are in `models.values`."""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Array(msgspec.Struct, frozen=True):
+    """A float32 array: `data` is row-major, little-endian, 4 * prod(shape) bytes."""
+
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[np.float32]) -> "Array":
+        """Pack an array of any shape."""
+        return cls(array.shape, np.ascontiguousarray(array, dtype="<f4").tobytes())
+
+    def numpy(self) -> NDArray[np.float32]:
+        """A read-only view of the data. Raises ValueError when size and shape disagree."""
+        return np.frombuffer(self.data, dtype="<f4").reshape(self.shape)
+
+
+class EmbedRequest(msgspec.Struct, frozen=True):
+    """Texts to embed, each as it is or as ids of the model's own tokens.
+
+    What is longer than the model reads is truncated, or refused when `truncate` is false.
+    """
+
+    texts: list[str | list[int]]
+    truncate: bool = True
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """L2-normalised float32 rows in the order of the texts, and the tokens they cost."""
+
+    vectors: Array
+    tokens: int
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    """Passages to score against a query, or against one query each.
+
+    What is longer than the model reads is truncated, or refused when `truncate` is false.
+    """
+
+    query: str | list[str]
+    passages: list[str]
+    truncate: bool = True
+
+
+class RerankScores(msgspec.Struct, frozen=True):
+    """One float32 logit a passage, in the order of the passages, and the tokens they cost."""
+
+    logits: Array
+    tokens: int
+
+
+class TierState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a tier has fared of late, as the entry service saw it.
+
+    `ttft_ms` and `answer_s` are None until it has answered. `waiting` are requests in work there.
+    """
+
+    available: bool = True
+    ttft_ms: float | None = None
+    answer_s: float | None = None
+    waiting: int = 0
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """US dollars of the current UTC day: by the caller's key, and by all."""
+
+    key_usd: float = 0.0
+    day_usd: float = 0.0
+
+
+class RouteRequest(msgspec.Struct, frozen=True):
+    """Which tier should answer: `model` is a tier's name or a policy's, such as `auto`.
+
+    `vector` is the query's embedding, L2-normalised, where the caller has it. `needs` are the
+    capabilities that the request asks for, `prompt_tokens` an estimate of what the tier will read,
+    and `max_tokens` the longest answer, of which there are to be `answers`. `whole` says that they
+    are not streamed. The rest is what the entry service has seen, so that a decision depends on
+    nothing but this message.
+    """
+
+    query: str
+    model: str
+    vector: Array | None = None
+    needs: list[str] = []
+    prompt_tokens: int = 0
+    max_tokens: int = 256
+    whole: bool = False
+    tiers: dict[str, TierState] = {}
+    spent: Spent = Spent()
+    strong_share: float = 0.0
+    answers: int = 1
+
+
+Level = Literal["simple", "moderate", "complex"]
+
+
+class Complexity(msgspec.Struct, frozen=True):
+    """How hard a query is.
+
+    `score` is from 0 to 1, `p_cheap` the calibrated probability that the cheapest tier's answer
+    suffices. `by` names what judged: a rule, or the model and what it saw.
+    """
+
+    level: Level
+    score: float
+    p_cheap: float
+    by: str
+
+
+class Alternative(msgspec.Struct, frozen=True):
+    """A tier as the policy saw it; `refused` says why it could not be chosen."""
+
+    tier: str
+    p_suffices: float
+    usd: float
+    ttft_ms: float | None
+    refused: str | None = None
+
+
+class RouteDecision(msgspec.Struct, frozen=True):
+    """The tier to ask, why, and which to ask next (in order) when it cannot answer.
+
+    The rest is the record of the decision: it is shown on `x-tiffin-debug: 1` and kept for
+    `tiffin router replay`. `escalate_below` asks for the cascade, `max_usd` is what all attempts
+    together may cost. `degraded` says that the Router did not answer, and the entry service decided
+    without the complexity model.
+    """
+
+    tier: str
+    reason: str
+    fallbacks: list[str]
+    policy: str = ""
+    complexity: Complexity | None = None
+    features: dict[str, float] = {}
+    alternatives: list[Alternative] = []
+    escalate_below: float | None = None
+    degraded: bool = False
+    max_usd: float | None = None
+
+
+class ServiceHealth(msgspec.Struct, frozen=True):
+    """A service's own word on whether it can take work, and which service of which Tiffin it is.
+
+    The transport fills in the last three.
+    """
+
+    ready: bool
+    detail: str = ""
+    service: str = ""
+    version: str = ""
+    protocol: int = 0

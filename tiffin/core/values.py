@@ -1,0 +1,161 @@
+"""What the pipeline takes and gives, which is also its shape on the wire (`tiffin.api`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.values import FinishReason
+from tiffin.config.routing import AUTO
+
+
+class Value(BaseModel):
+    """Immutable, and an unknown field is an error: nothing is silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Value):
+    """A document to answer from. A plain string stands for one without id and title."""
+
+    text: Annotated[str, Field(min_length=1, description="The document's text.")]
+    id: Annotated[str | None, Field(description="Yours; comes back in sources.")] = None
+    title: Annotated[str | None, Field(description="Shown to the model before the text.")] = None
+
+
+class RagRequest(Value):
+    """A question and the documents to answer it from."""
+
+    query: Annotated[str, Field(min_length=1, description="The question.")]
+    documents: Annotated[
+        list[Annotated[str, Field(min_length=1)] | Document],
+        Field(min_length=1, description="What to answer from; long ones are split into passages."),
+    ]
+    model: Annotated[
+        str, Field(description="A tier's name, or a policy's, such as `auto`: the router chooses.")
+    ] = AUTO
+    stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
+    top_k: Annotated[
+        int | None, Field(ge=1, le=100, description="Passages that vector search keeps.")
+    ] = None
+    top_n: Annotated[
+        int | None, Field(ge=1, le=20, description="Passages that reach the model.")
+    ] = None
+    max_tokens: Annotated[
+        int | None, Field(ge=1, le=4096, description="Longest answer, in tokens.")
+    ] = None
+    temperature: Annotated[
+        float, Field(ge=0, le=2, description="0 always takes the likeliest token.")
+    ] = 0.0
+    seed: Annotated[int | None, Field(ge=0, lt=2**32, description="For temperature > 0.")] = None
+    timeout_ms: Annotated[
+        int | None,
+        Field(ge=1, le=600_000, description="Deadline of the request; as x-request-timeout-ms."),
+    ] = None
+    priority: Annotated[
+        Literal["interactive", "batch"] | None,
+        Field(description="`batch`: nobody waits for it; as x-tiffin-priority."),
+    ] = None
+
+
+class Source(Value):
+    """A passage that the model was given. Scores run from 0 to 1, best first."""
+
+    index: Annotated[int, Field(description="Its number in the prompt and in citations, from 1.")]
+    document: Annotated[int, Field(description="Position of its document in the request, from 0.")]
+    document_id: str | None
+    title: str | None
+    text: str
+    start: Annotated[int, Field(description="Where the passage begins in its document.")]
+    end: Annotated[int, Field(description="Where it ends, exclusive; both in characters.")]
+    score: Annotated[float, Field(description="Relevance by the reranker (sigmoid of its logit).")]
+    similarity: Annotated[
+        float,
+        Field(description="Cosine similarity by the embedding; without it, the words shared."),
+    ]
+
+
+class Citation(Value):
+    """A part of the answer and the passage that supports it."""
+
+    start: Annotated[int, Field(description="Where the part begins in the answer.")]
+    end: Annotated[int, Field(description="Where it ends, exclusive; both in characters.")]
+    source: Annotated[int, Field(description="`index` of the source.")]
+    quote: Annotated[str, Field(description="The sentence of the passage that supports it best.")]
+    support: Annotated[
+        float, Field(description="Share of the part's words, by weight, that the quote holds.")
+    ]
+
+
+class Usage(Value):
+    """Tokens read and written for one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: Annotated[int, Field(description="Prompt tokens that needed no prefill.")]
+    embedding_tokens: int
+    rerank_tokens: int
+
+
+class Route(Value):
+    """Who answered and why."""
+
+    tier: Annotated[str, Field(description="`retrieval`: no tier could, the passages are quoted.")]
+    model: Annotated[str, Field(description="The catalogue's name of the tier's model.")]
+    reason: str
+
+
+class Cost(Value):
+    """US dollars, by the prices in the settings."""
+
+    usd: Annotated[float, Field(description="All attempts, the failed ones too.")]
+    strongest_usd: Annotated[float, Field(description="The same answer by the strongest tier.")]
+    attempts: Annotated[int, Field(description="Times that a tier was asked.")]
+    estimated: Annotated[bool, Field(description="A tier told no token counts: ours stand in.")]
+
+
+class Timings(Value):
+    """Milliseconds. `route_ms` runs beside embed, search and rerank."""
+
+    embed_ms: float
+    search_ms: float
+    rerank_ms: float
+    route_ms: float
+    first_token_ms: Annotated[float, Field(description="From the request to the first text.")]
+    generate_ms: Annotated[float, Field(description="From the prompt to the last text.")]
+    total_ms: float
+
+
+class RagAnswer(Value):
+    """The whole answer; in a stream, its last event."""
+
+    object: Literal["rag.answer"] = "rag.answer"
+    id: str
+    answer: str
+    citations: list[Citation]
+    sources: list[Source]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    route: Route
+    cost: Cost
+    degraded: Annotated[list[str], Field(description="What was done without; empty when all ran.")]
+
+
+class RagSources(Value):
+    """First event of a stream: what the answer will be based on."""
+
+    object: Literal["rag.sources"] = "rag.sources"
+    id: str
+    sources: list[Source]
+    route: Route
+
+
+class RagDelta(Value):
+    """The next piece of the answer in a stream."""
+
+    object: Literal["rag.delta"] = "rag.delta"
+    text: str
+
+
+RagEvent = RagSources | RagDelta | RagAnswer

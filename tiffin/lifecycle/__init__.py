@@ -1,0 +1,1 @@
+"""How a service starts, stays ready and ends: readiness, drain, supervision."""

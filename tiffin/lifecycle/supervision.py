@@ -1,0 +1,89 @@
+"""Who is alive: the sign that a process gives, and the judgement of the one that watches it.
+
+`services/bento/supervisor.py` watches; every service's process gives its sign from the moment that
+it is ready. A sign is the time of a file, so that a process that hangs, is stopped or is dead gives
+none.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiffin.config.resilience import SupervisionSettings
+
+logger = logging.getLogger("bentoml.service.tiffin")
+
+DIRECTORY_VARIABLE = "SUPERVISED_IN"
+"""Environment variable: the folder of the signs. Set for the processes that are supervised."""
+
+SIGNS = 5
+"""That a process gives in the time after which silence means that it hangs."""
+
+MAX_RESTART_DELAY_S = 30.0
+
+
+async def beat(directory: Path, limits: SupervisionSettings) -> None:
+    """Give signs for as long as the event loop runs and the supervisor lives."""
+    every_s = limits.hung_after_ms / 1000 / SIGNS
+    sign = directory / str(os.getpid())
+    supervisor = os.getppid()
+    while True:
+        sign.touch()
+        await asyncio.sleep(every_s)
+        if os.getppid() != supervisor:
+            logger.error("the supervisor is gone: ending")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def last_beat(directory: Path, pid: int) -> float | None:
+    """The time of a process's last sign; None before its first."""
+    try:
+        return (directory / str(pid)).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+@dataclass
+class Watch:
+    """One process under watch.
+
+    Time counts by the watcher's own looks, at most twice a tick for each: when the whole machine
+    stands still, nobody is to blame.
+    """
+
+    limits: SupervisionSettings
+    beat: float | None = None
+    loading_ms: float = 0.0
+    stopped_ms: float = 0.0
+    silent_ms: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has given a sign."""
+        return self.beat is not None
+
+    def look(self, elapsed_ms: float, *, stopped: bool, beat: float | None) -> str | None:
+        """Why the process must be replaced, or None."""
+        elapsed_ms = min(elapsed_ms, 2 * self.limits.tick_ms)
+        self.stopped_ms = self.stopped_ms + elapsed_ms if stopped else 0.0
+        self.silent_ms = self.silent_ms + elapsed_ms if beat == self.beat else 0.0
+        if beat is None:
+            self.silent_ms = 0.0
+            self.loading_ms += elapsed_ms
+        self.beat = beat
+        if self.stopped_ms >= self.limits.stopped_after_ms:
+            return "was stopped"
+        if self.silent_ms >= self.limits.hung_after_ms:
+            return f"gave no sign for {self.silent_ms / 1000:.1f} s"
+        if self.loading_ms >= self.limits.start_limit_s * 1000:
+            return f"was not ready after {self.limits.start_limit_s} s"
+        return None
+
+
+def restart_delay_s(failures: int) -> float:
+    """How long to wait before the next start, after so many in a row that did not become ready."""
+    return min(MAX_RESTART_DELAY_S, 2.0 ** (failures - 1)) if failures else 0.0

@@ -1,1 +1,0 @@
-"""What keeps it running: settings, metrics, readiness, admission."""

@@ -1,0 +1,168 @@
+"""What all providers share: the deadline on every event, and errors in our tree.
+
+The SDKs' own retries are off: how often to try is decided in one place, `tiffin.pipeline.generate`.
+"""
+
+import asyncio
+import email.utils
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+
+import httpx2
+
+from models.values import GenerateRequest, TokenEvent
+from tiffin.config.routing import VISION, ProviderSettings
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import (
+    PROVIDER_OVERLOADED,
+    TOO_LONG,
+    UNSUPPORTED_PARAMETER,
+    DeadlineExceeded,
+    FieldTooLarge,
+    InvalidRequest,
+    Overloaded,
+    RateLimited,
+    TiffinError,
+    Unavailable,
+    UpstreamFailed,
+)
+
+CONNECT_S = 5.0
+MAX_MESSAGE_CHARS = 500
+
+_TOO_LONG = ("context length", "context_length", "too long", "maximum context", "token count")
+
+
+class Provider(ABC):
+    """One tier. `errors` are the SDK's exceptions that `_translate` knows."""
+
+    errors: tuple[type[Exception], ...] = ()
+    ignores: Iterable[str] = ()
+
+    def __init__(self, name: str, settings: ProviderSettings) -> None:
+        self.name = name
+        self.model = settings.model
+        self.max_output_tokens = settings.max_output_tokens
+        self.sees = VISION in settings.capabilities
+
+    async def generate(
+        self, request: GenerateRequest, context: RequestContext
+    ) -> AsyncGenerator[TokenEvent, None]:
+        """Stream the answer; closing the generator closes the connection. Raises TiffinError.
+
+        A stream that ends too early ends here without `Finished`; the caller must see to it.
+        """
+        self._check(request)
+        async with aclosing(self._events(request)) as events:
+            while True:
+                try:
+                    async with asyncio.timeout(context.deadline.remaining()):
+                        event = await anext(events, None)
+                except TimeoutError as error:
+                    message = f"the {self.name} tier did not answer before the deadline"
+                    raise DeadlineExceeded(message) from error
+                except (httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError) as error:
+                    raise self._broken(error) from error
+                except self.errors as error:
+                    raise self._translate(error) from error
+                if event is None:
+                    return
+                yield event
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""
+
+    @abstractmethod
+    def _events(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        """The SDK's events as ours."""
+
+    @abstractmethod
+    def _translate(self, error: Exception) -> TiffinError:
+        """One of `errors` as ours."""
+
+    def _check(self, request: GenerateRequest) -> None:
+        """Raise InvalidRequest for what the protocol cannot say: nothing is silently ignored."""
+        if request.prompt is not None:
+            message = f"prompt: the {self.name} tier completes conversations only"
+            raise InvalidRequest(message, param="prompt")
+        if not self.sees and any(turn.images for turn in request.messages):
+            message = f"messages: the {self.name} tier sees no images"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+        for field in self.ignores:
+            if getattr(request, field):
+                message = f"{field}: the {self.name} tier's provider has no such parameter"
+                raise InvalidRequest(message, param=field, code=UNSUPPORTED_PARAMETER)
+
+    def _check_detail(self, request: GenerateRequest) -> None:
+        """For providers that know no detail: an image in another one goes to another tier."""
+        if any(image.detail != "auto" for turn in request.messages for image in turn.images):
+            message = f"detail: the {self.name} tier's provider looks at all images alike"
+            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+
+    def _broken(self, error: Exception) -> TiffinError:
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return Unavailable(f"the {self.name} tier is not reachable")
+        if isinstance(error, httpx2.HTTPError):
+            return UpstreamFailed(f"the {self.name} tier broke off")
+        return UpstreamFailed(f"the {self.name} tier answered in an unknown shape")
+
+    def _of_status(  # noqa: PLR0911  one line a status
+        self, status: int, message: str, headers: Mapping[str, str]
+    ) -> TiffinError:
+        """The error that a response with this status means."""
+        shown = message[:MAX_MESSAGE_CHARS]
+        match status:
+            case 429:
+                words = f"the {self.name} tier takes no more requests now"
+                return RateLimited(words, retry_after_s=retry_after_s(headers))
+            case 503 | 529:
+                return Overloaded(
+                    f"the {self.name} tier is overloaded",
+                    code=PROVIDER_OVERLOADED,
+                    retry_after_s=retry_after_s(headers),
+                )
+            case 408 | 504:
+                return DeadlineExceeded(f"the {self.name} tier took too long by its own clock")
+            case 400 | 413 | 422 if any(words in message.lower() for words in _TOO_LONG):
+                return FieldTooLarge(f"{self.name}: {shown}", code=TOO_LONG)
+            case 400 | 413 | 422:
+                return InvalidRequest(f"{self.name}: {shown}")
+            case 401 | 403:
+                return UpstreamFailed(f"the {self.name} tier refuses our key")
+            case _:
+                return UpstreamFailed(f"the {self.name} tier answered with status {status}")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> int | None:
+    """Whole seconds that a Retry-After header asks for, as a number or as a date; None without."""
+    if milliseconds := headers.get("retry-after-ms"):
+        try:
+            return max(1, math.ceil(float(milliseconds) / 1000))
+        except ValueError:
+            return None
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(1, math.ceil(float(value)))
+    except ValueError:
+        pass
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(1, math.ceil(at.timestamp() - time.time()))
+
+
+def http_client() -> httpx2.AsyncClient:
+    """Connections without own limits: the deadline bounds the time, the tier the number."""
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=CONNECT_S),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+        follow_redirects=True,
+    )

@@ -1,0 +1,36 @@
+"""Makes the providers that a profile names. Called by `services/rag.py` when it starts."""
+
+import importlib
+import os
+from collections.abc import Mapping
+
+from tiffin.config.routing import ProviderSettings
+from tiffin.config.section import SettingsError
+from tiffin.providers.base import Provider
+from tiffin.routing.fleet import check_keys, key_variable
+
+_KINDS = {
+    "openai": ("openai", "OpenAIProvider"),
+    "openai-compatible": ("openai", "OpenAIProvider"),
+    "anthropic": ("anthropic", "AnthropicProvider"),
+    "google": ("google", "GoogleProvider"),
+}
+
+
+def connect_providers(providers: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
+    """One client a tier. Raises SettingsError without its key or its SDK; opens no connection."""
+    check_keys(providers)
+    return {name: _connect(name, provider) for name, provider in providers.items()}
+
+
+def _connect(name: str, provider: ProviderSettings) -> Provider:
+    module, kind = _KINDS[provider.provider]
+    try:
+        make = getattr(importlib.import_module(f"tiffin.providers.{module}"), kind)
+    except ModuleNotFoundError as error:
+        message = f"providers.{name}: {error.name} is not installed; install tiffin[providers]"
+        raise SettingsError(message) from None
+    variable = key_variable(provider)
+    key = os.environ[variable] if variable is not None else None
+    made: Provider = make(name, provider, key)
+    return made

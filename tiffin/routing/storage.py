@@ -1,0 +1,151 @@
+"""Where the ledger's rows lie: an SQLite file, or a PostgreSQL database that replicas share.
+
+Both are spoken to through Python's DB-API in the same SQL; what differs stands here. The driver of
+PostgreSQL is imported only where a `postgresql://` address asks for it.
+"""
+
+import importlib
+import os
+import sqlite3
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from models.errors import ModelError
+
+POSTGRES = "postgresql://"
+PASSWORD_VARIABLE = "PGPASSWORD"  # noqa: S105  where it is, not what
+POSTGRES_PORT = 5432
+BUSY_S = 5.0
+"""For a lock on the file, or a word from the database."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+    request_id TEXT NOT NULL, number INTEGER NOT NULL, at {real} NOT NULL, day TEXT NOT NULL,
+    tenant TEXT NOT NULL, key TEXT NOT NULL, policy TEXT NOT NULL,
+    tier TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL, outcome TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, usd {real} NOT NULL, strongest_usd {real} NOT NULL,
+    estimated INTEGER NOT NULL, ttft_ms {real}, seconds {real} NOT NULL,
+    PRIMARY KEY (request_id, number, at)
+){without_rowid};
+CREATE INDEX IF NOT EXISTS attempts_by_day ON attempts (day, tenant, key, tier);
+CREATE TABLE IF NOT EXISTS decisions (
+    request_id TEXT NOT NULL, at {real} NOT NULL, record {blob} NOT NULL,
+    PRIMARY KEY (request_id, at)
+){without_rowid};
+"""
+_SQLITE = _SCHEMA.format(real="REAL", blob="BLOB", without_rowid=" WITHOUT ROWID")
+_POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="")
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7310117)"
+"""Two replicas that start at once would both make the tables."""
+
+Statement = tuple[str, Sequence[Any]]
+
+
+class LedgerError(ModelError):
+    """The ledger cannot be opened or read."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One connection, for one thread at a time. `shared` says that other hosts write there too."""
+
+    where: str
+    connection: Any
+    mark: str
+    errors: tuple[type[Exception], ...]
+    shared: bool
+
+    def write(self, statements: Iterable[Statement]) -> None:
+        """All of them, or none. Raises one of `errors`."""
+        cursor = self.connection.cursor()
+        try:
+            for statement, values in statements:
+                cursor.execute(statement.replace("?", self.mark), values)
+        except BaseException:
+            self.connection.rollback()
+            raise
+        self.connection.commit()
+
+    def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows. Raises LedgerError."""
+        try:
+            cursor = self.connection.cursor()
+            cursor.execute(statement.replace("?", self.mark), values)
+            rows = [tuple(row) for row in cursor.fetchall()]
+            self.connection.commit()
+        except self.errors as error:
+            message = f"the ledger {self.where} cannot be read: {_line(error)}"
+            raise LedgerError(message) from error
+        return rows
+
+    def close(self) -> None:
+        """Close the connection, be it broken."""
+        with suppress(*self.errors):
+            self.connection.close()
+
+
+def open_storage(where: str | Path) -> Storage:
+    """The tables at that path or address, made if they are not there. Raises LedgerError."""
+    return _postgres(str(where)) if str(where).startswith(POSTGRES) else _sqlite(Path(where))
+
+
+def _sqlite(path: Path) -> Storage:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The connection is made here and then used by the writer thread alone.
+        connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SQLITE)
+    except (sqlite3.Error, OSError) as error:
+        message = f"the ledger {path} cannot be opened: {error}; set TIFFIN_ROUTING__LEDGER"
+        raise LedgerError(message) from error
+    return Storage(str(path), connection, "?", (sqlite3.Error,), shared=False)
+
+
+def _postgres(url: str) -> Storage:
+    try:
+        driver = importlib.import_module("pg8000.dbapi")
+    except ImportError as error:
+        message = f"the ledger {url} needs the driver of PostgreSQL: pip install 'tiffin[postgres]'"
+        raise LedgerError(message) from error
+    errors = (driver.Error, OSError)
+    try:
+        connection = driver.connect(**_address(url))
+        books = Storage(url, connection, "%s", errors, shared=True)
+        tables = [part for part in _POSTGRES.split(";") if part.strip()]
+        books.write((statement, ()) for statement in (_ONE_AT_A_TIME, *tables))
+    except (*errors, ValueError) as error:
+        message = f"the ledger {url} cannot be opened: {_line(error)}; see TIFFIN_ROUTING__LEDGER"
+        raise LedgerError(message) from error
+    return books
+
+
+def _address(url: str) -> dict[str, Any]:
+    """What the driver's `connect` takes. Raises ValueError for an address that cannot be."""
+    parts = urlsplit(url)
+    mode = parse_qs(parts.query).get("sslmode", ["disable"])[0]
+    if mode not in {"disable", "verify-full"}:
+        message = f"sslmode {mode!r} is neither disable nor verify-full"
+        raise ValueError(message)
+    return {
+        "user": unquote(parts.username or "") or os.environ.get("PGUSER", "postgres"),
+        "password": os.environ.get(PASSWORD_VARIABLE),
+        "host": parts.hostname or "127.0.0.1",
+        "port": parts.port or POSTGRES_PORT,
+        "database": parts.path.lstrip("/") or None,
+        "timeout": BUSY_S,
+        "ssl_context": ssl.create_default_context() if mode == "verify-full" else None,
+    }
+
+
+def _line(error: Exception) -> str:
+    """The error in one line; the database sends its own as fields, of which M is the message."""
+    fields = error.args[0] if error.args else ""
+    return str(fields["M"] if isinstance(fields, dict) and "M" in fields else error)

@@ -1,0 +1,1 @@
+"""What is measured: Prometheus metrics and the stage timer of a request."""

@@ -1,0 +1,142 @@
+"""Our Prometheus metrics; BentoML's `/metrics` exposes them beside its own.
+
+Names are `tiffin_*`, in base units, with labels of few values.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from typing import Protocol, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from tiffin.core.errors import TiffinError
+from tiffin.core.values import RagAnswer
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+answers_total = Counter("tiffin_answers_total", "Questions by how they ended.", ["outcome"])
+stage_seconds = Histogram(
+    "tiffin_stage_seconds", "Time of a pipeline stage.", ["stage"], buckets=_SECONDS
+)
+first_token_seconds = Histogram(
+    "tiffin_first_token_seconds", "From request to first text.", ["tier"], buckets=_SECONDS
+)
+tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
+attempts_total = Counter(
+    "tiffin_attempts_total", "Tiers asked, by how it ended.", ["tier", "outcome"]
+)
+cost_usd_total = Counter("tiffin_cost_usd_total", "US dollars of all attempts.", ["tier"])
+degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
+
+# What services scale on (tiffin.config.scaling): each is told by the service that it is about, but
+# for the calls, which the caller tells: they are there when no replica is.
+calls_total = Counter("tiffin_calls_total", "Calls of a service, by its caller.", ["service"])
+service_requests_total = Counter("tiffin_service_requests_total", "Requests taken.", ["service"])
+in_work = Gauge(
+    "tiffin_in_work",
+    "Requests in work or waiting: the depth of the service's queue.",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+service_seconds = Histogram(
+    "tiffin_service_seconds",
+    "From a request to its whole answer, or to the first event of a stream.",
+    ["service"],
+    buckets=_SECONDS,
+)
+
+# How full the entry service is, as `tiffin.traffic.saturation` sees it.
+admission_limit = Gauge(
+    "tiffin_admission_limit",
+    "Requests that may be in work now; it adapts to how fast they are answered.",
+    ["stage"],
+    multiprocess_mode="livesum",
+)
+admission_in_work = Gauge(
+    "tiffin_admission_in_work",
+    "Requests in work, of that limit.",
+    ["stage"],
+    multiprocess_mode="livesum",
+)
+admission_waiting = Gauge(
+    "tiffin_admission_waiting",
+    "Requests that wait at the door for a place.",
+    ["priority"],
+    multiprocess_mode="livesum",
+)
+
+
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+@cache
+def series(metric: Metric, *labels: str) -> Metric:
+    """The metric's series of these labels: `labels` checks them anew at each call."""
+    return metric.labels(*labels)
+
+
+@contextmanager
+def working(service: str) -> Generator[None, None, None]:
+    """Count a request to a service as in work during the block."""
+    gauge = _taken(service)
+    try:
+        yield
+    finally:
+        gauge.dec()
+
+
+def _taken(service: str) -> Gauge:
+    """Count a request to a service; the gauge is to be told of its end."""
+    series(service_requests_total, service).inc()
+    gauge: Gauge = series(in_work, service)
+    gauge.inc()
+    return gauge
+
+
+@contextmanager
+def outcome() -> Generator[None, None, None]:
+    """Count how the question in the block ends: ok, an error's type, or abandoned."""
+    ended, gauge = "abandoned", _taken("RAG")
+    try:
+        yield
+        ended = "ok"
+    except TiffinError as error:
+        ended = error.type
+        raise
+    except Exception:
+        ended = "server_error"
+        raise
+    finally:
+        gauge.dec()
+        series(answers_total, ended).inc()
+
+
+class _Tokens(Protocol):
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+def observe_first_token(tier: str, seconds: float) -> None:
+    """Record how long the first text took."""
+    series(first_token_seconds, tier).observe(seconds)
+
+
+def observe_usage(tier: str, usage: _Tokens) -> None:
+    """Record what an answer read and wrote."""
+    series(tokens_total, tier, "prompt").inc(usage.prompt_tokens)
+    series(tokens_total, tier, "completion").inc(usage.completion_tokens)
+
+
+def observe(answer: RagAnswer) -> None:
+    """Record a finished answer."""
+    tier = answer.route.tier
+    timings = answer.timings
+    for stage in ("embed", "search", "rerank", "route", "generate"):
+        series(stage_seconds, stage).observe(getattr(timings, f"{stage}_ms") / 1000)
+    observe_first_token(tier, timings.first_token_ms / 1000)
+    observe_usage(tier, answer.usage)
+    for what in answer.degraded:
+        series(degraded_total, what).inc()
