@@ -19,8 +19,8 @@ from models.values import GenerateRequest, TokenEvent
 from services import hosting, placing
 from services.bento.models import CatalogModel
 from services.hosting import settings
+from tiffin.config.section import SettingsError
 from tiffin.config.serving import TierSettings
-from tiffin.config.settings import SettingsError, Tier
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import ServiceHealth
 from tiffin.transport.server import RpcApp
@@ -73,7 +73,7 @@ def vllm_options(
 class _LLM:
     """What both tiers share. Inherited, because BentoML finds hooks on the class."""
 
-    tier: ClassVar[Tier]
+    tier: ClassVar[str]
     rpc: ClassVar[RpcApp]
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class _LLM:
         return ServiceHealth(ready=health.ready, detail=health.detail)
 
 
-def _rpc(service: str, tier: Tier) -> RpcApp:
+def _rpc(service: str, tier: str) -> RpcApp:
     """Takes as many requests as the tier generates at once and lets wait."""
     limits = settings.tiers.get(tier)
     return hosting.rpc_app(
@@ -132,15 +132,15 @@ small_rpc = _rpc("SmallLLM", "small")
 large_rpc = _rpc("LargeLLM", "large")
 
 
-def _gpus(tier: Tier) -> float:
+def _gpus(tier: str) -> float:
     return settings.tiers[tier].gpus if tier in settings.tiers else 0
 
 
-def _bento_model(tier: Tier) -> CatalogModel | None:
+def _bento_model(tier: str) -> CatalogModel | None:
     return hosting.bento_model(settings.tiers[tier].model) if tier in settings.tiers else None
 
 
-def _fetch(tier: Tier) -> None:
+def _fetch(tier: str) -> None:
     if tier in settings.tiers:
         placing.plan()
         hosting.fetch_weights(settings.tiers[tier].model)

@@ -19,8 +19,9 @@ from tiffin.api.middleware.behind import InOurShape
 from tiffin.api.routes.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
-from tiffin.config.services import sleepers
+from tiffin.config.routing import check_keys
 from tiffin.config.settings import SettingsError
+from tiffin.config.topology import sleepers
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
@@ -34,7 +35,6 @@ from tiffin.pipeline.retrieve import Retriever
 from tiffin.providers.connect import connect_providers
 from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
-from tiffin.routing.fleet import check_keys
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.routing.storage import LedgerError, open_storage

@@ -17,7 +17,7 @@ def line_of(text: str, words: str) -> int:
 @pytest.mark.parametrize(
     ("before", "after", "lines_down", "says"),
     [
-        ("  Router:", "  Ruoter:", 0, "input should be 'RAG', 'Embedding'"),
+        ("  Router:", "  Ruoter:", 0, "no service Ruoter; there are: Embedding"),
         ("start_s: 4", "strat_s: 4", 0, "scaling.Router.strat_s"),
         ("min: 1\n    max: 8", "min: 4\n    max: 2", 1, "below min, which is 4"),
         ("{queue_depth: 4,", "{first_token_p95_ms: 4,", 0, "Reranker cannot scale on first_token"),

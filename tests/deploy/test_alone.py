@@ -8,8 +8,8 @@ import pytest
 
 from service import RAG
 from tests.support.serving import served
-from tiffin.config.services import dependencies
 from tiffin.config.settings import load_settings
+from tiffin.config.topology import dependencies
 from tiffin.core.messages import ServiceHealth
 from tiffin.deploy import alone
 from tiffin.deploy.errors import DeployError

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from tiffin.config.services import dependencies
 from tiffin.config.settings import Settings, load_settings
+from tiffin.config.topology import dependencies
 from tiffin.deploy.render import write
 from tiffin.deploy.render.plan import Plan
 from tiffin.telemetry import metrics

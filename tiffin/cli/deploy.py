@@ -15,9 +15,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tiffin.config.scaling import Scaling, Signal
-from tiffin.config.services import ENTRY, check_service, dependencies, sleepers
+from tiffin.config.scaling import Scaling
+from tiffin.config.services import ENTRY, Signal
 from tiffin.config.settings import Settings, load_settings
+from tiffin.config.topology import check_service, dependencies, sleepers
 from tiffin.deploy import alone
 from tiffin.deploy.errors import DeployError
 from tiffin.deploy.haproxy import PLACES

@@ -13,46 +13,37 @@ from models.placement.arithmetic import Workload
 from tiffin.config.serving import EncoderSettings, TierSettings
 from tiffin.config.settings import Settings
 
-SERVICES = {
-    "embedding": "Embedding",
-    "reranker": "Reranker",
-    "small": "SmallLLM",
-    "large": "LargeLLM",
-}
-"""The service that runs each section of the settings."""
-
 
 def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
     """Every model that can run on a GPU, as the settings ask for it.
 
-    llama.cpp's wheel computes on the CPU, and an encoder may be told to: those stand on no GPU.
+    llama.cpp's wheel computes on the CPU, and an encoder may be told to: neither needs a GPU.
     """
     works = []
-    for section, encoder in (("embedding", settings.embedding), ("reranker", settings.reranker)):
-        if encoder.device != "cpu":
-            works.append(_encoder(SERVICES[section], catalog.get(encoder.model), encoder))
-    for name, tier in settings.tiers.items():
-        model = catalog.get(tier.model)
-        if model.engine == "vllm":
-            works.append(_tier(SERVICES[name], model, tier))
+    for service, section in settings.with_models():
+        model = catalog.get(section.model)
+        if isinstance(section, TierSettings):
+            if model.engine == "vllm":
+                works.append(_tier(service.name, model, section))
+        elif section.device != "cpu":
+            works.append(_encoder(service.name, model, section))
     return works
 
 
 def gpus_apart(settings: Settings, catalog: Catalog) -> dict[str, float]:
     """GPUs of one replica of each service with a model, where each runs alone.
 
-    What its `gpus` says. Where that says nothing vLLM needs one; an encoder does without.
+    What its `gpus` says. If that says nothing, vLLM needs one and an encoder does without.
     """
-    found = {"Embedding": settings.embedding.gpus, "Reranker": settings.reranker.gpus}
-    for name, tier in settings.tiers.items():
-        found[SERVICES[name]] = tier.gpus or float(catalog.get(tier.model).engine == "vllm")
-    return found
+    return {
+        service.name: section.gpus or float(catalog.get(section.model).engine == "vllm")
+        for service, section in settings.with_models()
+    }
 
 
 def gpus_together(settings: Settings, catalog: Catalog) -> int:
     """GPUs of one process group that runs everything: the planner lets models share them."""
-    tiers = (tier.gpus for tier in settings.tiers.values())
-    named = math.ceil(settings.embedding.gpus + settings.reranker.gpus + sum(tiers))
+    named = math.ceil(sum(section.gpus for _, section in settings.with_models()))
     return named or int(any(gpus_apart(settings, catalog).values()))
 
 

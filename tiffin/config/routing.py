@@ -4,20 +4,20 @@ Tiers that Tiffin serves itself stand under `tiers`; those that somebody else se
 `providers`. To a policy both are tiers. `tiffin.routing.fleet` checks them together.
 """
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from tiffin.config.section import Count, Section
+from tiffin.config.section import Count, Section, SettingsError
+from tiffin.core.names import AUTO, AUTO_FAST, AUTO_QUALITY
 
 Capability = Literal["tools", "json_schema", "vision", "logprobs", "completion"]
 VISION: Capability = "vision"
 """It may be sent images."""
-
-AUTO, AUTO_FAST, AUTO_QUALITY = "auto", "auto-fast", "auto-quality"
-"""The policies that are there without being set."""
 
 ProviderKind = Literal["openai", "anthropic", "google", "openai-compatible"]
 
@@ -113,6 +113,20 @@ class ProviderSettings(TierCard):
             message = "base_url is needed for provider openai-compatible"
             raise ValueError(message)
         return self
+
+
+def check_keys(providers: Mapping[str, ProviderSettings]) -> None:
+    """Raise SettingsError when an provider's key is missing. For the process that calls it."""
+    for name, provider in providers.items():
+        variable = key_variable(provider)
+        if variable is not None and not os.environ.get(variable):
+            message = f"providers.{name}: no key: set {variable}, or name another in key_env"
+            raise SettingsError(message)
+
+
+def key_variable(provider: ProviderSettings) -> str | None:
+    """The environment variable with the key; None where no key is needed."""
+    return provider.key_env or KEY_VARIABLES.get(provider.provider)
 
 
 class PolicySettings(Section):

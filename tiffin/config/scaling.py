@@ -5,36 +5,12 @@ One specification for every platform: `tiffin deploy render` writes each platfor
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from tiffin.config.section import Section
-
-ServiceName = Literal["RAG", "Embedding", "Reranker", "Router", "SmallLLM", "LargeLLM"]
-Signal = Literal[
-    "request_rate_per_s", "queue_depth", "latency_p95_ms", "first_token_p95_ms", "gpu_percent"
-]
-
-ENCODERS: frozenset[Signal] = frozenset(
-    {"request_rate_per_s", "queue_depth", "latency_p95_ms", "gpu_percent"}
-)
-LLMS: frozenset[Signal] = frozenset(
-    {"request_rate_per_s", "queue_depth", "first_token_p95_ms", "gpu_percent"}
-)
-SIGNALS: dict[ServiceName, frozenset[Signal]] = {
-    "RAG": frozenset({"request_rate_per_s", "queue_depth"}),
-    "Embedding": ENCODERS,
-    "Reranker": ENCODERS,
-    "Router": frozenset({"request_rate_per_s", "queue_depth", "latency_p95_ms"}),
-    "SmallLLM": LLMS,
-    "LargeLLM": LLMS,
-}
-"""What each service can scale on. An entry service's latency is that of those behind it, a stream's
-is that of its length: more replicas of the one or the other change neither."""
-
-CAN_SLEEP: frozenset[ServiceName] = frozenset({"LargeLLM"})
-"""What may have no replica: the router's decision falls back to the tier that is there."""
+from tiffin.config.services import BY_NAME, Signal
 
 
 def _one_signal() -> dict[Signal, float]:
@@ -98,15 +74,17 @@ class Scaling(Section):
         return self
 
 
-def first_misfit(scaling: Mapping[ServiceName, Scaling]) -> tuple[list[str], str] | None:
+def first_misfit(scaling: Mapping[str, Scaling]) -> tuple[list[str], str] | None:
     """The first thing that a service cannot do: its key, and what is wrong with it."""
     for service, how in scaling.items():
+        if service not in BY_NAME:
+            return ["scaling", service], f"no service {service}; there are: {', '.join(BY_NAME)}"
         for signal in how.signals:
-            if signal not in SIGNALS[service]:
-                known = ", ".join(sorted(SIGNALS[service]))
+            if signal not in BY_NAME[service].signals:
+                known = ", ".join(sorted(BY_NAME[service].signals))
                 message = f"{service} cannot scale on {signal}; it can on: {known}"
                 return ["scaling", service, "signals", signal], message
-        if how.min == 0 and service not in CAN_SLEEP:
+        if how.min == 0 and not BY_NAME[service].may_sleep:
             message = f"{service} cannot have 0 replicas: nothing answers in its place"
             return ["scaling", service, "min"], message
         if how.min == 0 and "request_rate_per_s" not in how.signals:

@@ -1,27 +1,51 @@
-"""Which services a profile runs, and which of them each one calls."""
+"""The one table of services: what each is called, does, may scale on, and whether it may sleep.
 
-from tiffin.config.settings import Settings
-from tiffin.deploy.errors import DeployError
+Settings, topology, scaling, GPU placement, clients and the services themselves are derived from it.
+A new service is one file in `services/` and one row here.
+"""
 
-ENTRY = "RAG"
-TIER_SERVICES = {"small": "SmallLLM", "large": "LargeLLM"}
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["embedding", "rerank", "route", "chat", "entry"]
+Signal = Literal[
+    "request_rate_per_s", "queue_depth", "latency_p95_ms", "first_token_p95_ms", "gpu_percent"
+]
+
+_LOAD: frozenset[Signal] = frozenset({"request_rate_per_s", "queue_depth"})
+_UNARY: frozenset[Signal] = _LOAD | {"latency_p95_ms"}
+_ENCODER: frozenset[Signal] = _UNARY | {"gpu_percent"}
+_LLM: frozenset[Signal] = _LOAD | {"first_token_p95_ms", "gpu_percent"}
 
 
-def dependencies(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Every service of the profile with those it calls; the entry service last."""
-    tiers = [TIER_SERVICES[tier] for tier in settings.tiers]
-    inner = ("Embedding", "Reranker", "Router", *tiers)
-    return {**dict.fromkeys(inner, ()), ENTRY: inner}
+@dataclass(frozen=True)
+class Service:
+    """One row.
+
+    `section` is the dotted name of its settings, None if it has none. `tier` is the LLM tier that
+    it serves. It may scale on its `signals`: an entry service's latency is that of the services
+    behind it and a stream's is that of its length, so more replicas would change neither. One that
+    `may_sleep` may have no replica, because another tier answers in its place.
+    """
+
+    name: str
+    task: Task
+    signals: frozenset[Signal]
+    section: str | None = None
+    tier: str | None = None
+    may_sleep: bool = False
 
 
-def sleepers(settings: Settings) -> frozenset[str]:
-    """The services that may have no replica where they run apart."""
-    return frozenset(name for name, scaling in settings.scaling.items() if scaling.min == 0)
+SERVICES = (
+    Service("Embedding", "embedding", _ENCODER, section="embedding"),
+    Service("Reranker", "rerank", _ENCODER, section="reranker"),
+    Service("Router", "route", _UNARY),
+    Service("SmallLLM", "chat", _LLM, section="tiers.small", tier="small"),
+    Service("LargeLLM", "chat", _LLM, section="tiers.large", tier="large", may_sleep=True),
+    Service("RAG", "entry", _LOAD),
+)
+"""In the order in which they start: the entry service, which calls all others, comes last."""
 
-
-def check_service(service: str, settings: Settings) -> None:
-    """Raise DeployError unless the profile runs a service of this name."""
-    known = dependencies(settings)
-    if service not in known:
-        message = f"{service}: profile {settings.profile} has no such service; it has: "
-        raise DeployError(message + ", ".join(known))
+BY_NAME = {service.name: service for service in SERVICES}
+BY_TIER = {service.tier: service for service in SERVICES if service.tier is not None}
+ENTRY = next(service.name for service in SERVICES if service.task == "entry")

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -31,16 +31,15 @@ from tiffin.config.lines import line_of
 from tiffin.config.requests import ChatSettings, LimitSettings, RagSettings
 from tiffin.config.resilience import ResilienceSettings
 from tiffin.config.routing import ProviderSettings, RoutingSettings
-from tiffin.config.scaling import Scaling, ServiceName, first_misfit
+from tiffin.config.scaling import Scaling, first_misfit
 from tiffin.config.section import SettingsError
+from tiffin.config.services import BY_TIER, SERVICES, Service
 from tiffin.config.serving import EncoderSettings, TierSettings
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
 PROFILES = Path(__file__).with_name("profiles")
-
-Tier = Literal["small", "large"]
 
 
 class Settings(BaseSettings):
@@ -59,7 +58,7 @@ class Settings(BaseSettings):
     ] = "laptop"
     embedding: EncoderSettings
     reranker: EncoderSettings
-    tiers: Annotated[dict[Tier, TierSettings], Field(min_length=1)]
+    tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
     providers: Annotated[
         dict[str, ProviderSettings],
         Field(description="LLM tiers that somebody else serves, by name; in the environment JSON."),
@@ -70,7 +69,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
     scaling: Annotated[
-        dict[ServiceName, Scaling],
+        dict[str, Scaling],
         Field(description="Replicas of each service; in the environment JSON."),
     ] = Field(default_factory=dict)
     resilience: ResilienceSettings = ResilienceSettings()
@@ -85,10 +84,26 @@ class Settings(BaseSettings):
         """The tier of every LoRA adapter, by the adapter's name."""
         return {name: tier for tier, its in self.tiers.items() for name in its.adapters}
 
+    def with_models(self) -> Iterator[tuple[Service, EncoderSettings | TierSettings]]:
+        """The services of this profile that run a model, each with its settings."""
+        for service in SERVICES:
+            if service.tier in self.tiers:
+                yield service, self.tiers[service.tier]
+            elif service.tier is None and service.section is not None:
+                yield service, getattr(self, service.section)
+
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
-        tiers = [tier.model for tier in self.tiers.values()]
-        return list(dict.fromkeys([self.embedding.model, self.reranker.model, *tiers]))
+        return list(dict.fromkeys(section.model for _, section in self.with_models()))
+
+    @field_validator("tiers")
+    @classmethod
+    def _check_tiers(cls, tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
+        for name in tiers:
+            if name not in BY_TIER:
+                message = f"no tier {name!r}; use one of: {', '.join(BY_TIER)}"
+                raise ValueError(message)
+        return tiers
 
     @classmethod
     def settings_customise_sources(
@@ -135,7 +150,7 @@ def _variables(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, Fie
         name = f"{prefix}{field.upper()}"
         kind = info.annotation
         if field == "tiers":
-            for tier in get_args(Tier):
+            for tier in BY_TIER:
                 yield from _variables(TierSettings, f"{name}__{tier.upper()}__")
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _variables(kind, f"{name}__")
@@ -161,15 +176,11 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
 
 def check_models(settings: Settings, catalog: Catalog) -> None:
     """Raise SettingsError when a model is not in the catalogue, or is made for another task."""
-    chosen = {
-        "embedding": (settings.embedding.model, "embedding"),
-        "reranker": (settings.reranker.model, "rerank"),
-        **{f"tiers.{name}": (tier.model, "chat") for name, tier in settings.tiers.items()},
-    }
-    for section, (name, task) in chosen.items():
+    for service, chosen in settings.with_models():
+        section, task, name = service.section, service.task, chosen.model
         allowed = [model.name for model in catalog.models if model.task == task]
         if name not in allowed:
-            variable = PREFIX + section.upper().replace(".", "__") + "__MODEL"
+            variable = f"{PREFIX}{section}__MODEL".upper().replace(".", "__")
             message = f"no {task} model {name!r} in the catalogue; use one of: {', '.join(allowed)}"
             raise SettingsError(f"{variable} ({section}.model in a profile): {message}")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
-from tiffin.config.routing import AUTO
+from tiffin.core.names import AUTO
 
 
 class Value(BaseModel):

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiffin import __version__
-from tiffin.config.services import check_service, dependencies
 from tiffin.config.settings import Settings
+from tiffin.config.topology import check_service, dependencies
 from tiffin.core.errors import Overloaded, TiffinError
 from tiffin.core.messages import ServiceHealth
 from tiffin.deploy.errors import DeployError

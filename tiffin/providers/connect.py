@@ -4,10 +4,9 @@ import importlib
 import os
 from collections.abc import Mapping
 
-from tiffin.config.routing import ProviderSettings
+from tiffin.config.routing import ProviderSettings, check_keys, key_variable
 from tiffin.config.section import SettingsError
 from tiffin.providers.base import Provider
-from tiffin.routing.fleet import check_keys, key_variable
 
 _KINDS = {
     "openai": ("openai", "OpenAIProvider"),

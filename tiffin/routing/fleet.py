@@ -4,13 +4,12 @@ Made at start by the Router (to choose) and the entry service (to ask and to bil
 `tiffin router replay`. Raises SettingsError for tiers and policies that cannot work.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from models.values import TokenUsage
-from tiffin.config.routing import KEY_VARIABLES, VISION, PolicySettings, ProviderSettings, TierCard
+from tiffin.config.routing import VISION, PolicySettings, ProviderSettings, TierCard
 from tiffin.config.section import SettingsError
 from tiffin.config.serving import TierSettings
 from tiffin.config.settings import Settings
@@ -92,20 +91,6 @@ def fleet_of(settings: Settings) -> Fleet:
     for name, policy in settings.routing.policies.items():
         _check_policy(name, policy, fleet, settings)
     return fleet
-
-
-def check_keys(providers: Mapping[str, ProviderSettings]) -> None:
-    """Raise SettingsError when an provider's key is missing. For the process that calls it."""
-    for name, provider in providers.items():
-        variable = key_variable(provider)
-        if variable is not None and not os.environ.get(variable):
-            message = f"providers.{name}: no key: set {variable}, or name another in key_env"
-            raise SettingsError(message)
-
-
-def key_variable(provider: ProviderSettings) -> str | None:
-    """The environment variable with the key; None where no key is needed."""
-    return provider.key_env or KEY_VARIABLES.get(provider.provider)
 
 
 def _check_names(settings: Settings) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from tiffin.config.routing import AUTO
 from tiffin.core.errors import NotFound
+from tiffin.core.names import AUTO
 
 UNNAMED = frozenset({"dummy", "tgi"})
 """What Hugging Face's clients write where their user named no model: the router chooses."""

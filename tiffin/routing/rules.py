@@ -6,8 +6,8 @@ Every decision names the rule that made it.
 
 from collections.abc import Sequence
 
-from tiffin.config.routing import AUTO_FAST, AUTO_QUALITY
 from tiffin.core.messages import RouteDecision
+from tiffin.core.names import AUTO_FAST, AUTO_QUALITY
 from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
 
 LONG_QUERY_WORDS = 60

@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiffin.api.errors import error_response
 from tiffin.api.generation import tier_of
 from tiffin.api.middleware.context import with_priority
-from tiffin.config.routing import AUTO
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import NotFound, Overloaded
+from tiffin.core.names import AUTO
 from tiffin.gateway import Gateway
 from tiffin.telemetry import metrics
 from tiffin.traffic.admission import EMBED, RERANK

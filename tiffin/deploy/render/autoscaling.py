@@ -6,7 +6,8 @@ that of the service (Value), and scales by the ratio of what it is to what it sh
 
 from typing import Any
 
-from tiffin.config.scaling import Scaling, Signal
+from tiffin.config.scaling import Scaling
+from tiffin.config.services import Signal
 from tiffin.deploy.render.plan import Plan, slug
 
 PROMETHEUS = "http://prometheus-operated.monitoring:9090"

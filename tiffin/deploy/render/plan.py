@@ -12,11 +12,12 @@ import yaml
 from models.catalog import Catalog
 from models.user_catalog import catalog_of
 from tiffin.config.placement import gpus_apart, gpus_together
-from tiffin.config.scaling import Scaling, Signal
-from tiffin.config.services import ENTRY, dependencies
+from tiffin.config.routing import key_variable
+from tiffin.config.scaling import Scaling
+from tiffin.config.services import ENTRY, Signal
 from tiffin.config.settings import Settings, place_in_profile
+from tiffin.config.topology import dependencies
 from tiffin.deploy.errors import DeployError
-from tiffin.routing.fleet import key_variable
 
 PORT = 3000
 SOURCE_IN_IMAGE = "/home/bentoml/bento/src"

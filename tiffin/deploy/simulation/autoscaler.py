@@ -8,7 +8,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from tiffin.config.scaling import Scaling, Signal
+from tiffin.config.scaling import Scaling
+from tiffin.config.services import Signal
 
 PERIOD_S = 15.0
 """Between two decisions; the HPA's own."""

@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tiffin.config.scaling import Scaling, Signal
+from tiffin.config.scaling import Scaling
+from tiffin.config.services import Signal
 from tiffin.deploy.simulation.autoscaler import PERIOD_S, Autoscaler
 
 WINDOW_S = 60.0
