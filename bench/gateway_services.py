@@ -4,7 +4,9 @@ Served by `bench.gateway` with `bentoml serve bench.gateway_services:Gate`.
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import bentoml
@@ -16,20 +18,11 @@ from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterCli
 from tiffin.config.settings import load_settings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
-from tiffin.gateway import Gateway
+from tiffin.gateway import Clients, Gateway, build
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
-from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.generate import Generator
-from tiffin.pipeline.rag import RagPipeline
-from tiffin.pipeline.retrieve import Retriever
-from tiffin.routing import rules
-from tiffin.routing.client import Routing
 from tiffin.routing.decide import decider_of
-from tiffin.routing.meter import Meter
-from tiffin.traffic.admission import AdmissionQueue
-from tiffin.traffic.failover import Failover
 from tiffin.transport import wire
 from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
@@ -42,32 +35,22 @@ middlewares.install(settings.limits)
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 drain = Drain()
+decider = decider_of(settings, with_model=False)
 
 
 def gateway_before(url: str) -> Gateway:
-    """What the routes work with, before the one service at this URL."""
-    embedding = EmbeddingClient("Embedding", url)
-    decider = decider_of(settings, with_model=False)
-    meter, failover = Meter(decider.fleet), Failover(settings.routing.failover)
-    routing = Routing(RouterClient("Router", url), embedding, decider, meter, failover)
-    generator = Generator({"small": LLMClient("SmallLLM", url)}, meter, failover)
-    models = {"small": "weightless"}
-    pipeline = RagPipeline(
-        Retriever(embedding, RerankerClient("Reranker", url)),
-        routing,
-        generator,
-        models=models,
-        defaults=settings.rag,
-        resilience=settings.resilience,
+    """The gateway in front of the one service at this URL, with a ledger of its own."""
+    clients = Clients(
+        EmbeddingClient("Embedding", url),
+        RerankerClient("Reranker", url),
+        RouterClient("Router", url),
+        {"small": LLMClient("SmallLLM", url)},
     )
-    return Gateway(
-        settings,
-        pipeline,
-        ChatPipeline(routing, generator, models),
-        Readiness({}, drain),  # a busy machine must not end the measurement
-        AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
-        drain,
-    )
+    ledger = f"{tempfile.mkdtemp(prefix='tiffin-bench-')}/ledger.sqlite3"
+    routing = settings.routing.model_copy(update={"ledger": ledger})
+    gateway = build(settings.model_copy(update={"routing": routing}), clients, drain)
+    # A busy machine must not end the measurement.
+    return replace(gateway, readiness=Readiness({}, drain))
 
 
 @bentoml.service(name="Weightless", **LIKE_OURS)
@@ -89,8 +72,8 @@ class Weightless:
         yield Finished("stop", TokenUsage(prompt_tokens=10, completion_tokens=8))
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
-        """By the rules, as the Router does."""
-        return rules.decide(request.query, request.model, ["small"])
+        """By the policy, as the Router does."""
+        return decider.decide(request)
 
     async def health(self) -> ServiceHealth:
         """Ready as soon as it runs."""

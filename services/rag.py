@@ -1,6 +1,5 @@
 """RAG: the entry service. One URL in front; it calls the others and holds no model."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
@@ -20,31 +19,19 @@ from tiffin.api.routes.rag import answer_events, whole_answer
 from tiffin.api.sse import frames
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.routing import check_keys
-from tiffin.config.settings import SettingsError
+from tiffin.config.section import SettingsError
+from tiffin.config.services import BY_TIER
 from tiffin.config.topology import sleepers
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
-from tiffin.gateway import Gateway
+from tiffin.gateway import Clients, build
 from tiffin.lifecycle.drain import Drain
-from tiffin.lifecycle.readiness import Readiness
-from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.generate import LLM, Generator
-from tiffin.pipeline.rag import RagPipeline
-from tiffin.pipeline.retrieve import Retriever
-from tiffin.providers.connect import connect_providers
-from tiffin.routing.client import Routing
-from tiffin.routing.decide import decider_of
-from tiffin.routing.ledger import Ledger
-from tiffin.routing.meter import Meter
 from tiffin.routing.storage import LedgerError, open_storage
-from tiffin.traffic import saturation
-from tiffin.traffic.admission import AdmissionQueue
-from tiffin.traffic.failover import Failover
 from tiffin.traffic.limiter import Limiter
 from tiffin.transport.client import ServiceClient
 
-TIERS: dict[str, "bentoml.Service[Any]"] = {"small": SmallLLM, "large": LargeLLM}
+LLMS: dict[str, "bentoml.Service[Any]"] = {"SmallLLM": SmallLLM, "LargeLLM": LargeLLM}
 
 app = create_app()
 drain = Drain()
@@ -59,6 +46,24 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
         raise Unavailable(message)
     limiter = Limiter(f"calls to {service.name}")
     return kind(service.name, service.url, settings.internal.token_text(), limiter)
+
+
+def connect_all() -> Clients:
+    """One client a service. Composed, all services start together, so none of them sleeps."""
+    tiers = {name: LLMS[BY_TIER[name].name] for name in settings.tiers}
+    apart = {one.name for one in tiers.values() if str(one.url).startswith("http")}
+    return Clients(
+        connect(EmbeddingClient, Embedding),
+        connect(RerankerClient, Reranker),
+        connect(RouterClient, Router),
+        {name: connect(LLMClient, service) for name, service in tiers.items()},
+        may_sleep=sleepers(settings) & apart,
+    )
+
+
+def depends_on(tier: str) -> Any:  # noqa: ANN401  BentoML's dependency, or None
+    """What the entry service declares of a tier: None if the profile does not have it."""
+    return bentoml.depends(LLMS[BY_TIER[tier].name]) if tier in settings.tiers else None
 
 
 @bentoml.service(
@@ -76,64 +81,18 @@ class RAG:
     embedding = bentoml.depends(Embedding)
     reranker = bentoml.depends(Reranker)
     router = bentoml.depends(Router)
-    small_llm = bentoml.depends(SmallLLM) if "small" in settings.tiers else None
-    large_llm = bentoml.depends(LargeLLM) if "large" in settings.tiers else None
+    small_llm = depends_on("small")
+    large_llm = depends_on("large")
 
     def __init__(self) -> None:
-        embedding = connect(EmbeddingClient, Embedding)
-        reranker = connect(RerankerClient, Reranker)
-        router = connect(RouterClient, Router)
-        tiers = {name: connect(LLMClient, TIERS[name]) for name in settings.tiers}
-        self.providers = connect_providers(settings.providers)
-        llms: dict[str, LLM] = {str(name): client for name, client in tiers.items()}
-        llms |= self.providers
-        decider = decider_of(settings, with_model=False)
-        self.ledger = Ledger(settings.ledger_at())
-        meter = Meter(decider.fleet, self.ledger)
-        failover = Failover(settings.routing.failover)
-        self.clients: dict[str, ServiceClient] = {
-            "Embedding": embedding,
-            "Reranker": reranker,
-            "Router": router,
-            **{TIERS[name].name: client for name, client in tiers.items()},
-        }
-        routing = Routing(router, embedding, decider, meter, failover)
-        generator = Generator(llms, meter, failover)
-        models = {tier.name: tier.model for tier in decider.fleet}
-        pipeline = RagPipeline(
-            Retriever(embedding, reranker),
-            routing,
-            generator,
-            models=models,
-            defaults=settings.rag,
-            resilience=settings.resilience,
-        )
-        self.gateway = Gateway(
-            settings,
-            pipeline,
-            ChatPipeline(routing, generator, models, settings.resilience.stream),
-            Readiness(
-                self.clients,
-                drain,
-                optional=frozenset(self.clients),
-                any_of=frozenset(TIERS[name].name for name in tiers),
-                # Composed, everything starts with this service.
-                may_sleep=frozenset(
-                    service.name
-                    for service in TIERS.values()
-                    if service.name in sleepers(settings) and str(service.url).startswith("http")
-                ),
-            ),
-            AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
-            drain,
-        )
+        self.gateway = build(settings, connect_all(), drain)
 
     @bentoml.on_deployment
     def announce() -> None:  # BentoML makes it static
         """Say once with which settings it starts.
 
-        Without keys it takes no open address; without those of its providers, or a ledger, it does
-        not start.
+        It does not start on an open address without keys, nor without the keys of its providers or
+        its ledger.
         """
         hosting.check_access(hosting.configured_hosts())
         try:
@@ -147,29 +106,15 @@ class RAG:
     async def start(self) -> None:
         """Open the routes; they answer 503 until the services behind are ready."""
         hosting.check_access(hosting.bound_hosts())
-        self.gateway.readiness.start()
-        calls = {name: client.limiter for name, client in self.clients.items()}
-        self.watching = asyncio.create_task(saturation.watch(self.gateway.admission, calls))
+        self.gateway.start()
         app.state.gateway = self.gateway
-        drain.on_signals(settings.resilience.supervision, self.cut_off)
+        drain.on_signals(settings.resilience.supervision, self.gateway.cut_off)
         hosting.log_ready("RAG")
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Close the connections to the services."""
-        self.watching.cancel()
-        await self.gateway.readiness.stop()
-        for client in self.clients.values():
-            await client.close()
-        for provider in self.providers.values():
-            await provider.close()
-        self.ledger.close()
-
-    async def cut_off(self) -> None:
-        """End the calls in work: what waits for them ends typed."""
-        await self.gateway.readiness.stop()
-        for client in self.clients.values():
-            client.lost = "the server is shutting down"
+        await self.gateway.stop()
 
     # Over HTTP our own routes of the same names answer first (tiffin.api.routes.rag). These
     # declare them to BentoML, whose clients learn from its schema which methods there are.
@@ -195,4 +140,4 @@ class RAG:
 # Outermost, so that BentoML's routes need a key too.
 hosting.put_in_front(RAG, guard, settings=settings)
 hosting.serve_in_front(RAG, wrap(app, settings, drain), is_ours, paths_of(app), error_response)
-hosting.put_in_front(RAG, InOurShape)  # behind the door: what BentoML answers passes here
+hosting.put_in_front(RAG, InOurShape)  # behind the dispatcher: what BentoML answers passes here

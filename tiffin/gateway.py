@@ -1,29 +1,153 @@
-"""What the routes work with. `services/rag.py` makes it when its service starts."""
+"""The composition of the entry service: `build(settings, clients)` makes its `Gateway`.
 
-from dataclasses import dataclass
+`services/rag.py` calls it with clients of the services, and the tests with clients of stand-ins,
+so that tests run the wiring that production runs. `tiffin.api` finds it in the app's state.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.stages.cite import Cite
+from tiffin.pipeline.stages.embed import Embed
+from tiffin.pipeline.stages.generate import Generate
+from tiffin.pipeline.stages.rerank import Rerank
+from tiffin.pipeline.stages.route import Route
+from tiffin.pipeline.stages.search import Search
+from tiffin.providers.base import Provider
+from tiffin.providers.connect import connect_providers
+from tiffin.providers.protocol import LLM
+from tiffin.routing.client import Routing
+from tiffin.routing.decide import decider_of
+from tiffin.routing.ledger import Ledger
+from tiffin.routing.meter import Meter
+from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
+from tiffin.traffic.failover import Failover
+from tiffin.transport.client import ServiceClient
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One client a service; `tiers` has those of the LLM tiers by the tier's name."""
+
+    embedding: EmbeddingClient
+    reranker: RerankerClient
+    router: RouterClient
+    tiers: Mapping[str, LLMClient]
+    may_sleep: frozenset[str] = frozenset()
+    """Names of services that may have no replica until someone asks for them."""
+
+    def by_service(self) -> dict[str, ServiceClient]:
+        """All of them by the service's name."""
+        of_task: dict[str, ServiceClient] = {
+            "embedding": self.embedding,
+            "rerank": self.reranker,
+            "route": self.router,
+        }
+        named = {row.name: of_task[row.task] for row in SERVICES if row.task in of_task}
+        return named | {BY_TIER[tier].name: client for tier, client in self.tiers.items()}
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """The running application behind the routes."""
+    """The running application behind the routes. Starts within an event loop."""
 
     settings: Settings
+    clients: Clients
+    models: Mapping[str, str]
+    """The model of each tier by the tier's name, the cheapest tier first."""
     pipeline: RagPipeline
     chat: ChatPipeline
     readiness: Readiness
     admission: AdmissionQueue
     drain: Drain
+    providers: Mapping[str, Provider]
+    ledger: Ledger
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Begin to watch the services and to report saturation."""
+        self.readiness.start()
+        calls = {name: one.limiter for name, one in self.clients.by_service().items()}
+        watch = saturation.watch(self.admission, calls)
+        self._tasks.add(asyncio.get_running_loop().create_task(watch))
+
+    async def cut_off(self) -> None:
+        """End the calls in flight: those who wait for them get a typed error."""
+        await self.readiness.stop()
+        for client in self.clients.by_service().values():
+            client.lost = "the server is shutting down"
+
+    async def stop(self) -> None:
+        """Close the connections and the ledger."""
+        for task in self._tasks:
+            task.cancel()
+        await self.readiness.stop()
+        for client in self.clients.by_service().values():
+            await client.close()
+        for provider in self.providers.values():
+            await provider.close()
+        self.ledger.close()
+
+
+def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
+    """Compose the application. Raises SettingsError and LedgerError."""
+    providers = connect_providers(settings.providers)
+    decider = decider_of(settings, with_model=False)
+    ledger = Ledger(settings.ledger_at())
+    meter = Meter(decider.fleet, ledger)
+    failover = Failover(settings.routing.failover)
+    llms: dict[str, LLM] = {**clients.tiers, **providers}
+    generator = Generator(llms, meter, failover)
+    routing = Routing(clients.router, decider, meter, failover)
+    models = {tier.name: tier.model for tier in decider.fleet}
+    budget, stream = settings.resilience.budget, settings.resilience.stream
+    pipeline = RagPipeline(
+        retrieval=(
+            Embed(clients.embedding, budget.embed_ms),
+            Search(budget.search_ms),
+            Rerank(clients.reranker, budget.rerank_ms),
+        ),
+        route=Route(routing),
+        writer=Generate(generator, models, stream, budget.generate_ms),
+        closing=(Cite(budget.cite_ms),),
+        defaults=settings.rag,
+        rest_ms=budget.rest_ms,
+    )
+    served = clients.by_service()
+    return Gateway(
+        settings=settings,
+        clients=clients,
+        models=models,
+        pipeline=pipeline,
+        chat=ChatPipeline(routing, generator, models, stream),
+        readiness=Readiness(
+            served,
+            drain,
+            optional=frozenset(served),
+            any_of=frozenset(BY_TIER[tier].name for tier in clients.tiers),
+            may_sleep=clients.may_sleep,
+        ),
+        admission=AdmissionQueue(
+            settings.limits.concurrency, settings.resilience.admission, pipeline.reserved_share
+        ),
+        drain=drain,
+        providers=providers,
+        ledger=ledger,
+    )
 
 
 def gateway_of(http: Request) -> Gateway:
@@ -36,7 +160,7 @@ def gateway_of(http: Request) -> Gateway:
 
 
 def work_of(http: Request) -> tuple[Gateway, RequestContext]:
-    """The gateway, and the context that `tiffin.api.middleware.context` gave the request.
+    """The gateway, and the context that the context middleware gave the request.
 
     Called by the routes themselves: FastAPI takes longer over two `Depends` than over the body.
     """

@@ -75,7 +75,7 @@ async def test_an_answer_has_openai_s_shape(services: Services, settings: Settin
 async def test_every_name_leads_to_its_tier(services: Services, settings: Settings) -> None:
     tiers = {}
     async with entry(services, settings) as client:
-        for model in ("auto", "auto-fast", "auto-quality", "large", "model-large"):
+        for model in ("auto-fast", "auto", "auto-quality", "large", "model-large"):
             response = await client.post(URL, json={**HELLO, "model": model})
             tiers[model] = response.headers["x-tiffin-tier"]
     assert tiers == {

@@ -55,7 +55,7 @@ async def test_the_answer_comes_with_sources_citations_and_usage(
     assert answer["route"] == {
         "tier": "small",
         "model": "model-small",
-        "reason": "a plain question",
+        "reason": "the cheapest that suffices with probability 0.7: 0.85",
     }
 
 

@@ -6,35 +6,52 @@ from tiffin.config.resilience import BudgetSettings
 from tiffin.core.context import Deadline
 from tiffin.pipeline.budget import Budget
 
+BUDGETS_MS = {"embed": 50.0, "search": 20.0, "rerank": 200.0, "generate": 3000.0, "cite": 50.0}
+REST_MS = 1680.0
+
+
+def split(seconds: float) -> Budget:
+    return Budget.of(Deadline.after(seconds), BUDGETS_MS, REST_MS)
+
 
 def left_s(budget: Budget, stage: str) -> float:
     return budget.until(stage).remaining()
 
 
+def test_the_settings_have_a_budget_for_every_stage() -> None:
+    assert {f"{stage}_ms" for stage in BUDGETS_MS} | {"rest_ms"} == set(BudgetSettings.model_fields)
+
+
+def test_a_stage_that_is_off_reserves_no_time() -> None:
+    without = {stage: ms for stage, ms in BUDGETS_MS.items() if stage != "cite"}
+    budget = Budget.of(Deadline.after(5), without, REST_MS)
+    assert left_s(budget, "generate") == pytest.approx(5.0, abs=0.05)
+
+
 def test_by_default_five_seconds_leave_the_answer_three() -> None:
-    budget = Budget.of(Deadline.after(5), BudgetSettings())
-    assert left_s(budget, "safety") == pytest.approx(5.0, abs=0.05)
-    assert left_s(budget, "generate") == pytest.approx(4.5, abs=0.05)
-    assert left_s(budget, "rerank") == pytest.approx(1.5, abs=0.05)
-    assert left_s(budget, "embed") == pytest.approx(1.28, abs=0.05)
+    budget = split(5)
+    assert left_s(budget, "cite") == pytest.approx(5.0, abs=0.05)
+    assert left_s(budget, "generate") == pytest.approx(4.95, abs=0.05)
+    assert left_s(budget, "rerank") == pytest.approx(1.95, abs=0.05)
+    assert left_s(budget, "embed") == pytest.approx(1.73, abs=0.05)
 
 
 def test_budgets_scale_with_the_deadline() -> None:
-    budget = Budget.of(Deadline.after(0.5), BudgetSettings())
-    assert left_s(budget, "rerank") == pytest.approx(0.15, abs=0.02)
+    budget = split(0.5)
+    assert left_s(budget, "rerank") == pytest.approx(0.195, abs=0.02)
 
 
 def test_what_a_stage_leaves_over_is_the_next_one_s() -> None:
     """An embedding that took no time leaves rerank its own 200 ms, search's, its and the slack."""
-    budget = Budget.of(Deadline.after(5), BudgetSettings())
-    own = BudgetSettings()
-    slack_ms = own.embed_ms + own.search_ms + own.rest_ms
-    assert left_s(budget, "rerank") * 1000 == pytest.approx(own.rerank_ms + slack_ms, abs=50)
+    budget = split(5)
+    slack_ms = BUDGETS_MS["embed"] + BUDGETS_MS["search"] + REST_MS
+    own_ms = BUDGETS_MS["rerank"]
+    assert left_s(budget, "rerank") * 1000 == pytest.approx(own_ms + slack_ms, abs=50)
 
 
 def test_a_stage_that_finds_less_than_half_its_budget_does_less() -> None:
     spent = Deadline.after(5)
-    whole = Budget.of(spent, BudgetSettings())
-    late = Budget(Deadline.after(1.9), whole.shares_s)
+    whole = Budget.of(spent, BUDGETS_MS, REST_MS)
+    late = Budget(Deadline.after(1.5), whole.shares_s)
     assert not whole.short("generate")
     assert late.short("generate")

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import pytest
 
 from models.values import ChatMessage, GenerateRequest, Image, Tool
 from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
-from tiffin.clients import EmbeddingClient, RouterClient
+from tiffin.clients import RouterClient
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import TiffinError, Unavailable
-from tiffin.core.messages import RouteDecision, RouteRequest
+from tiffin.core.messages import Array, RouteDecision, RouteRequest
 from tiffin.routing.client import Routing, ask_of
 from tiffin.routing.decide import Decider, decider_of
 from tiffin.routing.meter import Meter
@@ -32,46 +31,24 @@ class FakeRouter(RouterClient):
         return self.decider.decide(request)
 
 
-class FakeEmbedding(EmbeddingClient):
-    """One vector, or a failure."""
-
-    def __init__(self, fails: TiffinError | None = None) -> None:
-        super().__init__("Embedding", "http://nowhere")
-        self.fails = fails
-
-    async def embed(  # type: ignore[override]
-        self, texts: list[str], _: RequestContext
-    ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], int]:
-        if self.fails:
-            raise self.fails
-        return np.full((len(texts), 384), 0.05, np.float32), 3
-
-
-def routing(
-    *, router_fails: TiffinError | None = None, embedding_fails: TiffinError | None = None
-) -> tuple[Routing, FakeRouter]:
+def routing(*, router_fails: TiffinError | None = None) -> tuple[Routing, FakeRouter]:
     settings = settings_with()
     router = FakeRouter(decider_of(settings), router_fails)
     decider = decider_of(settings, with_model=False)
-    embedding = FakeEmbedding(embedding_fails)
-    return Routing(router, embedding, decider, Meter(decider.fleet), Failover()), router
+    return Routing(router, decider, Meter(decider.fleet), Failover()), router
 
 
 def context() -> RequestContext:
     return RequestContext(Deadline.after(5))
 
 
-@pytest.mark.parametrize(
-    ("fails", "by"),
-    [(None, "model: embedding and text"), (Unavailable("away"), "model: text")],
-)
-async def test_a_caller_without_an_embedding_gets_one_or_is_judged_by_its_text(
-    fails: TiffinError | None, by: str
-) -> None:
-    entry, _ = routing(embedding_fails=fails)
-    decision = await entry.route(RouteRequest("Who built it?", "auto"), context())
-    assert decision.complexity is not None
-    assert decision.complexity.by == by
+async def test_a_question_is_judged_by_its_embedding_and_a_chat_by_its_text() -> None:
+    entry, _ = routing()
+    chat = await entry.route(RouteRequest("Who built it?", "auto"), context())
+    vector = Array.of(np.full(384, 0.05, np.float32))
+    question = await entry.route(RouteRequest("Who built it?", "auto", vector), context())
+    by = [decision.complexity and decision.complexity.by for decision in (chat, question)]
+    assert by == ["model: text", "model: embedding and text"]
 
 
 async def test_without_the_router_the_policy_still_holds() -> None:
@@ -92,8 +69,8 @@ async def test_the_router_is_told_what_was_seen_of_the_tiers() -> None:
     assert not asked.tiers["big"].available
 
 
-async def test_a_named_tier_needs_neither_embedding_nor_router() -> None:
-    entry, router = routing(embedding_fails=AssertionError("embedded"))  # type: ignore[arg-type]
+async def test_a_named_tier_needs_no_router() -> None:
+    entry, router = routing()
     decision = await entry.route(RouteRequest("Who built it?", "mid"), context())
     assert (decision.tier, router.asked) == ("mid", [])
 

@@ -4,6 +4,7 @@ They count their calls, can be slow, and can fail on purpose.
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,15 +30,9 @@ from tiffin.core.messages import (
     RouteRequest,
     ServiceHealth,
 )
-from tiffin.gateway import Gateway
+from tiffin.gateway import Clients, build
 from tiffin.lifecycle.drain import Drain
-from tiffin.lifecycle.readiness import Readiness
-from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.generate import Generator
-from tiffin.pipeline.rag import RagPipeline
-from tiffin.pipeline.retrieve import Retriever
-from tiffin.routing import rules
-from tiffin.traffic.admission import AdmissionQueue
+from tiffin.routing.decide import Decider, decider_of
 from tiffin.transport.server import RpcApp
 
 Generate = Callable[[GenerateRequest, RequestContext], AsyncGenerator[TokenEvent, None]]
@@ -55,6 +50,8 @@ class Services:
     prompts: list[GenerateRequest] = field(default_factory=list)
     breaks_after: int = 10**9
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    decider: Decider = field(init=False)
+    """Decides as the Router does, without its model, once `entry` has made it."""
     front: ASGIApp | None = None
     """The entry service's app in front of these, once `entry` has made it."""
     generate_of: "dict[str, Generate]" = field(default_factory=dict)
@@ -80,7 +77,7 @@ class Services:
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
         await self._called("route")
-        return rules.decide(request.query, request.model, self.tiers)
+        return self.decider.decide(request)
 
     def tier(self, name: str) -> "Tier":
         return Tier(self, name)
@@ -141,6 +138,18 @@ def with_door(settings: Settings, places: int, **admission: int) -> Settings:
     )
 
 
+def served_by(settings: Settings, services: Services) -> Settings:
+    """The settings with the stand-ins' tiers, and a ledger of their own."""
+    plain = settings.tiers["small"].model_copy(update={"adapters": {}})
+    tiers = {
+        name: settings.tiers.get(name, plain).model_copy(update={"model": f"model-{name}"})
+        for name in services.tiers
+    }
+    ledger = f"{tempfile.mkdtemp(prefix='tiffin-test-')}/ledger.sqlite3"
+    routing = settings.routing.model_copy(update={"ledger": ledger})
+    return settings.model_copy(update={"tiers": tiers, "routing": routing})
+
+
 @asynccontextmanager
 async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.AsyncClient, None]:
     """The whole entry service in front of the stand-ins, and a client of it."""
@@ -166,42 +175,26 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         urls = await stack.enter_async_context(
             all_served(embedding, reranker, router, front, *llms, limits=settings.limits)
         )
-        clients = (
+        clients = Clients(
             EmbeddingClient("Embedding", urls[0]),
             RerankerClient("Reranker", urls[1]),
             RouterClient("Router", urls[2]),
+            {
+                name: LLMClient(name, url)
+                for name, url in zip(services.tiers, urls[4:], strict=True)
+            },
         )
-        tiers = {
-            name: LLMClient(name, url) for name, url in zip(services.tiers, urls[4:], strict=True)
-        }
-        for client in (*clients, *tiers.values()):
-            stack.push_async_callback(client.close)
-        readiness = Readiness({"Embedding": clients[0], **tiers}, drain)
-        readiness.start()
-        stack.push_async_callback(readiness.stop)
-        generator = Generator(tiers)
-        models = {name: f"model-{name}" for name in tiers}
-        app.state.gateway = Gateway(
-            settings,
-            RagPipeline(
-                Retriever(clients[0], clients[1]),
-                clients[2],
-                generator,
-                models=models,
-                defaults=settings.rag,
-                resilience=settings.resilience,
-            ),
-            ChatPipeline(clients[2], generator, models, settings.resilience.stream),
-            readiness,
-            AdmissionQueue(settings.limits.concurrency, settings.resilience.admission),
-            drain,
-        )
+        served = served_by(settings, services)
+        services.decider = decider_of(served, with_model=False)
+        gateway = app.state.gateway = build(served, clients, drain)
+        gateway.start()
+        stack.push_async_callback(gateway.stop)
         socket = urls[3].removeprefix("file://")
         http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://tiffin", timeout=10
         )
         await stack.enter_async_context(http)
         async with asyncio.timeout(5):
-            while readiness.missing():
+            while gateway.readiness.missing():
                 await asyncio.sleep(0.01)
         yield http

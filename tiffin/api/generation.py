@@ -65,7 +65,7 @@ def tier_of(model: str, gateway: Gateway) -> str:
     """The tier or policy that a model's name stands for."""
     settings = gateway.settings
     tier = settings.adapters().get(model)
-    return tier or routed_name(model, gateway.pipeline.models, settings.routing.policies)
+    return tier or routed_name(model, gateway.models, settings.routing.policies)
 
 
 async def _placed(

@@ -22,10 +22,10 @@ class BudgetSettings(Section):
     generate_ms: Annotated[Milliseconds, Field(description="The answer, or its first token.")] = (
         3000
     )
-    safety_ms: Annotated[Milliseconds, Field(description="Checks of the answer.")] = 500
+    cite_ms: Annotated[Milliseconds, Field(description="The passage behind each sentence.")] = 50
     rest_ms: Annotated[
         Milliseconds, Field(description="Slack that any stage may use, the first ones first.")
-    ] = 1230
+    ] = 1680
 
 
 class StreamSettings(Section):

@@ -187,6 +187,10 @@ class UpstreamFailed(TiffinError):
     """A service or engine broke while it worked on this request."""
 
 
+RECOVERABLE = (Overloaded, UpstreamFailed, DeadlineExceeded)
+"""How a service fails that something can stand in for: it takes no more, broke, or is late."""
+
+
 def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
     """The request error that a failure of the ground floor (`models.errors`) amounts to."""
     match error:

@@ -114,16 +114,25 @@ class Cost(Value):
     estimated: Annotated[bool, Field(description="A tier told no token counts: ours stand in.")]
 
 
-class Timings(Value):
-    """Milliseconds. `route_ms` runs beside embed, search and rerank."""
+class Timings(BaseModel):
+    """Milliseconds of each stage, 0 if it did not run. `route_ms` runs beside the others."""
 
-    embed_ms: float
-    search_ms: float
-    rerank_ms: float
-    route_ms: float
+    model_config = ConfigDict(frozen=True, extra="allow")  # a stage of your own adds its field
+    __pydantic_extra__: dict[str, float]
+
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+    rerank_ms: float = 0.0
+    route_ms: float = 0.0
     first_token_ms: Annotated[float, Field(description="From the request to the first text.")]
-    generate_ms: Annotated[float, Field(description="From the prompt to the last text.")]
+    generate_ms: Annotated[float, Field(description="From the prompt to the last text.")] = 0.0
+    cite_ms: float = 0.0
     total_ms: float
+
+    def stages(self) -> dict[str, float]:
+        """Milliseconds by the stage's name."""
+        spans = {name.removesuffix("_ms"): span for name, span in self}
+        return {name: span for name, span in spans.items() if name not in {"first_token", "total"}}
 
 
 class RagAnswer(Value):

@@ -17,10 +17,8 @@ from tiffin.config.resilience import StreamSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
 from tiffin.pipeline.generate import Begun, Generator
-from tiffin.pipeline.retrieve import AWAY
 from tiffin.pipeline.writing import Limits, Piece, pieces
-from tiffin.routing import rules
-from tiffin.routing.client import Router, ask_of, checked
+from tiffin.routing.client import Routing, ask_of
 from tiffin.telemetry import metrics
 
 
@@ -39,7 +37,7 @@ class ChatPipeline:
     `models` maps each tier to its model's name, cheapest tier first; `limits` are those of streams.
     """
 
-    router: Router
+    routing: Routing
     generator: Generator
     models: Mapping[str, str]
     limits: StreamSettings = field(default_factory=StreamSettings)
@@ -89,16 +87,11 @@ class ChatPipeline:
         *,
         whole: bool,
     ) -> tuple[RouteDecision, list[str]]:
-        """The router's decision; its rules applied here when it does not answer."""
+        """The routing decision, and what it was made without."""
         request = requests[0]
-        query = _query(request)
-        try:
-            ask = ask_of(query, model, request, whole=whole, answers=len(requests))
-            decision = checked(await self.router.route(ask, context), self.models)
-            degraded = ["router"] if decision.degraded else []
-        except AWAY:
-            decision = rules.decide(query, model, list(self.models))
-            degraded = ["router"]
+        ask = ask_of(_query(request), model, request, whole=whole, answers=len(requests))
+        decision = await self.routing.route(ask, context)
+        degraded = ["router"] if decision.degraded else []
         if isinstance(request.prompt, list):  # tokens mean something to one model only
             decision = msgspec.structs.replace(decision, fallbacks=[])
         return decision, degraded

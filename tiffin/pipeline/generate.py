@@ -13,7 +13,6 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -32,21 +31,12 @@ from tiffin.core.errors import (
     UpstreamFailed,
 )
 from tiffin.core.messages import RouteDecision
+from tiffin.providers.protocol import LLM
 from tiffin.routing.meter import Meter, Running, answer_tokens, prompt_tokens
 from tiffin.traffic.failover import Failover, is_callers, is_final
 
 RETRY_PAUSE_S = 0.05
 """Before the second attempt at a tier that said nothing of when to come back; jittered."""
-
-
-class LLM(Protocol):
-    """A tier: a Tiffin service behind its client, or an provider behind its SDK."""
-
-    def generate(
-        self, request: GenerateRequest, context: RequestContext
-    ) -> AsyncGenerator[TokenEvent, None]:
-        """Stream the answer; closing the generator stops the work. Raises TiffinError."""
-        ...
 
 
 class Begun(msgspec.Struct, frozen=True):

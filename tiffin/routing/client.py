@@ -1,21 +1,20 @@
-"""The entry service's way to a decision: gathers what was seen of the tiers and asks the Router.
+"""How the entry service comes to a decision: it adds what it saw of the tiers and asks the Router.
 
-`tiffin.pipeline.rag` and the chat routes call `route` as they would the Router itself. When the
-Router does not answer, the same policy decides here, without the complexity model.
+The route stage of a question and `tiffin.pipeline.chat` call `route`. If the Router does not
+answer, the same policy decides here, without the complexity model.
 """
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from models.values import GenerateRequest
-from tiffin.clients import EmbeddingClient, RouterClient
+from tiffin.clients import RouterClient
 from tiffin.config.routing import VISION
 from tiffin.core.context import Deadline, RequestContext
-from tiffin.core.errors import DeadlineExceeded, Overloaded, UpstreamFailed
-from tiffin.core.messages import Array, RouteDecision, RouteRequest, TierState
+from tiffin.core.errors import RECOVERABLE, UpstreamFailed
+from tiffin.core.messages import RouteDecision, RouteRequest, TierState
 from tiffin.routing.decide import Decider
 from tiffin.routing.ledger import Recorded
 from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
@@ -24,24 +23,12 @@ from tiffin.traffic.failover import Failover
 ROUTER_S = 0.5
 """A decision that takes longer than this is made here instead."""
 
-EMBED_S = 0.05
-"""For callers without an embedding: if it takes longer, the text alone decides."""
-
-
-class Router(Protocol):
-    """What decides: `Routing`, or the Router service's client as it is."""
-
-    async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
-        """Which tier should answer, and which next."""
-        ...
-
 
 @dataclass(frozen=True)
 class Routing:
     """Decisions for one entry service."""
 
     router: RouterClient
-    embedding: EmbeddingClient
     decider: Decider
     meter: Meter
     failover: Failover
@@ -51,16 +38,12 @@ class Routing:
 
         Raises NotFound, InvalidRequest and SpendingCapReached as the policy does.
         """
-        if not self._has_choice(request):
-            # A tier that is named, or the only one: the Router could find out nothing that matters.
-            seen = self._seen(request, context)
-            decision = self.decider.decide(seen)
-        else:
-            if request.vector is None:
-                vector = await self._embed(request, context)
-                request = replace(request, vector=vector)
-            seen = self._seen(request, context)
+        seen = self._seen(request, context)
+        if self._has_choice(request):
             decision = await self._decide(seen, context)
+        else:
+            # A tier that is named, or the only one: the Router would find out nothing of use.
+            decision = self.decider.decide(seen)
         self.meter.decided(context, _recorded(seen, decision))
         return decision
 
@@ -75,17 +58,10 @@ class Routing:
 
     async def _decide(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
         try:
-            return await self.router.route(request, _within(context, ROUTER_S))
-        except (Overloaded, UpstreamFailed, DeadlineExceeded):
-            decision = self.decider.decide(request)
-            return replace(decision, degraded=True)
-
-    async def _embed(self, request: RouteRequest, context: RequestContext) -> Array | None:
-        try:
-            vectors, _ = await self.embedding.embed([request.query], _within(context, EMBED_S))
-        except (Overloaded, UpstreamFailed, DeadlineExceeded):
-            return None
-        return Array.of(vectors[0])
+            decision = await self.router.route(request, _within(context, ROUTER_S))
+            return _checked(decision, self.decider.fleet.tiers)
+        except RECOVERABLE:
+            return replace(self.decider.decide(request), degraded=True)
 
     def _has_choice(self, request: RouteRequest) -> bool:
         """Whether the query's complexity can change anything."""
@@ -114,7 +90,7 @@ def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
     )
 
 
-def checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
+def _checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
     """The decision. Raises UpstreamFailed when it names a tier that is not served here."""
     for tier in (decision.tier, *decision.fallbacks):
         if tier not in tiers:

@@ -13,6 +13,7 @@ from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.core.bill import NO_USAGE, REPLACED, Attempt
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision, Spent
+from tiffin.core.text import estimate_tokens
 from tiffin.routing.fleet import LEAST, Fleet
 from tiffin.routing.ledger import Entry, Ledger, Recorded
 from tiffin.telemetry import metrics
@@ -31,9 +32,6 @@ DEFAULT_ANSWER_TOKENS = 256
 
 IMAGE_TOKENS = 1600
 """Of an image, at most about: providers count it by its size, which is not known of an address."""
-
-CHARS_PER_TOKEN = 4.0
-"""For English text, where a tier tells no counts."""
 
 
 @dataclass
@@ -177,11 +175,6 @@ class Meter:
                 attempt.usd if same else strongest.price.usd(_unmarked(attempt.usage), gpu_s)
             )
             self.recent.append(same)
-
-
-def estimate_tokens(chars: int) -> int:
-    """Tokens of a text of that many characters, about."""
-    return round(chars / CHARS_PER_TOKEN)
 
 
 def answer_tokens(request: GenerateRequest) -> int:

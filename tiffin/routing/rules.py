@@ -1,13 +1,8 @@
 """The router's rules: what can be read off a query's text, before any model looks at it.
 
-Called by `tiffin.routing.decide`, and by the entry service alone when the Router does not answer.
-Every decision names the rule that made it.
+Called by `tiffin.routing.decide`. Every decision names the rule that made it.
 """
 
-from collections.abc import Sequence
-
-from tiffin.core.messages import RouteDecision
-from tiffin.core.names import AUTO_FAST, AUTO_QUALITY
 from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
 
 LONG_QUERY_WORDS = 60
@@ -16,26 +11,6 @@ LONG_QUERY_WORDS = 60
 MANY_FOREIGN_LETTERS = 0.3
 """From this share of letters outside ASCII on, a small model trained on English is out of its
 depth."""
-
-
-def decide(query: str, model: str, tiers: Sequence[str]) -> RouteDecision:
-    """The tier for this query. `tiers` are those that serve, cheapest first; never empty.
-
-    `model` is a tier's name, which pins it, or a policy's, of which the presets alone are known
-    here: any other is taken for `auto`.
-    """
-    if model in tiers:
-        return RouteDecision(model, "named by the request", [])
-    if model == AUTO_FAST:
-        return RouteDecision(tiers[0], "the fastest was asked for", list(tiers[1:]))
-    if model == AUTO_QUALITY:
-        best_first = tiers[::-1]
-        return RouteDecision(best_first[0], "the best was asked for", list(best_first[1:]))
-    demand = demand_of(query)
-    if demand is None or len(tiers) == 1:
-        reason = "the only tier" if len(tiers) == 1 else "a plain question"
-        return RouteDecision(tiers[0], reason, list(tiers[1:]))
-    return RouteDecision(tiers[-1], demand, list(reversed(tiers[:-1])))
 
 
 def demand_of(query: str, *, judged: bool = False) -> str | None:

@@ -133,10 +133,9 @@ def observe_usage(tier: str, usage: _Tokens) -> None:
 def observe(answer: RagAnswer) -> None:
     """Record a finished answer."""
     tier = answer.route.tier
-    timings = answer.timings
-    for stage in ("embed", "search", "rerank", "route", "generate"):
-        series(stage_seconds, stage).observe(getattr(timings, f"{stage}_ms") / 1000)
-    observe_first_token(tier, timings.first_token_ms / 1000)
+    for stage, span_ms in answer.timings.stages().items():
+        series(stage_seconds, stage).observe(span_ms / 1000)
+    observe_first_token(tier, answer.timings.first_token_ms / 1000)
     observe_usage(tier, answer.usage)
     for what in answer.degraded:
         series(degraded_total, what).inc()

@@ -32,19 +32,12 @@ class Timeline:
             self._first_token_ms = self._since_start_ms()
 
     def timings(self) -> Timings:
-        """The measurements so far; a stage that did not run counts 0."""
-
-        def span(name: str) -> float:
-            return round(self._spans_ms.get(name, 0.0), 2)
-
+        """The measurements so far."""
+        spans = {f"{name}_ms": round(span, 2) for name, span in self._spans_ms.items()}
         return Timings(
-            embed_ms=span("embed"),
-            search_ms=span("search"),
-            rerank_ms=span("rerank"),
-            route_ms=span("route"),
             first_token_ms=round(self._first_token_ms, 2),
-            generate_ms=span("generate"),
             total_ms=round(self._since_start_ms(), 2),
+            **spans,
         )
 
     def ran(self) -> str:

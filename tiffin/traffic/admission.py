@@ -28,8 +28,9 @@ EMBED, RERANK = "embed", "rerank"
 
 DECREASE = 0.8
 DECREASE_EVERY_S = 1.0
-LATE_SHARE = 0.11
-"""An answer is late when less of its time than this is left: generation is cut off at a tenth."""
+LATE_SHARE = 0.01
+"""An answer is late when less of its time is left than what comes after it needs, and this share:
+then it was probably cut off."""
 
 MAX_RETRY_AFTER_S = 60
 MEMORY = 0.1
@@ -74,10 +75,16 @@ class _Waiter:
 
 
 class AdmissionQueue:
-    """`places` for the questions in work; a share of them for each stage although all are taken."""
+    """`places` for the questions in work; a share of them for each stage although all are taken.
 
-    def __init__(self, places: int, settings: AdmissionSettings) -> None:
+    `reserved_share` of a request's time is kept for what comes after the answer is written.
+    """
+
+    def __init__(
+        self, places: int, settings: AdmissionSettings, reserved_share: float = 0.0
+    ) -> None:
         self.places = places
+        self._late_share = reserved_share + LATE_SHARE
         self._settings = settings
         self._stages: dict[str, _Stage] = {}
         self._held: Counter[str] = Counter()
@@ -115,7 +122,7 @@ class AdmissionQueue:
             self._count(waiter, -1)
             waiter.stage.learn(time.monotonic() - began)
             if not context.batch:
-                late = context.deadline.remaining() < LATE_SHARE * whole_s
+                late = context.deadline.remaining() < self._late_share * whole_s
                 least = min(self.places, self._settings.min_in_work)
                 waiter.stage.adapt(least, self.places, late=late)
             self._admit()

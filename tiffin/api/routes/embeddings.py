@@ -100,7 +100,7 @@ async def create_embeddings(body: EmbeddingsRequest, http: Request) -> Response:
     inputs = as_list(body.input)
     check_inputs(inputs, limits, "input")
     async with gateway.admission.place(context, EMBED):
-        rows, tokens = await gateway.pipeline.retriever.embedding.embed(inputs, context)
+        rows, tokens = await gateway.clients.embedding.embed(inputs, context)
     charge(tokens)
     check_dimensions(body.dimensions, rows.shape[1])
     data = [

@@ -50,7 +50,7 @@ async def show_model(model: str, http: Request) -> ModelCard:
 
 
 def _cards(gateway: Gateway) -> list[ModelCard]:
-    tiers = gateway.pipeline.models
+    tiers = gateway.models
     settings = gateway.settings
     chat = dict.fromkeys(
         [*settings.routing.policies, *tiers, *tiers.values(), *settings.adapters()]

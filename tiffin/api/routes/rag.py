@@ -53,7 +53,7 @@ async def answer_events(
 ) -> AsyncGenerator[RagEvent, None]:
     """The pipeline's events for a request that is within its limits and finds a place."""
     check_rag_request(body, gateway.settings.limits)
-    named = routed_name(body.model, gateway.pipeline.models, gateway.settings.routing.policies)
+    named = routed_name(body.model, gateway.models, gateway.settings.routing.policies)
     body = body.model_copy(update={"model": named})
     context = with_fields(context, body)
     if missing := gateway.readiness.missing():

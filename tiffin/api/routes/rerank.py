@@ -221,7 +221,7 @@ async def score(
     truncate: bool = True,
 ) -> tuple[NDArray[np.float32], int]:
     """The reranker's logits for a query, or one query a text, and the tokens they cost."""
-    reranker = gateway.pipeline.retriever.reranker
+    reranker = gateway.clients.reranker
     async with gateway.admission.place(context, RERANK):
         logits, tokens = await reranker.score(query, texts, context, truncate=truncate)
     charge(tokens)

@@ -51,7 +51,7 @@ async def embed(body: EmbedBody, http: Request) -> Response:
     inputs = as_list(body.inputs)
     check_inputs(inputs, gateway.settings.limits, "inputs")
     async with gateway.admission.place(context, EMBED):
-        rows, tokens = await gateway.pipeline.retriever.embedding.embed(
+        rows, tokens = await gateway.clients.embedding.embed(
             inputs, context, truncate=body.truncate is not False
         )
     charge(tokens)

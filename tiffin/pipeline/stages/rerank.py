@@ -1,0 +1,69 @@
+"""Rerank: the candidates in order of relevance, by the Reranker service's cross-encoder."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tiffin.clients import RerankerClient
+from tiffin.core.context import RequestContext
+from tiffin.core.scores import best_first, sigmoid
+from tiffin.core.values import Source
+from tiffin.pipeline.question import Candidate, Question
+from tiffin.pipeline.stage import Stage
+
+MIN_RELEVANCE = 0.05
+"""A passage that scores below this share of the best one is left out: what has nothing to do with
+the question only leads the model astray."""
+
+
+class Rerank(Stage):
+    """Without the reranker, the order of the search stands.
+
+    With little time left, only as many candidates are scored as the model will read.
+    """
+
+    name = "rerank"
+    degraded = "rerank"
+
+    def __init__(self, reranker: RerankerClient, budget_ms: float) -> None:
+        super().__init__(budget_ms)
+        self._reranker = reranker
+
+    async def run(self, question: Question, context: RequestContext) -> None:
+        """Write the up to `top_n` most relevant sources, best first, and what scoring cost."""
+        if question.budget.short(self.name) and question.top_n < len(question.candidates):
+            question.candidates = question.candidates[: question.top_n]
+            question.degraded.append("fewer_candidates")
+        texts = [candidate.passage.text for candidate in question.candidates]
+        query = question.request.query
+        logits, question.rerank_tokens = await self._reranker.score(query, texts, context)
+        question.sources = _sources(question, sigmoid(logits).tolist())
+
+    def substitute(self, question: Question) -> None:
+        """Let the candidates' similarity be their relevance."""
+        scores = [candidate.similarity for candidate in question.candidates]
+        question.sources = _sources(question, scores)
+
+
+def _sources(question: Question, scores: Sequence[float]) -> list[Source]:
+    order = best_first(np.asarray(scores), question.top_n)
+    floor = MIN_RELEVANCE * scores[order[0]]
+    relevant = [order[0], *(i for i in order[1:] if scores[i] >= floor)]
+    return [
+        _source(rank, question.candidates[i], scores[i]) for rank, i in enumerate(relevant, start=1)
+    ]
+
+
+def _source(index: int, candidate: Candidate, score: float) -> Source:
+    passage, document = candidate.passage, candidate.document
+    return Source(
+        index=index,
+        document=passage.document,
+        document_id=document.id,
+        title=document.title,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        score=min(1.0, max(0.0, score)),
+        similarity=min(1.0, max(0.0, candidate.similarity)),
+    )
