@@ -22,7 +22,7 @@ from tiffin.gateway import Clients, Gateway, build
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
-from tiffin.routing.decide import decider_of
+from tiffin.routing.assembly import decider_of
 from tiffin.transport import wire
 from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp

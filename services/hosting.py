@@ -29,7 +29,7 @@ from tiffin.config.settings import Settings, SettingsError, check_models, load_s
 from tiffin.core.errors import TiffinError
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE, beat
-from tiffin.routing.fleet import fleet_of
+from tiffin.routing.assembly import fleet_of
 from tiffin.transport import wire
 from tiffin.transport.dispatcher import Dispatcher, refusal
 from tiffin.transport.server import RpcApp

@@ -6,7 +6,7 @@ from services import hosting
 from services.hosting import settings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
-from tiffin.routing.decide import decider_of
+from tiffin.routing.assembly import decider_of
 
 rpc = hosting.rpc_app("Router", max_in_flight=1024)
 

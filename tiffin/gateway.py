@@ -29,8 +29,8 @@ from tiffin.pipeline.stages.search import Search
 from tiffin.providers.base import Provider
 from tiffin.providers.connect import connect_providers
 from tiffin.providers.protocol import LLM
+from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
-from tiffin.routing.decide import decider_of
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.traffic import saturation

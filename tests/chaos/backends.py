@@ -32,7 +32,7 @@ from tiffin.core.messages import (
     RouteRequest,
     ServiceHealth,
 )
-from tiffin.routing.decide import decider_of
+from tiffin.routing.assembly import decider_of
 from tiffin.transport.server import RpcApp
 
 TOKEN_VARIABLE = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  its name

@@ -32,7 +32,7 @@ from tiffin.core.errors import (
 from tiffin.core.messages import RouteDecision
 from tiffin.pipeline import generate
 from tiffin.pipeline.generate import Begun, Generator
-from tiffin.routing.fleet import fleet_of
+from tiffin.routing.assembly import fleet_of
 from tiffin.routing.meter import Meter
 from tiffin.traffic.failover import Failover
 

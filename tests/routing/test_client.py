@@ -10,8 +10,9 @@ from tiffin.clients import RouterClient
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import TiffinError, Unavailable
 from tiffin.core.messages import Array, RouteDecision, RouteRequest
+from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing, ask_of
-from tiffin.routing.decide import Decider, decider_of
+from tiffin.routing.decide import Decider
 from tiffin.routing.meter import Meter
 from tiffin.traffic.failover import Failover
 

@@ -16,8 +16,8 @@ from lab.router.training import FOLDS, Difficulties, calibrate, cross_validated,
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
 from tiffin.core.messages import Array, RouteRequest
+from tiffin.routing.assembly import decider_of
 from tiffin.routing.complexity import SHIPPED, ComplexityModel, ComplexityModelError
-from tiffin.routing.decide import decider_of
 from tiffin.routing.features import text_features
 from tiffin.routing.kernel import Fit, fit
 

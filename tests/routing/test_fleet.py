@@ -8,7 +8,7 @@ from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
 from tiffin.config.routing import check_keys
 from tiffin.config.settings import SettingsError, load_settings
 from tiffin.providers.connect import connect_providers
-from tiffin.routing.fleet import fleet_of
+from tiffin.routing.assembly import fleet_of
 
 
 def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:

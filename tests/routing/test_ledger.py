@@ -18,8 +18,7 @@ from tiffin.cli.main import main
 from tiffin.config.settings import Settings
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.messages import RouteDecision, RouteRequest
-from tiffin.routing.decide import decider_of
-from tiffin.routing.fleet import fleet_of
+from tiffin.routing.assembly import decider_of, fleet_of
 from tiffin.routing.ledger import Ledger, Recorded
 from tiffin.routing.meter import COMMIT_S, Meter
 from tiffin.routing.replay import read_decisions
@@ -31,7 +30,7 @@ DECISION = RouteDecision("mid", "test", [], policy="auto")
 CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tiffin.core.bill import Attempt
+from tiffin.core.context import Attempt
 from tiffin.routing.ledger import Entry, Ledger
 
 async def main():

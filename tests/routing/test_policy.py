@@ -14,8 +14,8 @@ from tiffin.core.messages import (
     Spent,
     TierState,
 )
-from tiffin.routing.decide import decider_of
-from tiffin.routing.fleet import Fleet, fleet_of
+from tiffin.routing.assembly import decider_of, fleet_of
+from tiffin.routing.fleet import Fleet
 from tiffin.routing.policy import choose
 
 EASY = Complexity("simple", 0.1, 0.95, "test")

@@ -16,7 +16,7 @@ from tests.support.stack import free_port
 from tiffin.cli.main import main
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import load_settings
-from tiffin.core.bill import Attempt
+from tiffin.core.context import Attempt
 from tiffin.routing.ledger import REFRESH_S, Entry, Ledger
 from tiffin.routing.storage import LedgerError, open_storage
 
@@ -27,7 +27,7 @@ needs_postgres = pytest.mark.skipif(
 
 WRITER = """
 import asyncio, sys, time
-from tiffin.core.bill import Attempt
+from tiffin.core.context import Attempt
 from tiffin.routing.ledger import Entry, Ledger
 
 async def main():

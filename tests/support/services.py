@@ -32,7 +32,8 @@ from tiffin.core.messages import (
 )
 from tiffin.gateway import Clients, build
 from tiffin.lifecycle.drain import Drain
-from tiffin.routing.decide import Decider, decider_of
+from tiffin.routing.assembly import decider_of
+from tiffin.routing.decide import Decider
 from tiffin.transport.server import RpcApp
 
 Generate = Callable[[GenerateRequest, RequestContext], AsyncGenerator[TokenEvent, None]]

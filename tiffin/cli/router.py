@@ -28,8 +28,8 @@ from models.catalog import load_catalog
 from models.store import Store
 from tiffin.cli.progress import pull_shown
 from tiffin.config.settings import SettingsError, load_settings
+from tiffin.routing.assembly import fleet_of
 from tiffin.routing.complexity import SHIPPED, ComplexityModel
-from tiffin.routing.fleet import fleet_of
 from tiffin.routing.replay import Outcome, read_decisions, replay
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -1,11 +1,20 @@
-"""What travels with a request through every stage and service: its id, deadline and trace."""
+"""What travels with a request through every stage: its id, deadline, trace, and its bill.
+
+The bill says which tiers were asked, how that ended and what each attempt cost.
+"""
 
 import secrets
 import time
+from dataclasses import dataclass, field
 
 import msgspec
 
-from tiffin.core.bill import Bill
+from models.values import TokenUsage
+from tiffin.core.messages import RouteDecision
+
+BEGUN = "begun"
+REPLACED = "replaced"
+NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 
 DEFAULT_TENANT = "default"
 """Whose a request is that brings no key."""
@@ -32,6 +41,54 @@ class Deadline(msgspec.Struct, frozen=True):
 def new_request_id() -> str:
     """For a request that brings none."""
     return f"req-{secrets.token_hex(16)}"
+
+
+@dataclass
+class Attempt:
+    """One tier asked once. `outcome` is `begun`, `ok`, `abandoned`, `replaced` or an error's type.
+
+    `most_usd` is what it may come to while it is in work, reckoned for the longest answer allowed.
+    `estimated` says that the tier told no usable token counts, and ours stand in.
+    """
+
+    number: int
+    tier: str
+    model: str
+    provider: str
+    outcome: str = BEGUN
+    usage: TokenUsage = NO_USAGE
+    usd: float = 0.0
+    most_usd: float = 0.0
+    strongest_usd: float = 0.0
+    estimated: bool = False
+    ttft_ms: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Bill:
+    """All attempts of one request, and the decision that they follow."""
+
+    decision: RouteDecision | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def usd(self) -> float:
+        """What all attempts cost, the failed ones too."""
+        return sum(attempt.usd for attempt in self.attempts)
+
+    @property
+    def committed_usd(self) -> float:
+        """What was spent, and what the attempts in work may yet come to."""
+        return sum(
+            max(attempt.usd, attempt.most_usd) if attempt.outcome == BEGUN else attempt.usd
+            for attempt in self.attempts
+        )
+
+    @property
+    def strongest_usd(self) -> float:
+        """What the answer would have cost on the strongest tier."""
+        return sum(attempt.strongest_usd for attempt in self.attempts)
 
 
 class RequestContext(msgspec.Struct, frozen=True):

@@ -13,8 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tiffin.config.requests import RagSettings
-from tiffin.core.bill import Bill
-from tiffin.core.context import RequestContext
+from tiffin.core.context import Bill, RequestContext
 from tiffin.core.errors import DeadlineExceeded, InvalidRequest
 from tiffin.core.values import Cost, Document, RagAnswer, RagEvent, RagRequest, Usage
 from tiffin.pipeline.budget import Budget

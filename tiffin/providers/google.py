@@ -21,7 +21,7 @@ from models.values import (
     ToolCallDelta,
 )
 from tiffin.config.routing import ProviderSettings
-from tiffin.core.bill import NO_USAGE
+from tiffin.core.context import NO_USAGE
 from tiffin.core.errors import UNSUPPORTED_PARAMETER, InvalidRequest, TiffinError, UpstreamFailed
 from tiffin.providers.base import Provider, http_client
 

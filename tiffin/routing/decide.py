@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import msgspec
 
 from tiffin.config.routing import CapSettings, PolicySettings
-from tiffin.config.settings import Settings
 from tiffin.core.errors import NotFound
 from tiffin.core.messages import Complexity, RouteDecision, RouteRequest
 from tiffin.routing import rules
-from tiffin.routing.complexity import SHIPPED, ComplexityModel, level_of
+from tiffin.routing.complexity import ComplexityModel, level_of
 from tiffin.routing.features import text_features
-from tiffin.routing.fleet import Fleet, FleetTier, fleet_of
+from tiffin.routing.fleet import Fleet, FleetTier
 from tiffin.routing.policy import choose, permit
 
 P_CHEAP_BY_RULE = 0.5
@@ -74,14 +73,6 @@ class Decider:
         if judged is not None and judged.p_cheap < P_CHEAP_BY_RULE:
             return judged
         return _by_rule(P_CHEAP_BY_RULE, demand)
-
-
-def decider_of(settings: Settings, *, with_model: bool = True) -> Decider:
-    """The decider that the settings describe. Raises SettingsError and ComplexityModelError."""
-    routing = settings.routing
-    path = routing.complexity_model or SHIPPED
-    model = ComplexityModel.load(path) if with_model else None
-    return Decider(fleet_of(settings), routing.policies, routing.caps, model)
 
 
 def _by_rule(p_cheap: float, rule: str) -> Complexity:

@@ -1,7 +1,6 @@
 """The tiers of this Tiffin as policies see them: self-hosted or not, cheapest first.
 
-Made at start by the Router (to choose) and the entry service (to ask and to bill), and by
-`tiffin router replay`. Raises SettingsError for tiers and policies that cannot work.
+`tiffin.routing.assembly` makes the fleet from the settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,10 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from models.values import TokenUsage
-from tiffin.config.routing import VISION, PolicySettings, ProviderSettings, TierCard
-from tiffin.config.section import SettingsError
-from tiffin.config.serving import TierSettings
-from tiffin.config.settings import Settings
 from tiffin.routing.prices import Price
 
 NOMINAL = TokenUsage(prompt_tokens=1000, completion_tokens=200)
@@ -58,100 +53,3 @@ class Fleet:
     def strongest(self) -> FleetTier:
         """The tier with the highest quality; the dearest of equals."""
         return max(reversed(list(self)), key=lambda tier: tier.quality)
-
-
-def fleet_of(settings: Settings) -> Fleet:
-    """The tiers that the settings name. Raises SettingsError when they contradict each other."""
-    cards: dict[str, TierSettings | ProviderSettings] = {
-        str(name): tier for name, tier in settings.tiers.items()
-    }
-    cards |= settings.providers
-    _check_names(settings)
-    _check_vision(settings)
-    prices = {name: Price.of(card.price) for name, card in cards.items()}
-    ordered = sorted(cards, key=lambda name: prices[name].usd(NOMINAL, NOMINAL_S))
-    tiers = {}
-    for rank, name in enumerate(ordered):
-        card = cards[name]
-        provider = card if isinstance(card, ProviderSettings) else None
-        even = rank / (len(ordered) - 1) if len(ordered) > 1 else 1.0
-        tiers[name] = FleetTier(
-            name=name,
-            model=card.model,
-            provider=provider.provider if provider else "tiffin",
-            price=prices[name],
-            capabilities=frozenset(card.capabilities),
-            context_tokens=card.context_tokens,
-            max_in_flight=provider.max_in_flight if provider else None,
-            quality=even if card.quality is None else card.quality,
-            fallbacks=_fallbacks(name, rank, ordered, card),
-        )
-    fleet = Fleet(tiers)
-    _check_cycles(cards)
-    for name, policy in settings.routing.policies.items():
-        _check_policy(name, policy, fleet, settings)
-    return fleet
-
-
-def _check_names(settings: Settings) -> None:
-    reserved = {*settings.routing.policies, *settings.tiers}
-    for name in settings.providers:
-        if name in reserved:
-            message = f"providers.{name}: the name is taken by a tier or a policy; use another"
-            raise SettingsError(message)
-    for name in settings.routing.policies:
-        if name in settings.tiers:
-            message = f"routing.policies.{name}: the name is taken by a tier; use another"
-            raise SettingsError(message)
-
-
-def _check_vision(settings: Settings) -> None:
-    for name, tier in settings.tiers.items():
-        if VISION in tier.capabilities:
-            message = (
-                f"tiers.{name}.capabilities: vision is for providers: no engine here sees images"
-            )
-            raise SettingsError(message)
-
-
-def _fallbacks(name: str, rank: int, ordered: list[str], card: TierCard) -> tuple[str, ...]:
-    """As named, or all others: the stronger ones from near to far, then the weaker ones."""
-    if card.fallbacks is None:
-        return (*ordered[rank + 1 :], *reversed(ordered[:rank]))
-    for other in card.fallbacks:
-        if other not in ordered:
-            message = f"tier {name}: fallback {other!r} is no tier; use of: {', '.join(ordered)}"
-            raise SettingsError(message)
-    return card.fallbacks
-
-
-def _check_cycles(cards: Mapping[str, TierCard]) -> None:
-    """Named fallbacks may not lead back to where they began."""
-    for start in cards:
-        path, names = [start], list(cards[start].fallbacks or ())
-        seen: set[str] = set()
-        while names:
-            name = names.pop()
-            if name == start:
-                message = f"tier {start}: its fallbacks lead back to it, by {path[-1]}"
-                raise SettingsError(message)
-            if name not in seen:
-                seen.add(name)
-                path.append(name)
-                names += cards[name].fallbacks or ()
-
-
-def _check_policy(name: str, policy: PolicySettings, fleet: Fleet, settings: Settings) -> None:
-    """A policy that no request could ever satisfy ends the start."""
-    if policy.pin is not None and policy.pin not in fleet.tiers:
-        message = f"pin {policy.pin!r} is no tier; use one of: {', '.join(fleet.tiers)}"
-        raise SettingsError(f"routing.policies.{name}: {message}")
-    caps = [cap for cap in (policy.max_request_usd, settings.routing.caps.request_usd) if cap]
-    chosen = [fleet[policy.pin]] if policy.pin else list(fleet)
-    least = min(tier.price.usd(LEAST) for tier in chosen)
-    if caps and least > min(caps):
-        message = f"nothing satisfies it: the cheapest answer costs {least:.2g} USD, the cap is"
-        raise SettingsError(f"routing.policies.{name}: {message} {min(caps):.2g} USD")
-    if policy.max_strong_share == 0 and len(chosen) == 1:
-        message = "nothing satisfies it: its only tier is the strongest, and max_strong_share is 0"
-        raise SettingsError(f"routing.policies.{name}: {message}")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tiffin.core.bill import Attempt
+from tiffin.core.context import Attempt
 from tiffin.core.messages import RouteDecision, Spent
 from tiffin.routing.storage import BUSY_S, LedgerError, Statement, open_storage
 

@@ -10,8 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from models.values import Finished, GenerateRequest, TokenUsage
-from tiffin.core.bill import NO_USAGE, REPLACED, Attempt
-from tiffin.core.context import RequestContext
+from tiffin.core.context import NO_USAGE, REPLACED, Attempt, RequestContext
 from tiffin.core.messages import RouteDecision, Spent
 from tiffin.core.text import estimate_tokens
 from tiffin.routing.fleet import LEAST, Fleet

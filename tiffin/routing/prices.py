@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from models.values import TokenUsage
-from tiffin.config.routing import PriceSettings
 
 MTOK = 1e6
 HOUR_S = 3600.0
@@ -18,18 +17,6 @@ class Price:
     cache_write_usd_per_mtok: float
     output_usd_per_mtok: float
     gpu_usd_per_hour: float
-
-    @classmethod
-    def of(cls, price: PriceSettings) -> "Price":
-        """The price that the settings say."""
-        cached, write = price.cached_input_usd_per_mtok, price.cache_write_usd_per_mtok
-        return cls(
-            input_usd_per_mtok=price.input_usd_per_mtok,
-            cached_input_usd_per_mtok=price.input_usd_per_mtok if cached is None else cached,
-            cache_write_usd_per_mtok=price.input_usd_per_mtok if write is None else write,
-            output_usd_per_mtok=price.output_usd_per_mtok,
-            gpu_usd_per_hour=price.gpu_usd_per_hour,
-        )
 
     def usd(self, usage: TokenUsage, gpu_s: float = 0.0) -> float:
         """The cost of an answer of that many tokens that kept the GPUs busy for `gpu_s` seconds."""
