@@ -68,7 +68,11 @@ class ChatPipeline:
                 degraded.append("tier")
             yield Head(tier, self.models[tier], degraded)
             one = len(answers) == 1
-            followed = pieces(answers[0], limits) if one else _merge(answers, limits)
+            followed = (
+                pieces(answers[0].first, answers[0].rest, limits)
+                if one
+                else _merge(answers, limits)
+            )
             waiting = True
             async with aclosing(followed):
                 async for piece in followed:
@@ -133,7 +137,7 @@ async def _merge(answers: Sequence[Begun], limits: Limits) -> AsyncGenerator[Pie
     async def read(index: int, answer: Begun) -> None:
         end: BaseException | None = None
         try:
-            async for piece in pieces(answer, limits, index):
+            async for piece in pieces(answer.first, answer.rest, limits, index):
                 await queue.put(piece)
         except Exception as error:  # noqa: BLE001  raised again where the reader is
             end = error

@@ -15,7 +15,6 @@ from models.values import Finished, TokenEvent
 from tiffin.config.resilience import StreamSettings
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import DeadlineExceeded
-from tiffin.pipeline.generate import Begun
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -62,10 +61,12 @@ class Piece(msgspec.Struct, frozen=True):
     event: TokenEvent
 
 
-async def pieces(begun: Begun, limits: Limits, index: int = 0) -> AsyncGenerator[Piece, None]:
-    """What a tier that began writes. Raises DeadlineExceeded at the limit that was passed."""
-    async with aclosing(begun.rest) as rest:
-        event: TokenEvent | None = begun.first
+async def pieces(
+    first: TokenEvent, rest: AsyncGenerator[TokenEvent, None], limits: Limits, index: int = 0
+) -> AsyncGenerator[Piece, None]:
+    """What a tier writes, from its first event on. Raises DeadlineExceeded at a limit passed."""
+    async with aclosing(rest):
+        event: TokenEvent | None = first
         while event is not None:
             yield Piece(index, event)
             event = None if isinstance(event, Finished) else await _next(rest, limits)

@@ -95,7 +95,7 @@ class Generate:
         draft.route = Route(tier=begun.tier, model=self._models[begun.tier], reason=decision.reason)
         if begun.tier != decision.tier:
             question.degraded.append("tier")
-        async with aclosing(pieces(begun, limits)) as events:
+        async with aclosing(pieces(begun.first, begun.rest, limits)) as events:
             yield _sources_of(question)
             async for piece in events:
                 draft.add(piece.event)
