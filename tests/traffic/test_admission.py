@@ -12,8 +12,8 @@ from tiffin.traffic.admission import AdmissionQueue
 SMALL, LARGE = "small", "large"
 
 
-def limit_of(turnstile: AdmissionQueue, stage: str) -> int:
-    limit, _ = turnstile.stages()[stage]
+def limit_of(queue: AdmissionQueue, lane: str) -> int:
+    limit, _ = queue.lanes()[lane]
     return limit
 
 
@@ -24,18 +24,18 @@ def context(tenant: str = "a", *, batch: bool = False, seconds: float = 5) -> Re
 class Crowd:
     """Questions that hold their place until told to leave."""
 
-    def __init__(self, turnstile: AdmissionQueue) -> None:
-        self.turnstile = turnstile
+    def __init__(self, queue: AdmissionQueue) -> None:
+        self.queue = queue
         self.entered: list[str] = []
         self.refused: list[str] = []
         self._leave: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def comes(
-        self, name: str, tenant: str = "a", *, batch: bool = False, stage: str = SMALL
+        self, name: str, tenant: str = "a", *, batch: bool = False, lane: str = SMALL
     ) -> None:
         self._leave[name] = asyncio.Event()
-        stay = self._stay(name, context(tenant, batch=batch), stage)
+        stay = self._stay(name, context(tenant, batch=batch), lane)
         self._tasks[name] = asyncio.create_task(stay)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -50,9 +50,9 @@ class Crowd:
         self._tasks[name].cancel()
         await asyncio.wait([self._tasks[name]])
 
-    async def _stay(self, name: str, context: RequestContext, stage: str) -> None:
+    async def _stay(self, name: str, context: RequestContext, lane: str) -> None:
         try:
-            async with self.turnstile.place(context, stage):
+            async with self.queue.place(context, lane):
                 self.entered.append(name)
                 await self._leave[name].wait()
         except Overloaded:
@@ -104,22 +104,22 @@ async def test_when_the_queue_is_full_the_flood_makes_room_for_the_guest() -> No
 
 
 async def test_a_refusal_says_when_to_come_back() -> None:
-    turnstile = AdmissionQueue(1, AdmissionSettings(max_waiting=0))
-    async with turnstile.place(context(), SMALL):
+    queue = AdmissionQueue(1, AdmissionSettings(max_waiting=0))
+    async with queue.place(context(), SMALL):
         with pytest.raises(Overloaded) as refused:
-            async with turnstile.place(context(), SMALL):
+            async with queue.place(context(), SMALL):
                 pass
     assert refused.value.retry_after_s == 1
-    turnstile._stage(SMALL).seconds = 7.2  # noqa: SLF001  what questions took of late
-    async with turnstile.place(context(), SMALL):
+    queue._lane(SMALL).seconds = 7.2  # noqa: SLF001  what questions took of late
+    async with queue.place(context(), SMALL):
         with pytest.raises(Overloaded) as refused:
-            turnstile.check(context(), SMALL)
+            queue.check(context(), SMALL)
     assert refused.value.retry_after_s == 8
 
 
 async def test_who_waits_too_long_is_refused_and_who_leaves_gives_its_place_back() -> None:
-    turnstile = AdmissionQueue(1, AdmissionSettings(max_wait_ms=50))
-    crowd = Crowd(turnstile)
+    queue = AdmissionQueue(1, AdmissionSettings(max_wait_ms=50))
+    crowd = Crowd(queue)
     await crowd.comes("first")
     await crowd.comes("late")
     await crowd.comes("gone")
@@ -127,44 +127,44 @@ async def test_who_waits_too_long_is_refused_and_who_leaves_gives_its_place_back
     await asyncio.sleep(0.1)
     assert crowd.refused == ["late"]
     await crowd.leaves("first")
-    assert (turnstile.held, turnstile.waiting) == (0, 0)
+    assert (queue.held, queue.waiting) == (0, 0)
 
 
 async def test_late_answers_lower_the_limit_and_timely_ones_raise_it() -> None:
-    turnstile = AdmissionQueue(10, AdmissionSettings())
-    async with turnstile.place(context(seconds=0.05), SMALL):
+    queue = AdmissionQueue(10, AdmissionSettings())
+    async with queue.place(context(seconds=0.05), SMALL):
         await asyncio.sleep(0.05)
-    assert limit_of(turnstile, SMALL) == 8
+    assert limit_of(queue, SMALL) == 8
     for _ in range(20):
-        async with turnstile.place(context(), SMALL):
+        async with queue.place(context(), SMALL):
             pass
-    assert limit_of(turnstile, SMALL) == 10
+    assert limit_of(queue, SMALL) == 10
 
 
 async def test_a_thousand_that_leave_at_any_moment_leave_nothing_behind() -> None:
-    turnstile = AdmissionQueue(4, AdmissionSettings())
-    crowd = Crowd(turnstile)
+    queue = AdmissionQueue(4, AdmissionSettings())
+    crowd = Crowd(queue)
     for number in range(1000):
         name = str(number)
         await crowd.comes(name, f"tenant {number % 5}", batch=number % 3 == 0)
         if number % 2:
             await crowd.gives_up(str(number - 1))
             await crowd.gives_up(name)
-    assert (turnstile.held, turnstile.waiting) == (0, 0)
+    assert (queue.held, queue.waiting) == (0, 0)
 
 
 async def test_a_stage_that_answers_late_lowers_its_own_limit_only() -> None:
-    turnstile = AdmissionQueue(10, AdmissionSettings())
-    for stage, takes_s in ((LARGE, 0.05), (SMALL, 0.0)):
-        async with turnstile.place(context(seconds=0.05), stage):
+    queue = AdmissionQueue(10, AdmissionSettings())
+    for lane, takes_s in ((LARGE, 0.05), (SMALL, 0.0)):
+        async with queue.place(context(seconds=0.05), lane):
             await asyncio.sleep(takes_s)
-    assert (limit_of(turnstile, LARGE), limit_of(turnstile, SMALL)) == (8, 10)
+    assert (limit_of(queue, LARGE), limit_of(queue, SMALL)) == (8, 10)
 
 
 async def test_a_stage_that_hangs_leaves_the_others_their_share_of_places_and_queue() -> None:
     crowd = Crowd(AdmissionQueue(4, AdmissionSettings(max_waiting=2)))
     for number in range(7):
-        await crowd.comes(f"large {number}", stage=LARGE)
+        await crowd.comes(f"large {number}", lane=LARGE)
     assert crowd.entered == [f"large {number}" for number in range(4)]
     assert crowd.refused == ["large 6"], "two wait"
     for number in range(5):
@@ -180,22 +180,22 @@ async def test_a_stage_that_hangs_leaves_the_others_their_share_of_places_and_qu
 
 
 async def test_all_stages_together_pass_the_places_at_most_once() -> None:
-    turnstile = AdmissionQueue(6, AdmissionSettings(max_waiting=100))
-    crowd = Crowd(turnstile)
-    names = [f"{stage} {number}" for stage in range(20) for number in range(6)]
+    queue = AdmissionQueue(6, AdmissionSettings(max_waiting=100))
+    crowd = Crowd(queue)
+    names = [f"{lane} {number}" for lane in range(20) for number in range(6)]
     for name in names:
-        await crowd.comes(name, stage=name.split()[0])
-    assert turnstile.held <= 12
+        await crowd.comes(name, lane=name.split()[0])
+    assert queue.held <= 12
     for name in names:
         await crowd.gives_up(name)
-    assert (turnstile.held, turnstile.waiting) == (0, 0)
+    assert (queue.held, queue.waiting) == (0, 0)
 
 
 async def test_batch_work_of_all_stages_leaves_places_to_people() -> None:
     crowd = Crowd(AdmissionQueue(4, AdmissionSettings(batch_share=0.5)))
-    for stage in (SMALL, LARGE):
+    for lane in (SMALL, LARGE):
         for number in range(2):
-            await crowd.comes(f"{stage} {number}", batch=True, stage=stage)
+            await crowd.comes(f"{lane} {number}", batch=True, lane=lane)
     await crowd.comes("person")
     assert crowd.entered == ["small 0", "small 1", "person"]
     for name in ("person", "small 0", "small 1", "large 0", "large 1"):

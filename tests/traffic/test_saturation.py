@@ -1,4 +1,4 @@
-"""What `/metrics` tells of the door and of the calls behind it, and that the docs name it."""
+"""What `/metrics` says of the admission queue and the calls behind it; the docs name it all."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.limiter import Limiter
 
 DOCS = Path(__file__).parents[2] / "docs" / "when-things-fail.md"
-GAUGES = (metrics.admission_limit, metrics.admission_in_work, metrics.admission_waiting)
+GAUGES = (metrics.admission_limit, metrics.admission_in_progress, metrics.admission_waiting)
 
 
 def told(name: str, **labels: str) -> float | None:
@@ -23,10 +23,10 @@ def told(name: str, **labels: str) -> float | None:
 
 
 @asynccontextmanager
-async def waiting(door: AdmissionQueue, *, batch: bool) -> AsyncGenerator[None, None]:
-    """Somebody who waits at the door during the block."""
+async def waiting(queue: AdmissionQueue, *, batch: bool) -> AsyncGenerator[None, None]:
+    """Someone who waits in the queue during the block."""
     context = RequestContext(Deadline.after(5), batch=batch)
-    task = asyncio.create_task(door.place(context, "small").__aenter__())
+    task = asyncio.create_task(queue.place(context, "small").__aenter__())
     await asyncio.sleep(0)
     try:
         yield
@@ -35,30 +35,30 @@ async def waiting(door: AdmissionQueue, *, batch: bool) -> AsyncGenerator[None, 
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_full_door_shows_its_limit_its_places_and_who_waits() -> None:
-    door, calls = AdmissionQueue(2, AdmissionSettings()), Limiter("calls", initial=40)
+async def test_a_full_queue_shows_its_limit_its_places_and_who_waits() -> None:
+    queue, calls = AdmissionQueue(2, AdmissionSettings()), Limiter("calls", initial=40)
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(door.place(RequestContext(Deadline.after(5)), "small"))
+            await stack.enter_async_context(queue.place(RequestContext(Deadline.after(5)), "small"))
         for batch in (False, True, True):
-            await stack.enter_async_context(waiting(door, batch=batch))
+            await stack.enter_async_context(waiting(queue, batch=batch))
         stack.enter_context(calls.place())
-        saturation.show(door, {"Embedding": calls})
-        assert (told("limit", stage="door"), told("in_work", stage="door")) == (2, 2)
-        assert (told("limit", stage="small"), told("in_work", stage="small")) == (2, 2)
+        saturation.show(queue, {"Embedding": calls})
+        assert (told("limit", lane="all"), told("in_progress", lane="all")) == (2, 2)
+        assert (told("limit", lane="small"), told("in_progress", lane="small")) == (2, 2)
         assert told("waiting", priority="interactive") == 1
         assert told("waiting", priority="batch") == 2
-        assert told("limit", stage="Embedding") == 40
-        assert told("in_work", stage="Embedding") == 1
-    saturation.show(door, {"Embedding": calls})
-    assert (told("in_work", stage="door"), told("waiting", priority="batch")) == (0, 0)
+        assert told("limit", lane="Embedding") == 40
+        assert told("in_progress", lane="Embedding") == 1
+    saturation.show(queue, {"Embedding": calls})
+    assert (told("in_progress", lane="all"), told("waiting", priority="batch")) == (0, 0)
 
 
 async def test_it_looks_again_by_itself() -> None:
-    door = AdmissionQueue(7, AdmissionSettings())
-    watching = asyncio.create_task(saturation.watch(door, {}))
+    queue = AdmissionQueue(7, AdmissionSettings())
+    watching = asyncio.create_task(saturation.watch(queue, {}))
     async with asyncio.timeout(2):
-        while told("limit", stage="door") != 7:
+        while told("limit", lane="all") != 7:
             await asyncio.sleep(0.01)
     watching.cancel()
 

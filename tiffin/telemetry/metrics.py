@@ -46,22 +46,22 @@ service_seconds = Histogram(
     buckets=_SECONDS,
 )
 
-# How full the entry service is, as `tiffin.traffic.saturation` sees it.
+# The saturation of the entry service, as `tiffin.traffic.saturation` sees it.
 admission_limit = Gauge(
     "tiffin_admission_limit",
-    "Requests that may be in work now; it adapts to how fast they are answered.",
-    ["stage"],
+    "Requests that may be in progress; it adapts to how fast they are answered.",
+    ["lane"],
     multiprocess_mode="livesum",
 )
-admission_in_work = Gauge(
-    "tiffin_admission_in_work",
-    "Requests in work, of that limit.",
-    ["stage"],
+admission_in_progress = Gauge(
+    "tiffin_admission_in_progress",
+    "Requests in progress, out of that limit.",
+    ["lane"],
     multiprocess_mode="livesum",
 )
 admission_waiting = Gauge(
     "tiffin_admission_waiting",
-    "Requests that wait at the door for a place.",
+    "Requests that wait in the admission queue.",
     ["priority"],
     multiprocess_mode="livesum",
 )

@@ -1,14 +1,15 @@
-"""The entry service's door: who comes in, who waits, who is refused. Used by `tiffin.api`.
+"""The admission queue of the entry service: who starts, who waits, who is refused.
 
-So many questions are in work at once; so many more may wait, for so long. Interactive ones go
-before batch ones; among equals the tenant that holds least goes first, so that one tenant's flood
-delays only itself. When the queue is full, a question takes the place of one that matters less, or
-is refused, with the time after which a retry is worth it.
+`tiffin.api` asks it for a place before a request does any work. So many requests are in progress at
+once; so many more may wait, for so long. Interactive requests go before batch requests. Among
+equals the tenant that holds the fewest places goes first, so that one tenant's flood delays only
+itself. When the queue is full, a request takes the place of one that matters less, or is refused
+and told when a retry is worth it.
 
-Each stage that a request may ask for (a tier, a policy, `embed`, `rerank`) has a limit and a queue
-of its own in that. Its limit falls when its answers come late, and grows back while they come in
-time (additive increase, multiplicative decrease; Chiu and Jain 1989). A stage that holds less than
-its share of the places is let in when all are taken: one that hangs delays only those who ask it.
+Each kind of work (a tier, a policy, `embed`, `rerank`) has a lane with a limit and a queue of its
+own. A lane's limit falls when its answers are late and grows back while they are in time (additive
+increase, multiplicative decrease; Chiu and Jain 1989). When all places are taken, a lane that holds
+less than its share still lets one in, so that work that hangs delays only those who ask for it.
 """
 
 import asyncio
@@ -24,22 +25,21 @@ from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import Overloaded
 
 EMBED, RERANK = "embed", "rerank"
-"""The stages of requests that ask for no tier."""
+"""The lanes of requests that ask for no tier."""
 
 DECREASE = 0.8
 DECREASE_EVERY_S = 1.0
 LATE_SHARE = 0.01
-"""An answer is late when less of its time is left than what comes after it needs, and this share:
-then it was probably cut off."""
+"""An answer with less of its time left than this, beyond what comes after it, was cut off late."""
 
 MAX_RETRY_AFTER_S = 60
 MEMORY = 0.1
-"""Weight of the newest question in the average time that one is in work."""
+"""Weight of the newest request in a lane's average time."""
 
 
 @dataclass(eq=False)
-class _Stage:
-    """What is known of one stage: how much of it may be, and is, in work, and how much waits."""
+class _Lane:
+    """One lane: its limit, what holds a place in it, what waits, and how long one takes."""
 
     limit: float
     held: int = 0
@@ -49,11 +49,11 @@ class _Stage:
     decreased: float = 0.0
 
     def learn(self, took_s: float) -> None:
-        """How long the newest question was in work."""
+        """Note how long the newest request took."""
         self.seconds += MEMORY * (took_s - self.seconds) if self.seconds else took_s
 
     def adapt(self, least: float, most: float, *, late: bool) -> None:
-        """Lower the limit for an answer that was late, at most so often; else raise it a little."""
+        """Lower the limit for an answer that was late, once a second at most; else raise it."""
         now = time.monotonic()
         if not late:
             self.limit = min(most, self.limit + 1 / self.limit)
@@ -61,21 +61,21 @@ class _Stage:
             self.decreased = now
             self.limit = max(least, self.limit * DECREASE)
 
-    def wait_s(self, questions: int) -> float:
-        """Until so many of it will probably be through."""
-        return questions * self.seconds / max(1, min(self.held, int(self.limit)))
+    def wait_s(self, requests: int) -> float:
+        """Seconds until so many of its requests will probably be done."""
+        return requests * self.seconds / max(1, min(self.held, int(self.limit)))
 
 
 @dataclass(eq=False)
 class _Waiter:
     tenant: str
     batch: bool
-    stage: _Stage
+    lane: _Lane
     turn: "asyncio.Future[None]" = field(init=False, repr=False)  # while it waits
 
 
 class AdmissionQueue:
-    """`places` for the questions in work; a share of them for each stage although all are taken.
+    """`places` for requests in progress, and for each lane its share even if all are taken.
 
     `reserved_share` of a request's time is kept for what comes after the answer is written.
     """
@@ -86,7 +86,7 @@ class AdmissionQueue:
         self.places = places
         self._late_share = reserved_share + LATE_SHARE
         self._settings = settings
-        self._stages: dict[str, _Stage] = {}
+        self._lanes: dict[str, _Lane] = {}
         self._held: Counter[str] = Counter()
         self._turns: dict[str, float] = {}
         self._now = 0.0
@@ -94,67 +94,67 @@ class AdmissionQueue:
 
     @property
     def held(self) -> int:
-        """Questions in work now."""
+        """Requests in progress."""
         return self._held.total()
 
     @property
     def waiting(self) -> int:
-        """Questions that wait now."""
+        """Requests that wait."""
         return len(self._waiting)
 
     def waiting_of(self, *, batch: bool) -> int:
-        """Those of one priority."""
+        """Requests of one priority that wait."""
         return sum(waiter.batch == batch for waiter in self._waiting)
 
-    def stages(self) -> dict[str, tuple[int, int]]:
-        """Of each stage asked for, the questions that may be in work, and those that are."""
-        return {name: (int(stage.limit), stage.held) for name, stage in self._stages.items()}
+    def lanes(self) -> dict[str, tuple[int, int]]:
+        """Each lane that was asked for: its limit, and the requests in progress."""
+        return {name: (int(lane.limit), lane.held) for name, lane in self._lanes.items()}
 
     @asynccontextmanager
-    async def place(self, context: RequestContext, stage: str) -> AsyncGenerator[None, None]:
-        """Hold a place for the block, after a wait if need be. Raises Overloaded."""
-        waiter = _Waiter(context.tenant, context.batch, self._stage(stage))
+    async def place(self, context: RequestContext, lane: str) -> AsyncGenerator[None, None]:
+        """Hold a place for the block, after a wait if necessary. Raises Overloaded."""
+        waiter = _Waiter(context.tenant, context.batch, self._lane(lane))
         await self._enter(waiter, context.deadline)
         began, whole_s = time.monotonic(), context.deadline.remaining()
         try:
             yield
         finally:
             self._count(waiter, -1)
-            waiter.stage.learn(time.monotonic() - began)
+            waiter.lane.learn(time.monotonic() - began)
             if not context.batch:
                 late = context.deadline.remaining() < self._late_share * whole_s
                 least = min(self.places, self._settings.min_in_work)
-                waiter.stage.adapt(least, self.places, late=late)
+                waiter.lane.adapt(least, self.places, late=late)
             self._admit()
 
-    def check(self, context: RequestContext, stage: str | None = None) -> None:
-        """Raise Overloaded if the request would be refused at once; costs nothing else.
+    def check(self, context: RequestContext, lane: str | None = None) -> None:
+        """Raise Overloaded if the request would be refused at once.
 
-        Without a stage: if it would be whatever it asked for.
+        Without a lane: only if it would be refused in every lane.
         """
-        wanted = _Stage(float(self.places)) if stage is None else self._stage(stage)
+        wanted = _Lane(float(self.places)) if lane is None else self._lane(lane)
         newcomer = _Waiter(context.tenant, context.batch, wanted)
         if not self._needs_no_wait(newcomer) and self._is_full(wanted):
             self._least_important(newcomer)
 
-    def _stage(self, name: str) -> _Stage:
-        return self._stages.setdefault(name, _Stage(float(self.places)))
+    def _lane(self, name: str) -> _Lane:
+        return self._lanes.setdefault(name, _Lane(float(self.places)))
 
-    def _is_full(self, stage: _Stage) -> bool:
-        """Whether as many wait as may, or as will be through before their patience ends."""
+    def _is_full(self, lane: _Lane) -> bool:
+        """Whether no more may wait, or none that came now would get its turn in time."""
         patience_s = self._settings.max_wait_ms / 1000
-        too_long = not self._has_room(stage) and stage.wait_s(stage.waiting + 1) > patience_s
-        return too_long or stage.waiting >= self._settings.max_waiting
+        too_long = not self._has_room(lane) and lane.wait_s(lane.waiting + 1) > patience_s
+        return too_long or lane.waiting >= self._settings.max_waiting
 
     async def _enter(self, waiter: _Waiter, deadline: Deadline) -> None:
         if self._needs_no_wait(waiter):
             self._let_in(waiter)
             return
-        if self._is_full(waiter.stage):
+        if self._is_full(waiter.lane):
             self._make_room(waiter)
         waiter.turn = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        waiter.stage.waiting += 1
+        waiter.lane.waiting += 1
         self._admit()
         limit_s = min(self._settings.max_wait_ms / 1000, deadline.remaining() / 2)
         try:
@@ -162,13 +162,13 @@ class AdmissionQueue:
                 await waiter.turn
         except TimeoutError:
             self._forget(waiter)
-            raise self._refusal(waiter.stage) from None
+            raise self._refusal(waiter.lane) from None
         except asyncio.CancelledError:
             self._forget(waiter)
             raise
 
     def _forget(self, waiter: _Waiter) -> None:
-        """It waits no longer: give back its place if its turn came in the same moment."""
+        """It waits no longer: give back its place if its turn came at the same moment."""
         if waiter in self._waiting:
             self._unqueue(waiter)
         elif waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
@@ -177,27 +177,27 @@ class AdmissionQueue:
 
     def _unqueue(self, waiter: _Waiter) -> None:
         self._waiting.remove(waiter)
-        waiter.stage.waiting -= 1
+        waiter.lane.waiting -= 1
 
     def _make_room(self, newcomer: _Waiter) -> None:
-        """Send away the waiter that matters least, if it matters less. Raises Overloaded if not."""
+        """Refuse the waiter that matters least, or else the newcomer, by raising Overloaded."""
         last = self._least_important(newcomer)
         self._unqueue(last)
-        last.turn.set_exception(self._refusal(last.stage))
+        last.turn.set_exception(self._refusal(last.lane))
 
     def _least_important(self, newcomer: _Waiter) -> _Waiter:
-        """Who goes in place of the newcomer. Raises Overloaded if nobody matters less."""
-        stage, tenant = newcomer.stage, newcomer.tenant
-        queue = [waiter for waiter in reversed(self._waiting) if waiter.stage is stage]
+        """The waiter to refuse in place of the newcomer. Raises Overloaded if there is none."""
+        lane, tenant = newcomer.lane, newcomer.tenant
+        queue = [waiter for waiter in reversed(self._waiting) if waiter.lane is lane]
         waits = Counter(waiter.tenant for waiter in self._waiting)
-        weight = {  # of equals the newest goes: it comes first here
+        weight = {  # among equals the newest is refused: it comes first here
             (batch, name): (batch, waits[name] + self._held[name])
             for batch, name in dict.fromkeys((waiter.batch, waiter.tenant) for waiter in queue)
         }
         own = (newcomer.batch, waits[tenant] + self._held[tenant] + 1)
         last = max(weight, key=lambda kind: weight[kind], default=None)
         if last is None or weight[last] <= own:
-            raise self._refusal(stage)
+            raise self._refusal(lane)
         return next(waiter for waiter in queue if (waiter.batch, waiter.tenant) == last)
 
     def _admit(self) -> None:
@@ -218,15 +218,15 @@ class AdmissionQueue:
         self._count(waiter, 1)
 
     def _count(self, waiter: _Waiter, places: int) -> None:
-        """It takes a place, or with -1 gives it back."""
+        """Take a place for it, or with -1 give it back."""
         self._held[waiter.tenant] += places
         if not self._held[waiter.tenant]:
             del self._held[waiter.tenant]
-        waiter.stage.held += places
-        waiter.stage.batch += places * waiter.batch
+        waiter.lane.held += places
+        waiter.lane.batch += places * waiter.batch
 
     def _rank(self, waiter: _Waiter) -> tuple[bool, int, float]:
-        """Lowest goes first: who holds least, then whose last turn is longest ago.
+        """The lowest goes first: by places held, then by how long ago the last turn was.
 
         Turns count in virtual time (start-time fair queueing; Goyal, Vin and Cheng 1996), so that
         a tenant that was away saves up nothing.
@@ -235,34 +235,34 @@ class AdmissionQueue:
         return waiter.batch, self._held[waiter.tenant], turn
 
     def _needs_no_wait(self, newcomer: _Waiter) -> bool:
-        """Whether it may enter, and nobody waits for the same before it."""
-        return not newcomer.stage.waiting and self._may_enter(newcomer)
+        """Whether it may enter, and no one waits in its lane."""
+        return not newcomer.lane.waiting and self._may_enter(newcomer)
 
     def _may_enter(self, waiter: _Waiter) -> bool:
-        stage, part = waiter.stage, self._settings.batch_share
-        if not self._has_room(stage):
+        lane, part = waiter.lane, self._settings.batch_share
+        if not self._has_room(lane):
             return False
         if not waiter.batch:
             return True
-        batch = sum(one.batch for one in self._stages.values())
-        own_fits = stage.batch < max(1, int(stage.limit * part))
+        batch = sum(one.batch for one in self._lanes.values())
+        own_fits = lane.batch < max(1, int(lane.limit * part))
         return own_fits and batch < max(1, int(self.places * part))
 
-    def _has_room(self, stage: _Stage) -> bool:
-        """Whether one more fits: into the stage's limit, and into all places or its share of them.
+    def _has_room(self, lane: _Lane) -> bool:
+        """Whether one more fits: into the lane's limit, and into all places or the lane's share.
 
-        All shares together pass the places once.
+        All shares together exceed the places at most once.
         """
-        if stage.held >= int(stage.limit):
+        if lane.held >= int(lane.limit):
             return False
         held = self.held
         if held < self.places:
             return True
-        stages = {stage, *(one for one in self._stages.values() if one.held)}
-        return stage.held < self.places // len(stages) and held < 2 * self.places
+        lanes = {lane, *(one for one in self._lanes.values() if one.held)}
+        return lane.held < self.places // len(lanes) and held < 2 * self.places
 
-    def _refusal(self, stage: _Stage) -> Overloaded:
-        message = f"{stage.held} questions of the kind are in work and {stage.waiting} wait"
-        wait_s = stage.wait_s(stage.held + stage.waiting)
+    def _refusal(self, lane: _Lane) -> Overloaded:
+        message = f"{lane.held} such requests are in progress and {lane.waiting} wait"
+        wait_s = lane.wait_s(lane.held + lane.waiting)
         retry_after_s = max(1, min(MAX_RETRY_AFTER_S, math.ceil(wait_s)))
         return Overloaded(message, code="overloaded", retry_after_s=retry_after_s)
