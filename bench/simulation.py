@@ -1,11 +1,11 @@
-"""`tiffin deploy simulate`'s queues against the real split run: predicted and seen latencies.
+"""`tiffin deploy simulate`'s queues against a real split deployment: predicted and seen latencies.
 
-Replicas of Embedding with one thread each stand behind haproxy on this machine, as `tiffin deploy
-up --local` starts them. Each load is sent to them at the times of a trace, and the same times go
-into the simulation. What a request costs is measured before the load, in seconds of a core (the
-service demand of operational analysis), because they do not depend on what else the machine does;
-how much of a core the replicas got while they wanted one is measured during the load, second by
-second. Both are Linux's own counts of the encoder's threads, in /proc/PID/task/*/schedstat.
+Replicas of Embedding with one thread each run behind haproxy on this machine (see
+tests/support/deployment.py). Each load is sent to them at the times of a trace, and the same times
+go into the simulation. What a request costs is measured before the load, in seconds of a core (the
+service demand of operational analysis), because that does not depend on what else the machine does.
+How much of a core the replicas got while they wanted one is measured during the load, every second.
+Both are Linux's own counts for the encoder's threads, in /proc/PID/task/*/schedstat.
 """
 
 import asyncio
@@ -34,7 +34,6 @@ MERGED = 8
 
 BATCH = 16
 """Requests of these texts that fit into the 4,096 tokens of a batch."""
-
 
 Call = Callable[..., Coroutine[None, None, float]]
 """Sends the texts, so many times over, in one request, and says how long that took."""
@@ -66,7 +65,7 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One load once: latencies as predicted and as seen, and the share of a core that was had."""
+    """One run of a load: predicted and seen latencies, and the share of a core that was left."""
 
     requests: int
     predicted: list[float]
@@ -74,14 +73,14 @@ class Run:
     share: float
 
     def errors(self) -> list[float]:
-        """Of p50 and p95, in percent of what was seen."""
+        """The errors of p50 and p95, in percent of what was seen."""
         return [
             100 * (percentile(self.predicted, p) / percentile(self.seen, p) - 1) for p in (50, 95)
         ]
 
 
 class Encoders:
-    """The threads that compute, one a replica, as Linux counts their time."""
+    """The threads that compute, one for each replica, as Linux counts their time."""
 
     def __init__(self, deployment: Deployment) -> None:
         supervisors = [psutil.Process(r.pid) for r in deployment.replicas("Embedding")]
@@ -107,7 +106,7 @@ def _seconds(schedstat: Path) -> tuple[float, float]:
 
 
 def run() -> Table:
-    """Start the split, measure in turns, stop it."""
+    """Start a split deployment, run the loads in turns, and stop it."""
     with (
         tempfile.TemporaryDirectory(prefix="simulation-") as folder,
         running_deployment(Path(folder), TIFFIN_EMBEDDING__THREADS="1") as deployment,
@@ -115,10 +114,10 @@ def run() -> Table:
         runs: dict[Load, list[Run]] = {load: [] for load in LOADS}
         for number in range(ROUNDS):
             for load in LOADS:
-                deployment.run("scale", f"Embedding={load.replicas}")
+                deployment.scale("Embedding", load.replicas)
                 runs[load].append(asyncio.run(measure(deployment, load, seed=number)))
     return Table(
-        "Queue model against the real split run",
+        "Queue model against a real split deployment",
         (
             "load", "replicas", "requests", "share of a core",
             "p50 s, predicted", "seen", "error", "p95 s, predicted", "seen", "error",
@@ -145,7 +144,7 @@ def _row(load: Load, runs: Sequence[Run]) -> list[str]:
 
 async def measure(deployment: Deployment, load: Load, seed: int) -> Run:
     """What requests cost, then the load, then the same load simulated."""
-    client = EmbeddingClient("Embedding", deployment.status().addresses["Embedding"], TOKEN)
+    client = EmbeddingClient("Embedding", deployment.addresses["Embedding"], TOKEN)
 
     async def call(times: int = 1) -> float:
         began = time.monotonic()
@@ -153,7 +152,7 @@ async def measure(deployment: Deployment, load: Load, seed: int) -> Run:
         return time.monotonic() - began
 
     try:
-        await asyncio.gather(*(call() for _ in range(2 * load.replicas)))  # all of them warm
+        await asyncio.gather(*(call() for _ in range(2 * load.replicas)))  # to warm them up
         encoders = Encoders(deployment)
         work, alone_s, outside_s = await _cost(call, encoders)
         arrivals = load.trace(load.share * load.replicas / alone_s, SECONDS, seed)
@@ -200,7 +199,7 @@ async def _replay(arrivals: Sequence[float], call: Call) -> list[float]:
 
 
 async def _sample(encoders: Encoders, shares: list[float]) -> None:
-    """Each second the share of a core that the encoders got while they wanted one."""
+    """Append, every second, the share of a core that the encoders got while they wanted one."""
     before = encoders.counts()
     while True:
         await asyncio.sleep(1)

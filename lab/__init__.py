@@ -1,1 +1,1 @@
-"""Training and evaluation of what Tiffin decides by. Not part of the wheel."""
+"""Training and evaluation of the models that Tiffin decides by. The wheel and the Bento omit it."""

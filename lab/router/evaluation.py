@@ -1,10 +1,10 @@
 """What a router is worth on labelled traffic: its cost-quality curve beside simpler ways to choose.
 
-Called by `tiffin router eval`. A way to choose gives each query a score; the queries with the
-highest scores go to the strong model, and the share that goes there is what varies. A learned way
-has a score from each repeat of the cross-validation, and its figures are the repeats' mean.
-Intervals come from drawing the groups of queries again and again: what two groups have in common is
-not counted twice (docs/decisions/0055).
+Called by `tiffin router eval`. A way to choose gives each query a score. The queries with the
+highest scores go to the strong model, and the share that goes there varies along the curve. A
+learned way has scores from each repeat of the cross-validation, and its figures are the mean of the
+repeats. Intervals come from resampling the groups of queries, because the queries of one group are
+not independent (docs/decisions/0055).
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ PERCENTILES = (2.5, 97.5)
 class Worth:
     """What one way to choose is worth.
 
-    `area` is under the curve of the gap recovered (0: weak, 1: strong) over the share of strong
-    calls: 0.5 for random mixing. `between` is its 95 % interval, `behind` that of how far it stays
-    behind what is served. `strong_share` is what it takes to reach `OF_STRONG`, `more_calls` the
-    interval of how much more that is than what is served takes, `cost` what it costs relative to
-    asking the strong model always. `half_gap` and `most_gap` are the shares of strong calls that
-    recover 50 % and 80 % of the gap.
+    `area` is the area under the curve of the recovered gap (0: weak, 1: strong) over the share of
+    strong calls; random mixing has 0.5. `between` is its 95 % interval, `behind` is the interval of
+    how far it is behind what is served. `strong_share` is the share of strong calls that reaches
+    `OF_STRONG`, `more_calls` is the interval of how many more these are than what is served needs,
+    and `cost` is their cost relative to always asking the strong model. `half_gap` and `most_gap`
+    are the shares of strong calls that recover 50 % and 80 % of the gap.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Of one way to choose, on all queries or in each of the draws: floats or (draws,)."""
+    """The figures of one way to choose: one for all queries, or one for each draw."""
 
     area: Doubles
     strong_share: Doubles
@@ -67,7 +67,7 @@ class _Figures:
 class _Ranking:
     """The queries' gains and groups in the order in which they go to the strong model.
 
-    `ends` are the last of each run of equal scores: within a run the order is left to chance.
+    `ends` are the last ones of each run of equal scores; the order within a run is left to chance.
     """
 
     gain: Doubles
@@ -81,9 +81,9 @@ class _Ranking:
         return cls(gain[order], groups[order], ends)
 
     def figures(self, times: Rows, missing: float) -> tuple[float, float, float, float]:
-        """As in `_Figures`, with each group counted so many times.
+        """The fields of `_Figures`, with each group counted as often as `times` says.
 
-        `missing` is the sum of what the weak model's answers lack to `OF_STRONG`.
+        `missing` is the sum of what the weak model's answers lack to reach `OF_STRONG`.
         """
         count = times[self.groups]
         calls = np.concatenate([[0.0], count.cumsum()[self.ends]])
@@ -99,7 +99,7 @@ class _Ranking:
 def evaluate(
     repeats: Sequence[Difficulties], outcomes: Outcomes, *, weak_cost: float, by: By = "group"
 ) -> list[Worth]:
-    """The model and what it must beat. `weak_cost` is that of a weak call / a strong one."""
+    """The model and what it must beat. `weak_cost` is the cost of a weak call / a strong call."""
     gain = (outcomes.strong - outcomes.weak).astype(np.float64)
     groups = outcomes.numbers(by)
     missing = np.bincount(groups, OF_STRONG * outcomes.strong - outcomes.weak).astype(np.float64)
@@ -117,7 +117,7 @@ def evaluate(
 def calibration(
     model: ComplexityModel, repeats: Sequence[Difficulties], outcomes: Outcomes
 ) -> float:
-    """Expected calibration error of the probability that the weak model suffices, ten bins."""
+    """Expected calibration error of the probability that the weak model suffices, in ten bins."""
     suffices = outcomes.weak >= outcomes.strong
     errors = []
     for said in repeats:
@@ -130,7 +130,7 @@ def calibration(
 def _scores(
     repeats: Sequence[Difficulties], outcomes: Outcomes, gain: Doubles
 ) -> Mapping[str, Sequence[Doubles]]:
-    """By the name of the way, from each repeat where it learned anything."""
+    """The scores of each way to choose, by its name; a learned way has some from each repeat."""
     demands = [rules.demand_of(query) for query in outcomes.queries]
     beyond = [rules.demand_of(query, judged=True) for query in outcomes.queries]
     by_rule = np.array([demand is not None for demand in beyond], np.float64)
@@ -151,7 +151,7 @@ def _scores(
 def _mean_figures(
     rankings: Sequence[_Ranking], draws: Sequence[Rows], missing: Doubles
 ) -> _Figures:
-    """The mean over the rankings, in each draw."""
+    """The mean over the rankings for each draw."""
     figures = [
         [ranking.figures(times, float(times @ missing)) for times in draws] for ranking in rankings
     ]
@@ -159,7 +159,7 @@ def _mean_figures(
 
 
 def _first_share(share: Doubles, gained: Doubles, need: float) -> float:
-    """The smallest share of strong calls that gains as much."""
+    """The smallest share of strong calls that gains what is needed."""
     first = int(np.argmax(gained >= need))
     if first == 0:
         return 0.0

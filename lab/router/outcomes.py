@@ -1,8 +1,8 @@
 """Labelled traffic: queries with how well a weak and a strong model answered each.
 
 CSV (also gzipped) or JSON lines with `query` (or `prompt`), `weak_correct` and `strong_correct`
-(true/false, or a judge's score from 0 to 1), and, where there is one, `subject` (or `group`): rows
-of one group never stand on both sides of a split, so that a model is tested on what it never saw.
+(true/false, or a judge's score from 0 to 1) and, if there is one, `subject` (or `group`). The rows
+of one group are never on both sides of a split, so that a model is tested on what it never saw.
 """
 
 import csv
@@ -28,7 +28,7 @@ _WORDS = {"true": 1.0, "false": 0.0}
 
 
 class OutcomesError(ModelError):
-    """The labelled traffic cannot be read; the message names the file and the row."""
+    """Labelled traffic cannot be read; the message names the file and the row."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Outcomes:
     sha256: str
 
     def take(self, rows: Rows) -> "Outcomes":
-        """Those rows alone."""
+        """Some of the rows."""
         queries, groups = ([names[row] for row in rows] for names in (self.queries, self.groups))
         return replace(
             self, queries=queries, weak=self.weak[rows], strong=self.strong[rows], groups=groups
         )
 
     def numbers(self, by: By) -> Rows:
-        """The number of each row's group or query. Traffic of one group has queries only."""
+        """The number of each row's group or query. If there is one group only, of its query."""
         names = self.queries if by == "query" or len(set(self.groups)) == 1 else self.groups
         return np.unique(np.array(names), return_inverse=True)[1]
 
     def folds(self, seed: int, count: int, by: By = "group") -> list[Rows]:
-        """The rows in `count` parts, of which no two share a group (or a query)."""
+        """The rows in `count` parts, no two of which share a group (or a query)."""
         numbers = self.numbers(by)
         order = np.random.default_rng(seed).permutation(numbers.max() + 1)
         parts = np.array_split(order, min(count, len(order)))

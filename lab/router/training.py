@@ -1,25 +1,27 @@
-"""Trains and calibrates the complexity model. Called by `tiffin router train`, `calibrate`, `eval`.
+"""Trains and calibrates the complexity model, for `lab/router/commands.py`.
 
-What is learned is the gain: by how much the strong model's answer is better than the weak one's.
+The model learns the gain: how much better the strong model's answer is than the weak model's.
 Whether the weak model is right is easier to predict, but a question that both get wrong is no
-reason to pay for the strong one. Kernel ridge regression on the text's features and on the first
-principal axes of the embeddings (docs/decisions/0056 has what else was tried).
+reason to pay for the strong one. The model is a kernel ridge regression on the text's features and
+on the first principal axes of the embeddings (docs/decisions/0056 says what else was tried).
 
-All rows train the model. Its probabilities, and every figure, come from cross-validation: from what
-models that had not seen a row's group said of it.
+All rows train the model. Its probabilities and all figures come from cross-validation: a row is
+judged by models that have not seen its group.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from lab.router.outcomes import By, Outcomes
+from lab.router.ridge import Fit, fit
 from tiffin.routing.complexity import ComplexityModel, Head, inputs
 from tiffin.routing.features import text_features
-from tiffin.routing.kernel import Fit, fit
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -27,7 +29,7 @@ Rows = NDArray[np.intp]
 AXES = 20
 FOLDS = 10
 REPEATS = 10
-"""Of the cross-validation that figures come from, each with other folds."""
+"""Repeats of the cross-validation that figures come from, each with other folds."""
 
 KNOTS = 12
 FIT = Fit()
@@ -35,13 +37,13 @@ FIT = Fit()
 
 @dataclass(frozen=True)
 class Difficulties:
-    """What the two heads say of each row: float32 (rows,)."""
+    """The difficulty of each row as judged by the two heads: float32 (rows,)."""
 
     full: Floats
     text: Floats
 
     def take(self, rows: Rows) -> "Difficulties":
-        """Of those rows alone."""
+        """Those of some of the rows."""
         return Difficulties(self.full[rows], self.text[rows])
 
 
@@ -81,8 +83,19 @@ def calibrate(model: ComplexityModel, outcomes: Outcomes, vectors: Floats) -> Co
     )
 
 
+def save(model: ComplexityModel, path: Path) -> None:
+    """Write the file that `ComplexityModel.load` reads."""
+    tensors = {
+        f"{name}.{part}": np.ascontiguousarray(tensor)
+        for name, head in (("full", model.full), ("text", model.text))
+        for part, tensor in (vars(head) | vars(head.kernel)).items()
+        if part != "kernel"
+    }
+    save_file(tensors, path, metadata=dict(model.metadata))
+
+
 def judge_all(model: ComplexityModel, outcomes: Outcomes, vectors: Floats) -> Difficulties:
-    """What a model says of rows that it was not trained on."""
+    """How a model judges rows that it was not trained on."""
     text = text_matrix(outcomes.queries)
     return Difficulties(model.full.difficulty(text, vectors), model.text.difficulty(text, vectors))
 
@@ -95,9 +108,9 @@ def cross_validated(
     by: By = "group",
     settings: Fit = FIT,
 ) -> Iterator[Difficulties]:
-    """What models say of each row that were trained without its group (or without its query).
+    """How models that were trained without a row's group (or query) judge the row.
 
-    Once for each seed, with folds and landmarks of its own.
+    Each seed gives one result, with folds and landmarks of its own.
     """
     text = text_matrix(outcomes.queries)
     gain = outcomes.strong - outcomes.weak
@@ -114,7 +127,7 @@ def cross_validated(
 def _heads(
     text: Floats, vectors: Floats, gain: Floats, settings: Fit, seed: int
 ) -> tuple[Head, Head]:
-    """Both heads, not calibrated yet."""
+    """Both heads, which are not calibrated yet."""
     none = np.empty((vectors.shape[1], 0), np.float32)
     centre = vectors.mean(axis=0)
     heads = []
@@ -133,7 +146,7 @@ def _axes(centred: Floats) -> Floats:
 
 
 def _calibrated(head: Head, difficulty: Floats, gain: Floats) -> Head:
-    """Isotonic over bins of equal size: the share of queries at which the weak model suffices."""
+    """The head with an isotonic curve of the share of queries for which the weak model suffices."""
     order = np.argsort(difficulty, kind="stable")
     bins = np.array_split(order, min(KNOTS, max(1, len(order) // 20)))
     suffices = (gain <= 0).astype(np.float64)
@@ -143,7 +156,7 @@ def _calibrated(head: Head, difficulty: Floats, gain: Floats) -> Head:
 
 
 def _falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest sequence that never rises: neighbours that do are pooled."""
+    """The nearest sequence that never rises; neighbours that rise are pooled."""
     pools: list[list[float]] = []
     for value in values:
         pools.append([value])

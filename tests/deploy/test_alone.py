@@ -8,11 +8,11 @@ import pytest
 
 from service import RAG
 from tests.support.serving import served
+from tiffin.config.section import SettingsError
 from tiffin.config.settings import load_settings
 from tiffin.config.topology import dependencies
 from tiffin.core.messages import ServiceHealth
 from tiffin.deploy import alone
-from tiffin.deploy.errors import DeployError
 from tiffin.transport.server import RpcApp
 
 TOKEN = "a token of sixteen bytes or more"  # noqa: S105
@@ -42,14 +42,14 @@ def test_the_topology_is_that_of_the_services() -> None:
     ],
 )
 def test_wrong_words_are_refused(service: str, words: list[str], says: str) -> None:
-    with pytest.raises(DeployError, match=says.replace("?", r"\?")) as caught:
+    with pytest.raises(SettingsError, match=says.replace("?", r"\?")) as caught:
         alone.check_addresses(service, words, SETTINGS)
     assert "\n" not in str(caught.value)
 
 
 def test_without_a_token_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TIFFIN_INTERNAL__TOKEN", raising=False)
-    with pytest.raises(DeployError, match="TIFFIN_INTERNAL__TOKEN is needed and not set"):
+    with pytest.raises(SettingsError, match="TIFFIN_INTERNAL__TOKEN is needed and not set"):
         alone.check_token(load_settings())
 
 
@@ -69,7 +69,7 @@ async def test_the_right_service_is_accepted(router: str) -> None:
 
 
 async def test_another_service_is_refused_at_once(router: str) -> None:
-    with pytest.raises(DeployError, match="is given as Reranker and is Router"):
+    with pytest.raises(SettingsError, match="is given as Reranker and is Router"):
         await alone.await_services({"Reranker": router}, TOKEN, wait_s=60)
 
 
@@ -82,12 +82,14 @@ async def test_another_protocol_is_refused_with_both_versions(
 
     check = alone._check_identity  # noqa: SLF001
     monkeypatch.setattr(alone, "_check_identity", newer)
-    with pytest.raises(DeployError, match=r"is Tiffin 9\.9 and speaks protocol 99; this is Tiffin"):
+    with pytest.raises(
+        SettingsError, match=r"is Tiffin 9\.9 and speaks protocol 99; this is Tiffin"
+    ):
         await alone.await_services({"Router": router}, TOKEN, wait_s=60)
 
 
 async def test_an_address_where_nothing_answers_is_given_up(tmp_path: object) -> None:
-    with pytest.raises(DeployError, match=r"Router does not answer at .* after 0 s"):
+    with pytest.raises(SettingsError, match=r"Router does not answer at .* after 0 s"):
         await alone.await_services({"Router": f"file://{tmp_path}/none"}, TOKEN, wait_s=0)
 
 
@@ -97,7 +99,7 @@ async def test_a_service_that_may_sleep_is_not_waited_for(tmp_path: object) -> N
 
 
 async def test_another_service_in_its_place_is_refused_all_the_same(router: str) -> None:
-    with pytest.raises(DeployError, match="is given as LargeLLM and is Router"):
+    with pytest.raises(SettingsError, match="is given as LargeLLM and is Router"):
         await alone.await_services(
             {"LargeLLM": router}, TOKEN, wait_s=60, may_sleep=frozenset({"LargeLLM"})
         )

@@ -13,8 +13,8 @@ from _bentoml_sdk.service import config
 from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
 from bentoml._internal.utils.cattr import bentoml_cattr
 
+from tiffin.config.section import SettingsError
 from tiffin.config.settings import load_settings
-from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
 
@@ -49,7 +49,7 @@ def test_what_our_own_instructions_put_beside_the_files_stays(tmp_path: Path) ->
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(DeployError, match=r"holds mine\.txt, which is not rendered here"):
+    with pytest.raises(SettingsError, match=r"holds mine\.txt, which is not rendered here"):
         rendered("compose", tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_a_signal_that_a_platform_cannot_scale_on_is_refused_with_its_line(
     line = text[: text.index(before)].count("\n") + 1
     monkeypatch.setattr(settings, "PROFILES", tmp_path)
     words = f"{platform} scales on queue_depth only, Reranker has latency_p95_ms"
-    with pytest.raises(DeployError, match=words) as caught:
+    with pytest.raises(SettingsError, match=words) as caught:
         rendered(target, tmp_path / "out")
     assert f"line {line} of laptop.yaml" in str(caught.value)
 
@@ -191,7 +191,7 @@ def test_more_cores_than_runpod_has_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIFFIN_TIERS__LARGE__MODEL", "qwen2.5-coder-1.5b-instruct")
-    with pytest.raises(DeployError, match=r"for 11\.5 cores together; .* has at most 8"):
+    with pytest.raises(SettingsError, match=r"for 11\.5 cores together; .* has at most 8"):
         rendered("runpod", tmp_path)
 
 
@@ -242,5 +242,5 @@ def test_the_keys_of_providers_come_from_the_platform_s_secrets(
 
 
 def test_replicate_has_no_secrets_and_refuses_what_needs_one(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="profile hybrid needs OPENAI_API_KEY"):
+    with pytest.raises(SettingsError, match="profile hybrid needs OPENAI_API_KEY"):
         write("replicate", Plan(load_settings(profile="hybrid"), IMAGE), tmp_path)

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from tiffin.cli.main import main
 from tiffin.config.scaling import Scaling
-from tiffin.deploy.errors import DeployError
+from tiffin.config.section import SettingsError
 from tiffin.deploy.simulation.autoscaler import PERIOD_S
 from tiffin.deploy.simulation.queueing import Outcome, Simulation, Work, percentile
 from tiffin.deploy.simulation.traces import TRACES, bursts, diurnal, poisson, read_log
@@ -183,7 +183,7 @@ def test_a_log_of_one_s_own_is_read_in_either_form(tmp_path: Path) -> None:
 def test_a_bad_log_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "log.csv"
     path.write_text(text)
-    with pytest.raises(DeployError, match=says):
+    with pytest.raises(SettingsError, match=says):
         read_log(path)
 
 

@@ -1,4 +1,4 @@
-"""Replicas behind haproxy: under load one service scales, loses a replica, gets a new version."""
+"""Replicas behind haproxy: under load, a service scales, loses a replica and is rolled out."""
 
 import asyncio
 import os
@@ -18,7 +18,6 @@ from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.clients import EmbeddingClient
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import TiffinError
-from tiffin.deploy.haproxy import Balancer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,7 +26,7 @@ CALLERS = 8
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployment, None, None]:
-    # One thread a replica: another replica is then another core, as on a cluster.
+    # With one thread for each replica, another replica is another core, as on a cluster.
     folder = tmp_path_factory.mktemp("local")
     with running_deployment(folder, TIFFIN_EMBEDDING__THREADS="1") as running:
         yield running
@@ -35,7 +34,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployment
 
 @dataclass
 class Load:
-    """Calls of the Embedding service without a pause: when each ended, and what failed."""
+    """Calls of the Embedding service without a pause: when each one ended, and which failed."""
 
     ended: list[float] = field(default_factory=list)
     failed: list[TiffinError] = field(default_factory=list)
@@ -73,10 +72,9 @@ async def load_on(url: str) -> AsyncGenerator[Load, None]:
         assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
-async def work_by_place(deployment: Deployment) -> dict[int, int]:
+def work_by_place(deployment: Deployment) -> dict[int, int]:
     """Requests that haproxy has given to each place of the Embedding service."""
-    balancer = Balancer(deployment.home / "deployments/local/haproxy.sock")
-    rows = await balancer.statistics()
+    rows = deployment.balancer.statistics()
     return {place: int(row["stot"]) for (name, place), row in rows.items() if name == "Embedding"}
 
 
@@ -91,14 +89,14 @@ def test_a_question_is_answered_through_the_load_balancers(
 async def test_embedding_scales_survives_a_kill_and_is_rolled_out_under_load(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    address = deployment.status().addresses["Embedding"]
+    address = deployment.addresses["Embedding"]
     async with load_on(address) as load:
         await load.rate(2)
         one = await load.rate(8)
-        await asyncio.to_thread(deployment.run, "scale", "Embedding=3")
-        before = await work_by_place(deployment)
+        await asyncio.to_thread(deployment.scale, "Embedding", 3)
+        before = work_by_place(deployment)
         three = await load.rate(8)
-        after = await work_by_place(deployment)
+        after = work_by_place(deployment)
         took = sorted(after[place] - before[place] for place in after)[-3:]
 
         victim = deployment.replicas("Embedding")[0]
@@ -108,11 +106,7 @@ async def test_embedding_scales_survives_a_kill_and_is_rolled_out_under_load(
 
         old = ready(deployment)
         await asyncio.to_thread(
-            deployment.run,
-            "rollout",
-            "Embedding",
-            "--set",
-            "TIFFIN_EMBEDDING__MAX_BATCH_TOKENS=2048",
+            deployment.rollout, "Embedding", TIFFIN_EMBEDDING__MAX_BATCH_TOKENS="2048"
         )
         assert not old & ready(deployment)
         rolled = await load.rate(4)
@@ -124,32 +118,32 @@ async def test_embedding_scales_survives_a_kill_and_is_rolled_out_under_load(
         )
     assert load.failed == []
     assert others == [1, 1]
-    # Each of the three does its part of the work. How far the sum rises is up to the free cores.
+    # Each of the three does its share. How far the sum rises depends on the cores that are free.
     assert min(took) > 0.5 * max(took), took
 
 
 async def test_scaling_to_one_again_loses_nothing(deployment: Deployment) -> None:
-    async with load_on(deployment.status().addresses["Embedding"]) as load:
-        await asyncio.to_thread(deployment.run, "scale", "Embedding=1")
+    async with load_on(deployment.addresses["Embedding"]) as load:
+        await asyncio.to_thread(deployment.scale, "Embedding", 1)
         await load.rate(2)
     assert load.failed == []
     assert len(deployment.replicas("Embedding")) == 1
 
 
 MAX_ERROR_PERCENT = 40
-"""The model in which a batch costs as much as its requests one by one was off by 54. The figure to
-reach is 20, see `python -m bench simulation`; a machine that others use may miss it by chance."""
+"""A model in which a batch costs as much as its requests one by one was off by 54. The goal is 20
+(`python -m bench simulation`), which a machine that others use may miss by chance."""
 
 ATTEMPTS = 3
 
 UNDISTURBED = 0.7
-"""Of a core, the least share that the encoder must have had for its latencies to say anything."""
+"""The least share of a core with which the encoder's latencies say anything."""
 
 
 async def test_the_simulation_predicts_the_latency_of_a_real_replica(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The load `bursty` of the benchmark; an attempt that was disturbed is made again."""
+    """Runs the benchmark's load `bursty`, again if other programs disturbed it."""
     undisturbed = []
     for attempt in range(ATTEMPTS):
         run = await measure(deployment, BURSTY, seed=attempt)
@@ -168,8 +162,8 @@ async def test_the_simulation_predicts_the_latency_of_a_real_replica(
     assert min(undisturbed) < MAX_ERROR_PERCENT
 
 
-async def test_without_the_token_the_load_balancer_lets_nobody_in(deployment: Deployment) -> None:
-    address = deployment.status().addresses["Embedding"]
+async def test_without_the_token_the_load_balancer_lets_no_one_in(deployment: Deployment) -> None:
+    address = deployment.addresses["Embedding"]
     for token, status in (("", 401), ("wrong token", 403)):
         headers = {"content-type": "application/msgpack"} | (
             {"x-tiffin-token": token} if token else {}
@@ -182,7 +176,7 @@ async def test_without_the_token_the_load_balancer_lets_nobody_in(deployment: De
 
 
 def ready(deployment: Deployment) -> set[int]:
-    return {r.pid for r in deployment.replicas("Embedding") if r.state == "ready"}
+    return {replica.pid for replica in deployment.replicas("Embedding")}
 
 
 async def until(condition: Any, limit_s: float = 120) -> None:

@@ -1,4 +1,4 @@
-"""Deploying Tiffin split: which services there are, starting one alone, scaling, rendering, trying.
+"""Running services apart: starts one alone, renders files for platforms, simulates scaling.
 
-Pure Python beside the services; `tiffin.cli.deploy` is its only caller.
+`tiffin.cli.deploy` is its only caller.
 """

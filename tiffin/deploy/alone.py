@@ -1,8 +1,8 @@
-"""Starting one service alone, in a process or container of its own, by `tiffin deploy start`.
+"""Starts one service alone, in a process or container of its own, for `tiffin deploy start`.
 
-BentoML can do this (a hidden command of its image's entrypoint), but takes any input: a dependency
-that is not named is loaded inside the caller, a wrong address is found by the first request. Here
-both end the start with one line.
+BentoML can do this with a hidden command of its image's entrypoint, but that accepts any input: it
+loads a dependency that is not named inside the caller, and only the first request finds out that an
+address is wrong. Here, both end the start with a one-line error.
 """
 
 import asyncio
@@ -12,24 +12,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiffin import __version__
+from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings
 from tiffin.config.topology import check_service, dependencies
 from tiffin.core.errors import Overloaded, TiffinError
 from tiffin.core.messages import ServiceHealth
-from tiffin.deploy.errors import DeployError
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
 
 RETRY_S = 0.5
 PROBE_TIMEOUT_S = 3.0
 SOURCE = Path(__file__).parents[2]
-"""The folder that holds service.py: a clone, or `src` of a Bento."""
+"""The folder that holds service.py: a clone, or the `src` folder of a Bento."""
 
 
 def check_addresses(service: str, given: Sequence[str], settings: Settings) -> dict[str, str]:
-    """The address of every service that this one calls, out of `NAME=URL` words.
+    """The address of every service that this one calls, from words like `NAME=URL`.
 
-    Raises DeployError unless they are exactly those, each with a URL over HTTP.
+    Raises SettingsError unless exactly those services are given, each with an HTTP URL.
     """
     check_service(service, settings)
     wanted = dependencies(settings)[service]
@@ -38,23 +38,25 @@ def check_addresses(service: str, given: Sequence[str], settings: Settings) -> d
         name, _, url = word.partition("=")
         if name not in wanted:
             called = ", ".join(wanted) or "none"
-            raise DeployError(f"{service} does not call {name!r}; the services it calls: {called}")
+            raise SettingsError(
+                f"{service} does not call {name!r}; the services it calls: {called}"
+            )
         if name in addresses:
-            raise DeployError(f"{service}: the address of {name} is given twice")
+            raise SettingsError(f"{service}: the address of {name} is given twice")
         addresses[name] = _checked_url(name, url)
     if missing := [name for name in wanted if name not in addresses]:
         example = " ".join(f"{name}=http://HOST:PORT" for name in missing)
         message = f"{service} needs the address of {', '.join(missing)}"
-        raise DeployError(f"{message}: add to BENTOML_SERVE_DEPENDS: {example}")
+        raise SettingsError(f"{message}: add to BENTOML_SERVE_DEPENDS: {example}")
     return addresses
 
 
 def check_token(settings: Settings) -> str:
-    """The internal token, without which services that run apart do not talk."""
+    """The internal token, which services that run apart need for calling each other."""
     token = settings.internal.token_text()
     if token is None:
         message = "TIFFIN_INTERNAL__TOKEN is needed and not set: services that run apart share it"
-        raise DeployError(message)
+        raise SettingsError(message)
     return token
 
 
@@ -64,9 +66,9 @@ async def await_services(
     wait_s: float,
     may_sleep: frozenset[str] = frozenset(),
 ) -> None:
-    """Wait until each address answers as the service it should be; for one that sleeps, do not.
+    """Wait until the right service answers at each address, but do not wait for one that may sleep.
 
-    Raises DeployError at once where something else answers, and after `wait_s` where nothing does.
+    Raises SettingsError at once if something else answers, and after `wait_s` if nothing does.
     """
     waits = (
         _await(name, url, token, None if name in may_sleep else wait_s)
@@ -78,7 +80,7 @@ async def await_services(
 def start_command(service: str, addresses: dict[str, str], host: str, port: int) -> list[str]:
     """BentoML's command that serves one service; run it in SOURCE.
 
-    Hidden upstream: its version is pinned, and tests/e2e/test_split.py holds it to this.
+    The command is hidden upstream, but BentoML is pinned and tests/e2e/test_split.py runs it.
     """
     bento = SOURCE.parent if (SOURCE.parent / "bento.yaml").is_file() else None
     return [
@@ -99,15 +101,15 @@ async def _await(name: str, url: str, token: str, wait_s: float | None) -> None:
         while True:
             try:
                 _check_identity(name, url, await client.health(ServiceHealth, PROBE_TIMEOUT_S))
-            except Overloaded:  # not there yet, or a load balancer with nothing behind it yet
+            except Overloaded:  # it has not started, or a load balancer has no replica of it
                 if wait_s is None:
                     return
                 if loop.time() >= deadline:
                     message = f"{name} does not answer at {url} after {wait_s:.0f} s"
-                    raise DeployError(message) from None
+                    raise SettingsError(message) from None
                 await asyncio.sleep(RETRY_S)
             except TiffinError as error:
-                raise DeployError(f"{url} is no {name} of this Tiffin: {error.message}") from None
+                raise SettingsError(f"{url} is no {name} of this Tiffin: {error.message}") from None
             else:
                 return
     finally:
@@ -116,9 +118,9 @@ async def _await(name: str, url: str, token: str, wait_s: float | None) -> None:
 
 def _check_identity(name: str, url: str, health: ServiceHealth) -> None:
     if health.service != name:
-        raise DeployError(f"{url} is given as {name} and is {health.service or 'something else'}")
+        raise SettingsError(f"{url} is given as {name} and is {health.service or 'something else'}")
     if health.protocol != wire.PROTOCOL:
-        raise DeployError(
+        raise SettingsError(
             f"{name} at {url} is Tiffin {health.version} and speaks protocol {health.protocol}; "
             f"this is Tiffin {__version__} with protocol {wire.PROTOCOL}"
         )
@@ -132,5 +134,5 @@ def _checked_url(name: str, url: str) -> str:
         good = False
     if not good or parts.path not in ("", "/") or parts.query:
         allowed = "http://HOST:PORT or https://HOST"
-        raise DeployError(f"the address of {name} must be {allowed}, not {url!r}")
+        raise SettingsError(f"the address of {name} must be {allowed}, not {url!r}")
     return url.rstrip("/")

@@ -1,10 +1,10 @@
 """How hard a query is: a small trained model on its embedding and its text's features.
 
 Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the text
-features and the embedding, `text` the features alone, for callers that have no embedding. A head
-compares a query with some hundred of its training data, and is calibrated by an isotonic curve on
-what was said of subjects that had not been trained on. The file's metadata say from what, how and
-with which seed it was trained; `lab.router.training` makes it.
+features and the embedding, `text` reads the features only, for callers that have no embedding. A
+head compares a query with some hundred queries of its training data. An isotonic curve calibrates
+it, fitted to judgements of subjects that were not trained on. The file's metadata say what it was
+trained on, how, and with which seed. `tiffin router train` makes a file (lab/router/training.py).
 """
 
 import json
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from models.errors import ModelError
 from tiffin.core.messages import Complexity, Level
@@ -33,16 +32,16 @@ Floats = NDArray[np.float32]
 
 
 class ComplexityModelError(ModelError):
-    """The file of a complexity model is not one, or was made for other features."""
+    """A file is not a complexity model, or was made for other features."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A kernel on the text features and, where `axes` has any, the embedding's place along them.
+    """A kernel on the text features and, if there are `axes`, on the embedding's place along them.
 
-    `axes` (dimensions, axes) leave from `centre` (dimensions,). `spread` (1,) is the unit of the
+    `axes` (dimensions, axes) start at `centre` (dimensions,). `spread` (1,) is the unit of the
     kernel's values. `curve` (2, knots) maps the difficulty to the calibrated probability that the
-    cheapest tier suffices; linear between knots, falling.
+    cheapest tier suffices; it is linear between knots and never rises.
     """
 
     centre: Floats
@@ -54,22 +53,17 @@ class Head:
     def difficulty(self, text: Floats, vectors: Floats) -> Floats:
         """How much the strong tier is likely to gain, from 0 to 1, 0.5 for the average query.
 
-        `text` is (rows, features), `vectors` (rows, dimensions); those of a head without axes may
-        have none.
+        `text` is (rows, features), `vectors` (rows, dimensions); a head without axes does not read
+        `vectors`.
         """
         gains = self.kernel.value(inputs(text, vectors, self.centre, self.axes))
         difficulty: Floats = (1 / (1 + np.exp(-gains / self.spread))).astype(np.float32)
         return difficulty
 
     def p_cheap(self, difficulty: Floats) -> Floats:
-        """Calibrated."""
+        """The calibrated probability that the cheapest tier suffices."""
         p_cheap: Floats = np.interp(difficulty, *self.curve).astype(np.float32)
         return p_cheap
-
-    def tensors(self, prefix: str) -> dict[str, Floats]:
-        """As they lie in the file."""
-        tensors = {name: getattr(self, name) for name in _OWN} | vars(self.kernel)
-        return {f"{prefix}.{name}": np.ascontiguousarray(t) for name, t in tensors.items()}
 
 
 _OWN = ("centre", "axes", "spread", "curve")
@@ -77,7 +71,7 @@ _KERNEL = tuple(field.name for field in fields(Kernel))
 
 
 def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
-    """What the kernel reads of each row."""
+    """What the kernel reads from each row."""
     if axes.shape[1] == 0:
         return text
     rows: Floats = np.hstack([text, (vectors - centre) @ axes])
@@ -86,14 +80,14 @@ def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Float
 
 @dataclass(frozen=True)
 class ComplexityModel:
-    """Judges queries. `metadata` are the training's: seed, data digest, features, figures."""
+    """Judges queries. `metadata` describe its training: seed, digest of the data, features."""
 
     full: Head
     text: Head
     metadata: Mapping[str, str]
 
     def judge(self, features: Mapping[str, float], vector: Floats | None) -> Complexity:
-        """The complexity of one query: its text features and, where there is one, its embedding."""
+        """The complexity of a query, from its text features and, if there is one, its embedding."""
         text = np.fromiter(features.values(), np.float32, len(features))[None, :]
         if vector is not None and len(vector) == len(self.full.centre):
             head, by, vectors = self.full, "model: embedding and text", vector[None, :]
@@ -102,11 +96,6 @@ class ComplexityModel:
         difficulty = head.difficulty(text, vectors)
         p_cheap = float(head.p_cheap(difficulty)[0])
         return Complexity(level_of(p_cheap), round(float(difficulty[0]), 4), round(p_cheap, 4), by)
-
-    def save(self, path: Path) -> None:
-        """Write the file."""
-        tensors = self.full.tensors("full") | self.text.tensors("text")
-        save_file(tensors, path, metadata=dict(self.metadata))
 
     @classmethod
     def load(cls, path: Path) -> "ComplexityModel":

@@ -1,9 +1,8 @@
-"""Kernel ridge regression: what the complexity model judges by.
+"""Applies a kernel ridge regression: what the complexity model judges by.
 
-`lab.router.training` fits it, `Kernel.value` applies it. A query is compared with landmarks,
-which are queries of the training data: the nearer one lies, the more of its weight counts (Gaussian
-kernel, Nyström method). Far from all of them nothing counts, and the query passes for an average
-one.
+A query is compared with landmarks, which are queries of the training data. The nearer a landmark
+lies, the more of its weight counts (Gaussian kernel, Nyström method). Far from all of them no
+weight counts, and the query is judged as an average one. `lab/router/ridge.py` fits a kernel.
 """
 
 from collections.abc import Iterator
@@ -13,28 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 FARTHEST = 4.0
-"""Standard deviations from the mean, beyond which a feature is not looked at."""
+"""Standard deviations from the mean at which a feature is cut off."""
 
 BLOCK = 4096
-"""Rows that are compared at once."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How many landmarks, and the ridge penalty on how much the judgement varies."""
-
-    landmarks: int = 500
-    penalty: float = 30.0
+"""How many rows are compared with the landmarks at once."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """`mean` and `unit` (features,) bring the features to one scale.
+    """A fitted kernel.
 
-    `landmarks` (landmarks, features) are on that scale, and have `weights` (landmarks,).
+    `mean` and `unit` (features,) bring the features to one scale. `landmarks` (landmarks, features)
+    are on that scale, and have `weights` (landmarks,).
     """
 
     mean: Floats
@@ -43,39 +34,24 @@ class Kernel:
     weights: Floats
 
     def value(self, rows: Floats) -> Floats:
-        """The weights of the landmarks, each as far as it is near, summed: float32 (rows,)."""
-        blocks = (_scaled(rows[part], self.mean, self.unit) for part in _parts(len(rows)))
-        return np.concatenate([_near(block, self.landmarks) @ self.weights for block in blocks])
+        """The sum of the landmarks' weights, each times how near it is: float32 (rows,)."""
+        blocks = (scaled(rows[part], self.mean, self.unit) for part in parts(len(rows)))
+        return np.concatenate([nearness(block, self.landmarks) @ self.weights for block in blocks])
 
 
-def fit(rows: Floats, target: Doubles, settings: Fit, seed: int) -> Kernel:
-    """Fit `target` with landmarks drawn from the rows."""
-    mean, unit = rows.mean(axis=0), np.maximum(rows.std(axis=0), np.float32(1e-6))
-    count = min(settings.landmarks, len(rows))
-    drawn = np.random.default_rng(seed).choice(len(rows), count, replace=False)
-    landmarks = _scaled(rows[drawn], mean, unit)
-    # The small diagonal keeps landmarks that are alike from having large weights of both signs.
-    left = settings.penalty * _near(landmarks, landmarks) + 1e-2 * np.eye(count)
-    right = np.zeros(count)
-    for part in _parts(len(rows)):
-        near = _near(_scaled(rows[part], mean, unit), landmarks).astype(np.float64)
-        left += near.T @ near
-        right += near.T @ target[part]
-    weights = np.linalg.solve(left, right).astype(np.float32)
-    return Kernel(mean, unit, landmarks, weights)
-
-
-def _parts(rows: int) -> Iterator[slice]:
+def parts(rows: int) -> Iterator[slice]:
+    """All rows, in blocks."""
     return (slice(start, start + BLOCK) for start in range(0, rows, BLOCK))
 
 
-def _scaled(rows: Floats, mean: Floats, unit: Floats) -> Floats:
-    scaled: Floats = np.clip((rows - mean) / unit, -FARTHEST, FARTHEST)
-    return scaled
+def scaled(rows: Floats, mean: Floats, unit: Floats) -> Floats:
+    """The rows on the scale of the landmarks."""
+    result: Floats = np.clip((rows - mean) / unit, -FARTHEST, FARTHEST)
+    return result
 
 
-def _near(rows: Floats, landmarks: Floats) -> Floats:
-    """Gaussian, as wide as there are features: exp(-distance² / features)."""
+def nearness(rows: Floats, landmarks: Floats) -> Floats:
+    """Of each row to each landmark: a Gaussian, exp(-distance² / features)."""
     squares = (rows**2).sum(axis=1)[:, None] + (landmarks**2).sum(axis=1)
     distances = np.maximum(squares - 2 * rows @ landmarks.T, 0)
     near: Floats = np.exp(-distances / rows.shape[1])

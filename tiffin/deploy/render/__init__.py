@@ -1,9 +1,9 @@
-"""Files for a platform, out of the profile's scaling specification. One module a platform."""
+"""Renders the files of a platform from the profile's `scaling`. Each platform has its module."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from tiffin.deploy.errors import DeployError
+from tiffin.config.section import SettingsError
 from tiffin.deploy.render import bentocloud, compose, kubernetes, modal, replicate, runpod
 from tiffin.deploy.render.plan import Plan
 
@@ -11,7 +11,7 @@ Files = dict[str, str]
 """The text of each file, by its path below the chosen folder."""
 
 ADDED = {".env", "bento.tar", "requirements.txt"}
-"""What the files' own instructions put beside them."""
+"""Files that the rendered instructions tell the user to put beside them."""
 
 TARGETS: dict[str, Callable[[Plan], Files]] = {
     "bentocloud": bentocloud.render,
@@ -24,13 +24,18 @@ TARGETS: dict[str, Callable[[Plan], Files]] = {
 
 
 def write(target: str, plan: Plan, folder: Path) -> list[Path]:
-    """Write a platform's files into a folder, which is made; DeployError when it holds others."""
+    """Write the files of a platform into a folder, creating it.
+
+    Raises SettingsError if the folder holds other files.
+    """
     files = TARGETS[target](plan)
     if folder.exists():
         kept = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
         if strange := sorted(kept - files.keys() - ADDED):
-            message = f"{folder} holds {strange[0]}, which is not rendered here: choose another"
-            raise DeployError(message)
+            message = (
+                f"{folder} holds {strange[0]}, which is not rendered here: choose another folder"
+            )
+            raise SettingsError(message)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

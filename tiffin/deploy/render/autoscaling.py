@@ -1,7 +1,7 @@
 """The scaling specification as KEDA ScaledObjects, or as HPAs over prometheus-adapter.
 
-Both watch the same queries. Rate and depth are shared by the replicas (AverageValue); a latency is
-that of the service (Value), and scales by the ratio of what it is to what it should be.
+Both watch the same queries. Rate and queue depth are divided among the replicas (AverageValue). A
+latency is that of the whole service (Value): the replicas grow by its ratio to the target.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ Manifest = dict[str, Any]
 
 
 def query(plan: Plan, service: str, signal: Signal) -> str:
-    """PromQL for a signal of a service; 0 while there is nothing to measure."""
+    """The PromQL query for a signal of a service; it gives 0 while there is nothing to measure."""
     only = f'{{service="{service}"}}'
     p95 = f"histogram_quantile(0.95, sum by (le) (rate(tiffin_service_seconds_bucket{only}[2m])))"
-    # Where no replica may run, only the callers can tell that one is wanted.
+    # While no replica runs, only the callers can tell that one is wanted.
     asked = "calls" if plan.services[service].min == 0 else "service_requests"
     text = {
         "request_rate_per_s": f"sum(rate(tiffin_{asked}_total{only}[1m]))",
@@ -32,7 +32,7 @@ def query(plan: Plan, service: str, signal: Signal) -> str:
 
 
 def scaled_object(plan: Plan, service: str) -> Manifest:
-    """KEDA's object; it makes the HPA itself."""
+    """A ScaledObject, from which KEDA creates the HPA."""
     scaling = plan.services[service]
     triggers = [
         {
@@ -55,13 +55,13 @@ def scaled_object(plan: Plan, service: str) -> Manifest:
         "cooldownPeriod": scaling.scale_down_window_s,
         "minReplicaCount": scaling.min,
         "maxReplicaCount": scaling.max,
-        # Prometheus gone is no reason to stop what runs.
+        # An outage of Prometheus is no reason to stop replicas.
         "fallback": {"failureThreshold": 3, "replicas": max(1, scaling.min)},
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
         "triggers": triggers,
     }
     if any(signal not in SHARED for signal in scaling.signals):
-        del spec["fallback"]  # KEDA has none for metrics of type Value
+        del spec["fallback"]  # KEDA supports it only for metrics of type AverageValue
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -71,7 +71,7 @@ def scaled_object(plan: Plan, service: str) -> Manifest:
 
 
 def hpa(plan: Plan, service: str) -> Manifest:
-    """An HPA over external metrics; at least one replica, since it cannot start from none."""
+    """An HPA over external metrics, which needs at least one replica to scale from."""
     scaling = plan.services[service]
     metrics = [
         {
@@ -101,7 +101,7 @@ def hpa(plan: Plan, service: str) -> Manifest:
 
 
 def adapter_values(plan: Plan) -> Manifest:
-    """The metrics that the HPAs name, for prometheus-adapter."""
+    """The metrics that the HPAs name, as values of prometheus-adapter's chart."""
     rules = [
         {
             "seriesQuery": "tiffin_service_requests_total",
@@ -125,7 +125,7 @@ def _quantity(value: float) -> str:
 
 
 def _behavior(scaling: Scaling) -> Manifest:
-    """Up: double, or two at once. Down: one a minute, once it was quiet for long enough."""
+    """Scale up by doubling or by two replicas, down by one a minute after a quiet window."""
     return {
         "scaleUp": {
             "stabilizationWindowSeconds": scaling.scale_up_window_s,

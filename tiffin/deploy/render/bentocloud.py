@@ -1,4 +1,4 @@
-"""BentoCloud: a file for `bentoml deploy -f`. It scales each service on requests in work."""
+"""BentoCloud: a file for `bentoml deploy -f`. BentoCloud scales a service on requests in flight."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def render(plan: Plan) -> dict[str, str]:
         "bento": plan.bento,
         "access_authorization": True,
         "secrets": ["tiffin-internal", *([PROVIDERS_SECRET] if plan.provider_keys else [])],
-        # `access_authorization` asks for BentoCloud's own token before a request comes to us.
+        # With `access_authorization`, BentoCloud checks its own token before a request reaches us.
         "envs": [
             {"name": variable, "value": value}
             for variable, value in {

@@ -1,8 +1,8 @@
 """Docker Compose: every service in containers of its own on one machine.
 
-Compose starts a number of containers and scales on nothing: it gets the `min` of each service, and
-`docker compose up --scale embedding=3` changes one. Its DNS answers with all of them, and our
-transport opens one connection a request, which spreads the requests.
+Compose has no autoscaling: each service gets its `min` replicas, which
+`docker compose up --scale embedding=3` changes. Compose's DNS answers with all replicas of a
+service, and our transport opens one connection for each request, so the requests are spread.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
     services, used = {}, 0
     for name in plan.services:
-        # By number: a mere count would give each service the first card again.
+        # GPUs are given by number: with a mere count, each service would get the first card again.
         numbers = range(used, used + plan.whole_gpus(name))
         services[slug(name)] = _service(plan, name, [str(number) for number in numbers])
         used += len(numbers)
@@ -47,7 +47,7 @@ def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
     scaling = plan.services[name]
     environment = {
         **plan.environment(name, slug),
-        # Only this machine reaches the port that is published.
+        # The published port can be reached from this machine only.
         **(WITHOUT_KEYS if name == ENTRY else {}),
         **({key: f"${{{key}:?set it}}" for key in plan.provider_keys} if name == ENTRY else {}),
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
@@ -67,9 +67,9 @@ def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
         "environment": environment,
         "user": f"{USER_IN_IMAGE}:{USER_IN_IMAGE}",
         "read_only": True,
-        # What a GPU's kernels are compiled to is loaded from there.
+        # Compiled GPU kernels are loaded from there.
         "tmpfs": [f"/tmp:mode=1777{',exec' if gpus else ''}"],  # noqa: S108
-        # Over which the processes of a model that is cut over GPUs talk; 64 MB without.
+        # The processes of a model that is split over GPUs talk over shared memory; default: 64 MB.
         **({"shm_size": "2gb"} if len(gpus) > 1 else {}),
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],

@@ -1,8 +1,8 @@
-"""Kubernetes: a kustomize base with one Deployment a service, and two ways to scale it.
+"""Kubernetes: a kustomize base with one Deployment for each service, and two ways to scale it.
 
-`base` runs by itself; `keda` and `hpa` each add one autoscaler a service (never apply both). Our
-transport opens one connection a request, so the cluster's own Service balances requests evenly and
-needs no mesh (docs/decisions/0071).
+`base` runs by itself; `keda` and `hpa` each add one autoscaler for each service (never apply both).
+Our transport opens one connection for each request, so a Kubernetes Service balances the requests
+evenly and no mesh is needed (docs/decisions/0071).
 """
 
 from tiffin.config.services import ENTRY
@@ -30,7 +30,9 @@ def render(plan: Plan) -> dict[str, str]:
     hpas = [hpa(plan, name) for name in plan.services]
     files["hpa/autoscalers.yaml"] = to_yaml(*hpas, comment=COMMENT)
     files["hpa/kustomization.yaml"] = _kustomization(["../base", "autoscalers.yaml"])
-    comment = f"{COMMENT}\nValues for the Helm chart of prometheus-adapter; no manifest."
+    comment = (
+        f"{COMMENT}\nThese are values for the Helm chart of prometheus-adapter, not a manifest."
+    )
     files["hpa/prometheus-adapter-values.yaml"] = to_yaml(adapter_values(plan), comment=comment)
     return files
 
@@ -51,7 +53,7 @@ def _labels(plan: Plan, name: str) -> dict[str, str]:
 def _deployment(plan: Plan, name: str) -> Manifest:
     scaling, labels = plan.services[name], _labels(plan, name)
     spec = {
-        # Without `replicas`: the autoscaler's number must survive the next apply.
+        # No `replicas` here: the number that the autoscaler set must survive the next apply.
         "selector": {"matchLabels": labels},
         "strategy": {
             "type": "RollingUpdate",
@@ -88,9 +90,9 @@ def _budget(plan: Plan, name: str) -> Manifest:
 
 
 def _policy(plan: Plan, name: str) -> Manifest:
-    """Only callers and Prometheus get in; only to those that it calls, and DNS, goes anything.
+    """Let in callers and Prometheus only, and let out calls of other services and DNS only.
 
-    From the entry service to providers as well, whose addresses change: to port 443 anywhere.
+    The entry service may also reach port 443 anywhere, because providers' addresses change.
     """
     callers = [other for other in plan.services if name in plan.calls(other)]
     allowed: list[Manifest] = [_pods(plan, caller) for caller in callers]
@@ -129,7 +131,7 @@ def _monitor(plan: Plan) -> Manifest:
         "metadata": {"name": plan.name, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
-            # The entry service asks for a key there too; the others take no notice of it.
+            # The entry service asks for a key there too; the other services ignore it.
             "endpoints": [
                 {
                     "port": "http",

@@ -1,6 +1,6 @@
-"""Modal: a Python file with one web server a service, for `modal deploy`.
+"""Modal: a Python file for `modal deploy`, with one web server for each service.
 
-Modal starts a container where each of a service's containers has `target_inputs` requests in work.
+Modal starts another container once a service's containers have `target_inputs` requests each.
 """
 
 import json

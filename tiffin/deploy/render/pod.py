@@ -21,14 +21,14 @@ KEYS_FOLDER = "/etc/tiffin"
 Manifest = dict[str, Any]
 
 GPU_NODE: Manifest = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-"""Nodes with GPUs are often kept for those that ask for one."""
+"""Nodes with GPUs are often tainted, so that only pods that need a GPU run there."""
 
 SHARED_MEMORY: Manifest = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
-"""Over which the processes of a model that is cut over GPUs talk; 64 MB without."""
+"""Used by the processes of a model that is split over GPUs; the default is 64 MB."""
 
 
 def pod(plan: Plan, name: str, labels: dict[str, str]) -> Manifest:
-    """One replica: no rights, a read-only root, and what the environment tells it."""
+    """One replica, which has no privileges and a read-only root."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -77,7 +77,7 @@ def _container(plan: Plan, name: str) -> Manifest:
         },
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 6},
-        # Until every node has heard that this pod goes, requests still come.
+        # Requests keep coming until every node knows that this pod is going away.
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "10"]}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -97,7 +97,7 @@ def _container(plan: Plan, name: str) -> Manifest:
 
 
 def _keys_volume(name: str) -> list[Manifest]:
-    """The API keys, for the entry service alone; a changed Secret is read without a restart."""
+    """The API keys, for the entry service only. A changed Secret is read without a restart."""
     if name != ENTRY:
         return []
     item = {"key": "keys.json", "path": "keys.json"}

@@ -1,12 +1,12 @@
-"""Replicate: a Cog project whose runner runs the composed Bento beside itself.
+"""Replicate: a Cog project whose runner starts the composed Bento beside itself.
 
-Replicate scales a deployment on its own queue between two numbers, which are the entry service's:
-what it cannot be told (targets, windows) is not in the files.
+Replicate scales a deployment on its own queue, between the entry service's `min` and `max`. It
+takes no targets and windows, so the files have none.
 """
 
 import json
 
-from tiffin.deploy.errors import DeployError
+from tiffin.config.section import SettingsError
 from tiffin.deploy.render.plan import Plan, to_yaml
 
 COMMENT = """\
@@ -69,7 +69,7 @@ def render(plan: Plan) -> dict[str, str]:
     if plan.provider_keys:
         needed = ", ".join(plan.provider_keys)
         message = f"Replicate gives a model no secret, and profile {plan.settings.profile} needs "
-        raise DeployError(message + needed)
+        raise SettingsError(message + needed)
     gpu = plan.gpus_together() > 0
     requirements = "bento-gpu.txt" if gpu else "bento.txt"
     cog = {

@@ -1,16 +1,16 @@
-"""RunPod: the body of one call of its API, which makes one load-balancing endpoint.
+"""RunPod: the body of one API call, which creates one load-balancing endpoint.
 
-An endpoint of RunPod asks for its account's key, which our services do not send each other: here
-the whole Bento runs in each worker, composed, and the entry service's scaling is that of all.
+An endpoint of RunPod asks for the account's key, which our services do not send each other. So each
+worker runs the whole Bento, and the entry service's scaling applies to it.
 
-Its REST API makes queues only and its Python SDK changes hands: this is the call that SDK makes.
+RunPod's REST API creates queues only, so this is the GraphQL call that its Python SDK makes.
 """
 
 import json
 from typing import Any
 
+from tiffin.config.section import SettingsError
 from tiffin.config.services import ENTRY
-from tiffin.deploy.errors import DeployError
 from tiffin.deploy.render.plan import PORT, WITHOUT_KEYS, Plan
 
 CPU_SIZES = (1, 2, 4, 8)
@@ -20,7 +20,7 @@ GPUS = "ADA_24,ADA_48_PRO,ADA_80_PRO,AMPERE_16,AMPERE_24,AMPERE_48,AMPERE_80"
 """RunPod's pools of cards with 16 GB or more."""
 
 CUDA = "13.0"
-"""Of the pinned torch and vLLM: older drivers cannot run them."""
+"""The version that the pinned torch and vLLM need from the driver."""
 
 QUERY = "mutation ($input: EndpointInput!) { saveEndpoint(input: $input) { id name } }"
 README = """\
@@ -75,7 +75,7 @@ def _endpoint(plan: Plan) -> dict[str, Any]:
 def _environment(plan: Plan) -> dict[str, str]:
     return {
         "PORT": str(PORT),
-        "PORT_HEALTH": str(PORT),  # it asks for /ping there
+        "PORT_HEALTH": str(PORT),  # RunPod polls /ping on this port
         "TIFFIN_PROFILE": plan.settings.profile,
         "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
         **WITHOUT_KEYS,  # the endpoint asks for the account's key
@@ -84,10 +84,10 @@ def _environment(plan: Plan) -> dict[str, str]:
 
 
 def _worker_size(plan: Plan) -> str:
-    """The smallest worker that has the cores of all services."""
+    """The smallest worker that has enough cores for all services."""
     cores = plan.cores_together()
     for size in CPU_SIZES:
         if size >= cores:
             return f"cpu3g-{size}-{4 * size}"
     message = f"the services ask for {cores:g} cores together; a worker of RunPod has at most "
-    raise DeployError(f"{message}{CPU_SIZES[-1]} without a GPU")
+    raise SettingsError(f"{message}{CPU_SIZES[-1]} without a GPU")

@@ -1,1 +1,1 @@
-"""Trying a scaling specification on a trace before paying for it: `tiffin deploy simulate`."""
+"""Tries the scaling of a profile on a trace before anyone pays for it: `tiffin deploy simulate`."""

@@ -1,7 +1,7 @@
 """The autoscaler that a simulation runs: the arithmetic and the windows of Kubernetes' HPA.
 
-From none to one replica and back it is KEDA's: at once when a request is there, and when none was
-there for the whole scale-down window.
+From zero to one replica and back it follows KEDA: up at once when a request arrives, down when none
+arrived for the whole scale-down window.
 """
 
 import math
@@ -12,15 +12,15 @@ from tiffin.config.scaling import Scaling
 from tiffin.config.services import Signal
 
 PERIOD_S = 15.0
-"""Between two decisions; the HPA's own."""
+"""The time between two decisions, as in the HPA."""
 
 TOLERANCE = 0.1
-"""A ratio this close to 1 changes nothing; the HPA's own."""
+"""A ratio this close to 1 changes nothing, as in the HPA."""
 
 
 @dataclass
 class Autoscaler:
-    """Decides from the measured signals how many replicas there should be."""
+    """Decides from measured signals how many replicas there should be."""
 
     scaling: Scaling
     signals: tuple[Signal, ...]
@@ -28,7 +28,7 @@ class Autoscaler:
     _asked_at: float = 0.0
 
     def decide(self, now: float, replicas: int, measured: dict[Signal, float]) -> int:
-        """Replicas from now on. Shared signals are sums over all replicas, latencies are not."""
+        """How many replicas there should be. Measured rate and queue are sums over the replicas."""
         if measured["request_rate_per_s"] > 0 or measured["queue_depth"] > 0:
             self._asked_at = now
         if self.scaling.min == 0 and now - self._asked_at >= self.scaling.scale_down_window_s:
@@ -41,7 +41,7 @@ class Autoscaler:
         longest = max(self.scaling.scale_up_window_s, self.scaling.scale_down_window_s)
         while self._wishes[0][0] < now - longest:
             self._wishes.popleft()
-        # Up only to what was wanted all along the window, down only to what was enough all along.
+        # Up only to what was wanted throughout the window, down only to what was enough throughout.
         up = min(w for at, w in self._wishes if at >= now - self.scaling.scale_up_window_s)
         down = max(w for at, w in self._wishes if at >= now - self.scaling.scale_down_window_s)
         if up > replicas:

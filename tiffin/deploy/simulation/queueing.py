@@ -1,12 +1,12 @@
-"""The queues of one service's replicas, event by event.
+"""Simulates the queues of one service's replicas, event by event.
 
-A request goes to the replica with the fewest in hand, as the load balancer sends it. A replica has
-`parallel` places; a free place takes up to `batch` waiting requests at once, which end together:
-what a token batcher does on a processor that is busy with one batch. The first takes its service
-time, each further one `marginal` of its own. An LLM takes one at a time in each of its slots.
+A request goes to the replica with the fewest requests, as a load balancer would send it. A replica
+has `parallel` slots. A free slot takes up to `batch` waiting requests at once, which end together,
+like a token batcher on a processor that is busy with one batch. The first of them takes its service
+time, each further one the share `marginal` of its own. An LLM takes one request in each slot.
 
-Service times are those of a replica with cores of its own, as on a cluster. Where others take them
-at times, a `Speed` says how much is left.
+Service times are those of a replica with cores of its own, as on a cluster. If other programs use
+the cores as well, a `Speed` says how much is left.
 """
 
 import heapq
@@ -22,16 +22,16 @@ from tiffin.config.services import Signal
 from tiffin.deploy.simulation.autoscaler import PERIOD_S, Autoscaler
 
 WINDOW_S = 60.0
-"""Over which rate and latency are measured."""
+"""The window over which rate and latency are measured."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one request costs one replica."""
+    """What one request costs a replica."""
 
     service_s: float
     spread: float = 0.0
-    """Standard deviation of a service time, as a share of it."""
+    """The standard deviation of service times, as a share of their mean."""
     parallel: int = 1
     batch: int = 1
     marginal: float = 1.0
@@ -39,7 +39,7 @@ class Work:
 
 
 Speed = Callable[[float], float]
-"""At a time, the share of a core that a replica gets when it wants one."""
+"""Gives the share of a core that a replica gets, at a time, when it wants one."""
 
 
 def _undisturbed(_: float) -> float:
@@ -48,7 +48,7 @@ def _undisturbed(_: float) -> float:
 
 @dataclass(frozen=True)
 class Moment:
-    """The service at one decision."""
+    """The state of the service at one decision of the autoscaler."""
 
     at_s: float
     ready: int
@@ -65,11 +65,11 @@ class Outcome:
     latencies_s: list[float]
     moments: list[Moment]
     replica_s: float
-    """Seconds of replicas that were paid for, starting ones included."""
+    """Replica seconds that were paid for, including those of starting replicas."""
     idle_s: float = 0.0
-    """Those of them in which a replica had no request."""
+    """Of `replica_s`, the seconds in which a replica had no request."""
     cold: int = 0
-    """Requests that came while no replica was ready."""
+    """Requests that arrived while no replica was ready."""
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ class _Replica:
 
 
 class Simulation:
-    """One trace against one service. Without an autoscaler it keeps `replicas`."""
+    """Runs one trace against one service. With `replicas` given, their number does not change."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Simulation:
         self._outcome = Outcome([], [], 0.0)
 
     def run(self) -> Outcome:
-        """To the end of the last request."""
+        """Simulate until the last request has ended."""
         for at in self._arrivals:
             self._at(at, self._arrive)
         self._at(PERIOD_S, self._decide)
@@ -154,7 +154,7 @@ class Simulation:
             replica.busy += 1
             replica.in_work += count
             first, *others = (self._service_time() for _ in came)
-            # The speed at its start holds to its end: batches are short beside what changes it.
+            # A batch keeps the speed that it starts with, because batches are short.
             took = (first + work.marginal * sum(others)) / self._speed(self._now)
             self._at(self._now + took, lambda came=came: self._finish(replica, came))  # type: ignore[misc]
 
@@ -213,7 +213,7 @@ class Simulation:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of them do not pass; 0 without any."""
+    """The value that `percent` of the values do not exceed; 0 if there are none."""
     if not values:
         return 0.0
     ordered = sorted(values)

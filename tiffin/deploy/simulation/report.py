@@ -1,4 +1,4 @@
-"""What a simulation found, as rows of a table and as a plot of letters."""
+"""What a simulation found, as rows of a table and as a plot in text."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ HEADINGS = (
     "scaled on", "replicas (mean)", "most", "queue (most)", "p50 s", "p95 s", "p99 s",
     "cold", "SLO misses", "replica hours", "idle", "cost",
 )  # fmt: skip
-"""`cold`: requests that came while no replica was ready; `idle`: replica hours without one."""
+"""`cold`: requests that arrived while no replica was ready; `idle`: hours without a request."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One way of scaling, and what became of the trace with it."""
+    """One way of scaling, and how the trace went with it."""
 
     name: str
     outcome: Outcome
@@ -25,7 +25,7 @@ class Finding:
     scaling: Scaling
 
     def cells(self) -> list[str]:
-        """Under HEADINGS."""
+        """The cells of a row under HEADINGS."""
         latencies, moments = self.outcome.latencies_s, self.outcome.moments
         missed = sum(latency > self.slo_s for latency in latencies) / max(1, len(latencies))
         counts = [moment.replicas for moment in moments] or [0]
