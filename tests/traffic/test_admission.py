@@ -110,7 +110,7 @@ async def test_a_refusal_says_when_to_come_back() -> None:
             async with turnstile.place(context(), SMALL):
                 pass
     assert refused.value.retry_after_s == 1
-    turnstile._stage(SMALL).seconds = 7.2  # noqa: SLF001  what questions took of late
+    turnstile._stage(SMALL).seconds = 7.2  # noqa: SLF001  how long recent questions took
     async with turnstile.place(context(), SMALL):
         with pytest.raises(Overloaded) as refused:
             turnstile.check(context(), SMALL)

@@ -1,6 +1,6 @@
-"""The entry service's way to a decision: gathers what was seen of the tiers and asks the Router.
+"""Gets the entry service's routing decisions: adds the state of the tiers, asks the Router.
 
-`tiffin.pipeline.rag` and the chat routes call `route` as they would the Router itself. When the
+`tiffin.pipeline.rag` and the chat routes call `route` as they would call the Router itself. If the
 Router does not answer, the same policy decides here, without the complexity model.
 """
 
@@ -22,23 +22,23 @@ from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
 from tiffin.traffic.failover import Failover
 
 ROUTER_S = 0.5
-"""A decision that takes longer than this is made here instead."""
+"""If the Router takes longer than this, the decision is made here."""
 
 EMBED_S = 0.05
-"""For callers without an embedding: if it takes longer, the text alone decides."""
+"""Limit for embedding the query of a caller without one; beyond it, the text alone decides."""
 
 
 class Router(Protocol):
-    """What decides: `Routing`, or the Router service's client as it is."""
+    """What decides: `Routing`, or the bare client of the Router service."""
 
     async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
-        """Which tier should answer, and which next."""
+        """Which tier should answer, and which ones are next."""
         ...
 
 
 @dataclass(frozen=True)
 class Routing:
-    """Decisions for one entry service."""
+    """Makes the decisions of one entry service."""
 
     router: RouterClient
     embedding: EmbeddingClient
@@ -47,12 +47,12 @@ class Routing:
     failover: Failover
 
     async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
-        """The decision, also put on the request's bill and kept for replay.
+        """The decision, which is also put on the request's bill and recorded for replay.
 
         Raises NotFound, InvalidRequest and SpendingCapReached as the policy does.
         """
         if not self._has_choice(request):
-            # A tier that is named, or the only one: the Router could find out nothing that matters.
+            # The tier is named or is the only one, so the Router could not change anything.
             seen = self._seen(request, context)
             decision = self.decider.decide(seen)
         else:
@@ -65,7 +65,7 @@ class Routing:
         return decision
 
     def _seen(self, request: RouteRequest, context: RequestContext) -> RouteRequest:
-        """The request with what is known of the tiers and of the money spent."""
+        """The request with the state of the tiers and the money spent."""
         return replace(
             request,
             tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
@@ -88,7 +88,7 @@ class Routing:
         return Array.of(vectors[0])
 
     def _has_choice(self, request: RouteRequest) -> bool:
-        """Whether the query's complexity can change anything."""
+        """Whether the query's complexity can change the decision."""
         fleet = self.decider.fleet
         return len(fleet.tiers) > 1 and request.model not in fleet.tiers
 
@@ -103,7 +103,7 @@ class Routing:
 
 
 def _within(context: RequestContext, seconds: float) -> RequestContext:
-    """The same request with less time."""
+    """The same request with a deadline at most this many seconds away."""
     deadline = Deadline.after(min(seconds, context.deadline.remaining()))
     return replace(context, deadline=deadline)
 
@@ -115,7 +115,7 @@ def _recorded(request: RouteRequest, decision: RouteDecision) -> Recorded:
 
 
 def checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
-    """The decision. Raises UpstreamFailed when it names a tier that is not served here."""
+    """The decision. Raises UpstreamFailed if it names a tier that is not served here."""
     for tier in (decision.tier, *decision.fallbacks):
         if tier not in tiers:
             message = f"the router chose a tier that is not served: {tier}"
@@ -126,7 +126,7 @@ def checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
 def ask_of(
     query: str, model: str, request: GenerateRequest, *, whole: bool, answers: int = 1
 ) -> RouteRequest:
-    """What to ask the router about a request that a client wrote itself, such as a chat."""
+    """The routing request for a generation that a client wrote itself, such as a chat."""
     needs = {
         "tools": bool(request.tools),
         "json_schema": request.json_schema is not None,

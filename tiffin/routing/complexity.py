@@ -2,9 +2,9 @@
 
 Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the text
 features and the embedding, `text` the features alone, for callers that have no embedding. A head
-compares a query with some hundred of its training data, and is calibrated by an isotonic curve on
-what was said of subjects that had not been trained on. The file's metadata say from what, how and
-with which seed it was trained; `lab.router.training` makes it.
+compares a query with a few hundred queries of its training data. It is calibrated by an isotonic
+curve on its predictions for subjects that it was not trained on. The file's metadata tell the data,
+the method and the seed of the training; `lab.router.training` makes the file.
 """
 
 import json
@@ -27,22 +27,22 @@ SHIPPED = Path(__file__).with_name("complexity.safetensors")
 
 SIMPLE_FROM = 0.85
 COMPLEX_BELOW = 0.76
-"""Probabilities that the cheapest tier suffices, between which a query is moderate."""
+"""A query is moderate if the probability that the cheapest tier suffices is between these."""
 
 Floats = NDArray[np.float32]
 
 
 class ComplexityModelError(ModelError):
-    """The file of a complexity model is not one, or was made for other features."""
+    """The file is not a complexity model, or was made for other features."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A kernel on the text features and, where `axes` has any, the embedding's place along them.
+    """A kernel on the text features and, if there are `axes`, the embedding projected on them.
 
-    `axes` (dimensions, axes) leave from `centre` (dimensions,). `spread` (1,) is the unit of the
+    `axes` (dimensions, axes) start at `centre` (dimensions,). `spread` (1,) is the unit of the
     kernel's values. `curve` (2, knots) maps the difficulty to the calibrated probability that the
-    cheapest tier suffices; linear between knots, falling.
+    cheapest tier suffices; it falls, and is linear between knots.
     """
 
     centre: Floats
@@ -54,20 +54,20 @@ class Head:
     def difficulty(self, text: Floats, vectors: Floats) -> Floats:
         """How much the strong tier is likely to gain, from 0 to 1, 0.5 for the average query.
 
-        `text` is (rows, features), `vectors` (rows, dimensions); those of a head without axes may
-        have none.
+        `text` is (rows, features) and `vectors` (rows, dimensions); a head without axes accepts
+        vectors of no dimensions.
         """
         gains = self.kernel.value(inputs(text, vectors, self.centre, self.axes))
         difficulty: Floats = (1 / (1 + np.exp(-gains / self.spread))).astype(np.float32)
         return difficulty
 
     def p_cheap(self, difficulty: Floats) -> Floats:
-        """Calibrated."""
+        """The calibrated probability that the cheapest tier suffices."""
         p_cheap: Floats = np.interp(difficulty, *self.curve).astype(np.float32)
         return p_cheap
 
     def tensors(self, prefix: str) -> dict[str, Floats]:
-        """As they lie in the file."""
+        """The tensors by their names in the file."""
         tensors = {name: getattr(self, name) for name in _OWN} | vars(self.kernel)
         return {f"{prefix}.{name}": np.ascontiguousarray(t) for name, t in tensors.items()}
 
@@ -77,7 +77,7 @@ _KERNEL = tuple(field.name for field in fields(Kernel))
 
 
 def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
-    """What the kernel reads of each row."""
+    """The kernel's input for each row."""
     if axes.shape[1] == 0:
         return text
     rows: Floats = np.hstack([text, (vectors - centre) @ axes])
@@ -86,14 +86,14 @@ def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Float
 
 @dataclass(frozen=True)
 class ComplexityModel:
-    """Judges queries. `metadata` are the training's: seed, data digest, features, figures."""
+    """Judges queries. `metadata` come from training: seed, data digest, features, figures."""
 
     full: Head
     text: Head
     metadata: Mapping[str, str]
 
     def judge(self, features: Mapping[str, float], vector: Floats | None) -> Complexity:
-        """The complexity of one query: its text features and, where there is one, its embedding."""
+        """The complexity of one query, by its text features and, if there is one, its embedding."""
         text = np.fromiter(features.values(), np.float32, len(features))[None, :]
         if vector is not None and len(vector) == len(self.full.centre):
             head, by, vectors = self.full, "model: embedding and text", vector[None, :]
@@ -130,7 +130,7 @@ class ComplexityModel:
 
 
 def level_of(p_cheap: float) -> Level:
-    """The word for a probability."""
+    """The level that a probability stands for."""
     if p_cheap >= SIMPLE_FROM:
         return "simple"
     return "complex" if p_cheap < COMPLEX_BELOW else "moderate"

@@ -1,7 +1,7 @@
 """The tiers of this Tiffin as policies see them: self-hosted or not, cheapest first.
 
-Made at start by the Router (to choose) and the entry service (to ask and to bill), and by
-`tiffin router replay`. Raises SettingsError for tiers and policies that cannot work.
+Built at start by the Router, which chooses among them, by the entry service, which calls and bills
+them, and by `tiffin router replay`. Raises SettingsError for tiers and policies that cannot work.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ class FleetTier:
     fallbacks: tuple[str, ...]
 
     def most_usd(self, prompt_tokens: int, max_tokens: int, answer_s: float | None) -> float:
-        """The cost of the longest answer allowed; `answer_s` is what one took of late."""
+        """The cost of the longest answer allowed; `answer_s` is how long recent answers took."""
         usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
         return self.price.usd(usage, NOMINAL_S if answer_s is None else answer_s)
 
@@ -56,12 +56,12 @@ class Fleet:
 
     @cached_property
     def strongest(self) -> FleetTier:
-        """The tier with the highest quality; the dearest of equals."""
+        """The tier with the highest quality; among equals, the dearest."""
         return max(reversed(list(self)), key=lambda tier: tier.quality)
 
 
 def fleet_of(settings: Settings) -> Fleet:
-    """The tiers that the settings name. Raises SettingsError when they contradict each other."""
+    """The tiers that the settings name. Raises SettingsError if they contradict each other."""
     cards: dict[str, TierSettings | ProviderSettings] = {
         str(name): tier for name, tier in settings.tiers.items()
     }
@@ -109,24 +109,24 @@ def _check_vision(settings: Settings) -> None:
     for name, tier in settings.tiers.items():
         if VISION in tier.capabilities:
             message = (
-                f"tiers.{name}.capabilities: vision is for providers: no engine here sees images"
+                f"tiers.{name}.capabilities: vision is for providers: no engine here reads images"
             )
             raise SettingsError(message)
 
 
 def _fallbacks(name: str, rank: int, ordered: list[str], card: TierCard) -> tuple[str, ...]:
-    """As named, or all others: the stronger ones from near to far, then the weaker ones."""
+    """The fallbacks named, or else all others: stronger ones first, the nearest of each first."""
     if card.fallbacks is None:
         return (*ordered[rank + 1 :], *reversed(ordered[:rank]))
     for other in card.fallbacks:
         if other not in ordered:
-            message = f"tier {name}: fallback {other!r} is no tier; use of: {', '.join(ordered)}"
+            message = f"tier {name}: fallback {other!r} is not a tier; use: {', '.join(ordered)}"
             raise SettingsError(message)
     return card.fallbacks
 
 
 def _check_cycles(cards: Mapping[str, TierCard]) -> None:
-    """Named fallbacks may not lead back to where they began."""
+    """Refuse fallbacks that lead back to the tier they start from."""
     for start in cards:
         path, names = [start], list(cards[start].fallbacks or ())
         seen: set[str] = set()
@@ -142,9 +142,9 @@ def _check_cycles(cards: Mapping[str, TierCard]) -> None:
 
 
 def _check_policy(name: str, policy: PolicySettings, fleet: Fleet, settings: Settings) -> None:
-    """A policy that no request could ever satisfy ends the start."""
+    """Refuse a policy that no request could ever satisfy."""
     if policy.pin is not None and policy.pin not in fleet.tiers:
-        message = f"pin {policy.pin!r} is no tier; use one of: {', '.join(fleet.tiers)}"
+        message = f"pin {policy.pin!r} is not a tier; use one of: {', '.join(fleet.tiers)}"
         raise SettingsError(f"routing.policies.{name}: {message}")
     caps = [cap for cap in (policy.max_request_usd, settings.routing.caps.request_usd) if cap]
     chosen = [fleet[policy.pin]] if policy.pin else list(fleet)

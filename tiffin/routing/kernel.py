@@ -1,9 +1,8 @@
-"""Kernel ridge regression: what the complexity model judges by.
+"""Kernel ridge regression, with which the complexity model judges.
 
-`lab.router.training` fits it, `Kernel.value` applies it. A query is compared with landmarks,
-which are queries of the training data: the nearer one lies, the more of its weight counts (Gaussian
-kernel, Nyström method). Far from all of them nothing counts, and the query passes for an average
-one.
+`lab.router.training` fits it, `Kernel.value` applies it. A query is compared with landmarks, which
+are queries of the training data: the nearer a landmark, the more of its weight counts (Gaussian
+kernel, Nyström method). A query far from all of them is taken for an average one.
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 FARTHEST = 4.0
-"""Standard deviations from the mean, beyond which a feature is not looked at."""
+"""Features are clipped at this many standard deviations from the mean."""
 
 BLOCK = 4096
 """Rows that are compared at once."""
@@ -24,7 +23,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Fit:
-    """How many landmarks, and the ridge penalty on how much the judgement varies."""
+    """The number of landmarks, and the ridge penalty on the variation of the judgement."""
 
     landmarks: int = 500
     penalty: float = 30.0
@@ -34,7 +33,7 @@ class Fit:
 class Kernel:
     """`mean` and `unit` (features,) bring the features to one scale.
 
-    `landmarks` (landmarks, features) are on that scale, and have `weights` (landmarks,).
+    `landmarks` (landmarks, features) are on that scale and have `weights` (landmarks,).
     """
 
     mean: Floats
@@ -43,7 +42,7 @@ class Kernel:
     weights: Floats
 
     def value(self, rows: Floats) -> Floats:
-        """The weights of the landmarks, each as far as it is near, summed: float32 (rows,)."""
+        """The sum of the landmarks' weights, each scaled by its nearness: float32 (rows,)."""
         blocks = (_scaled(rows[part], self.mean, self.unit) for part in _parts(len(rows)))
         return np.concatenate([_near(block, self.landmarks) @ self.weights for block in blocks])
 
@@ -54,7 +53,7 @@ def fit(rows: Floats, target: Doubles, settings: Fit, seed: int) -> Kernel:
     count = min(settings.landmarks, len(rows))
     drawn = np.random.default_rng(seed).choice(len(rows), count, replace=False)
     landmarks = _scaled(rows[drawn], mean, unit)
-    # The small diagonal keeps landmarks that are alike from having large weights of both signs.
+    # The small diagonal keeps similar landmarks from getting large weights of opposite signs.
     left = settings.penalty * _near(landmarks, landmarks) + 1e-2 * np.eye(count)
     right = np.zeros(count)
     for part in _parts(len(rows)):
@@ -75,7 +74,7 @@ def _scaled(rows: Floats, mean: Floats, unit: Floats) -> Floats:
 
 
 def _near(rows: Floats, landmarks: Floats) -> Floats:
-    """Gaussian, as wide as there are features: exp(-distance² / features)."""
+    """A Gaussian whose width is the number of features: exp(-distance² / features)."""
     squares = (rows**2).sum(axis=1)[:, None] + (landmarks**2).sum(axis=1)
     distances = np.maximum(squares - 2 * rows @ landmarks.T, 0)
     near: Floats = np.exp(-distances / rows.shape[1])
