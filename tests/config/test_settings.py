@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from models.catalog import load_catalog
 from tiffin.config import settings as module
@@ -66,6 +67,49 @@ def test_a_mistake_in_a_profile_names_the_file_or_the_field(
     monkeypatch.setattr(module, "PROFILES", tmp_path)
     with pytest.raises(SettingsError, match=says):
         load_settings(profile="odd")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("TIFFIN_UPSTREAMS", "TIFFIN_PROVIDERS"),
+        ("TIFFIN_ROUTING__WAY_OUT__RETRY_SHARE", "TIFFIN_ROUTING__FAILOVER__RETRY_SHARE"),
+        ("TIFFIN_TIERS__LARGE__ABILITIES", "TIFFIN_TIERS__LARGE__CAPABILITIES"),
+        ("TIFFIN_TIERS__SMALL__STRENGTH", "TIFFIN_TIERS__SMALL__QUALITY"),
+    ],
+)
+def test_a_renamed_variable_is_refused_with_its_new_name(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    monkeypatch.setenv(old, "1")
+    with pytest.raises(SettingsError, match=f"^{old} was renamed to {new}$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("changed", "new"),
+    [
+        ("upstreams: {}", "providers"),
+        ("routing: {way_out: {retry_share: 0}}", "routing.failover"),
+        ("tiers: {small: {model: x, abilities: [tools]}}", "tiers.small.capabilities"),
+        ("tiers: {small: {model: x, strength: 1}}", "tiers.small.quality"),
+        (
+            "providers: {a: {provider: openai, model: x, price: {}, strength: 1}}",
+            "providers.a.quality",
+        ),
+    ],
+)
+def test_a_renamed_key_of_a_profile_is_refused_with_its_new_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str, new: str
+) -> None:
+    whole = {"embedding": {"model": "x"}, "reranker": {"model": "x"}}
+    whole |= {"tiers": {"small": {"model": "x"}}} | yaml.safe_load(changed)
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(whole))
+    monkeypatch.setattr(module, "PROFILES", tmp_path)
+    with pytest.raises(
+        SettingsError, match=rf", line \d+ of old.yaml\) was renamed to .*\({new}\)"
+    ):
+        load_settings(profile="old")
 
 
 def test_a_model_made_for_another_task_is_refused_with_those_that_fit(

@@ -75,7 +75,7 @@ def _ask_all(tmp_path: Path, environment: dict[str, str], corpus: dict[str, Any]
         rescued = ask(model="auto-quality")
         assert rescued.json()["degraded"] == ["tier"]
         assert rescued.headers["x-tiffin-tier"] == "small"
-        # The provider's first token came sooner of late, so it is asked first, and fails again.
+        # The provider's first token recently came sooner, so it is asked first, and fails again.
         decision = json.loads(ask(model="auto-fast").headers["x-tiffin-decision"])
         assert decision["complexity"]["by"] == "model: embedding and text"
         assert decision["policy"] == "auto-fast"

@@ -183,11 +183,11 @@ async def test_what_a_provider_cannot_see_is_left_to_another_tier() -> None:
     close = looking(Image(PIXEL, "image/png", "high"))
     async with fake_provider() as fake:
         for kind in ("anthropic", "google"):
-            with pytest.raises(InvalidRequest, match="looks at all images alike") as raised:
+            with pytest.raises(InvalidRequest, match="treats all images alike") as raised:
                 await answer(kind, fake, close)
             assert raised.value.code == UNSUPPORTED_PARAMETER
         async with connected("openai", fake.url, ("tools",)) as blind:
-            with pytest.raises(InvalidRequest, match="sees no images"):
+            with pytest.raises(InvalidRequest, match="cannot read images"):
                 await anext(blind.generate(close, RequestContext(Deadline.after(5))))
     assert fake.requests == []
 

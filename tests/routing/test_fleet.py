@@ -38,7 +38,7 @@ def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
         ({"providers": {"auto": provider(CHEAP)}}, "providers.auto: the name is taken"),
         (
             {"providers": {"a": provider(CHEAP, fallbacks=["nobody"])}},
-            "fallback 'nobody' is no tier",
+            "fallback 'nobody' is not a tier",
         ),
         (
             {
@@ -49,7 +49,7 @@ def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
             },
             "lead back to it",
         ),
-        ({"routing": {"policies": {"p": {"pin": "huge"}}}}, "pin 'huge' is no tier"),
+        ({"routing": {"policies": {"p": {"pin": "huge"}}}}, "pin 'huge' is not a tier"),
         (
             {"routing": {"policies": {"p": {"pin": "big", "max_request_usd": 1e-9}}}},
             "nothing satisfies it",

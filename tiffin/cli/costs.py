@@ -13,14 +13,14 @@ COLUMNS = ("day", "tenant", "key", "tier")
 
 
 @click.command()
-@click.option("--by", default=",".join(COLUMNS), show_default=True, help="Sum by these columns.")
-@click.option("--since", help="From this UTC day on, as 2026-01-31.")
-@click.option("--ledger", help="A file or an address; none: that of the settings.")
+@click.option("--by", default=",".join(COLUMNS), show_default=True, help="Group by these columns.")
+@click.option("--since", help="Only from this UTC day on, such as 2026-01-31.")
+@click.option("--ledger", help="A file or an address; by default that of the settings.")
 def costs(by: str, since: str | None, ledger: str | None) -> None:
     """Print attempts, tokens and US dollars, and what the strongest tier would have cost."""
     columns = [name.strip() for name in by.split(",")]
     if unknown := set(columns) - set(COLUMNS):
-        message = f"--by: no column {', '.join(sorted(unknown))}; use of: {', '.join(COLUMNS)}"
+        message = f"--by: no column {', '.join(sorted(unknown))}; use: {', '.join(COLUMNS)}"
         raise click.UsageError(message)
     titles = ("answers", "attempts", "prompt", "cached", "completion", "USD", "strongest, USD")
     table = Table(*columns, *titles)
@@ -32,15 +32,15 @@ def costs(by: str, since: str | None, ledger: str | None) -> None:
 
 
 def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object, ...]]:
-    """One row a group: the columns, then answers, attempts, tokens and US dollars."""
+    """One row for each group: the columns, then answers, attempts, tokens and US dollars."""
     names = ", ".join(columns)  # each is one of COLUMNS
     statement = (
         f"SELECT {names}, SUM(CASE WHEN outcome = 'ok' THEN 1 ELSE 0 END), COUNT(*),"  # noqa: S608
         " SUM(prompt_tokens), SUM(cached_tokens), SUM(completion_tokens), SUM(usd),"
         f" SUM(strongest_usd) FROM attempts WHERE day >= ? GROUP BY {names} ORDER BY {names}"
     )
-    books = open_storage(where)
+    storage = open_storage(where)
     try:
-        return books.read(statement, (since,))
+        return storage.read(statement, (since,))
     finally:
-        books.close()
+        storage.close()

@@ -1,4 +1,4 @@
-"""`tiffin keys`: make, list and revoke the API keys of the entry service."""
+"""`tiffin keys`: create, list and revoke the API keys of the entry service."""
 
 import time
 from pathlib import Path
@@ -12,19 +12,21 @@ PerMinute = click.IntRange(min=1)
 
 
 @click.group()
-@click.option("--file", "path", type=click.Path(path_type=Path), help="Else the setting's.")
+@click.option(
+    "--file", "path", type=click.Path(path_type=Path), help="By default that of the settings."
+)
 @click.pass_context
 def keys(context: click.Context, path: Path | None) -> None:
     """Create, list and revoke API keys. A running server sees the change at once."""
     path = path or load_settings().access.keys_file
     if path is None:
-        raise SettingsError("TIFFIN_ACCESS__KEYS_FILE is not set: it says where keys are kept")
+        raise SettingsError("TIFFIN_ACCESS__KEYS_FILE is not set: it says where keys are stored")
     context.obj = KeyFile(path)
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--tenant", help="Whose data it sees; its own name if left out.")
+@click.option("--tenant", help="Whose data it sees; by default a tenant named like the key.")
 @click.option("--requests-per-minute", type=PerMinute, help="No limit if left out.")
 @click.option("--tokens-per-minute", type=PerMinute, help="No limit if left out.")
 @click.pass_obj
@@ -35,14 +37,14 @@ def create(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Create a key and print it, this once only."""
     text = file.create(
         name,
         tenant=tenant,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
     )
-    click.echo(f"{name}: keep this key, it is not shown again", err=True)
+    click.echo(f"{name}: save this key, it is not shown again", err=True)
     click.echo(text)
 
 
@@ -63,6 +65,6 @@ def list_keys(file: KeyFile) -> None:
 @click.argument("name")
 @click.pass_obj
 def revoke(file: KeyFile, name: str) -> None:
-    """Make a key invalid."""
+    """Revoke a key."""
     file.revoke(name)
     click.echo(f"{name}: revoked", err=True)

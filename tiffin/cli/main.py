@@ -1,7 +1,7 @@
-"""The `tiffin` command. A subcommand is the function of its name in the module of its name, here.
+"""The `tiffin` command. Each subcommand is a function in the module of the same name.
 
-Only the module of the subcommand that is asked for is imported: all of them take half a second.
-Exit codes: 0 done, 1 failed with the reason on stderr, 2 wrong usage.
+Only the module of the subcommand that runs is imported, because importing all of them takes half a
+second. Exit codes: 0 done, 1 failed with the reason on stderr, 2 wrong usage.
 """
 
 from importlib import import_module
@@ -16,10 +16,10 @@ SUBCOMMANDS = ("costs", "deploy", "keys", "models", "plan", "router", "settings"
 
 
 class _Group(click.Group):
-    """Ends in one clear line where a command raises one of our errors."""
+    """Prints one clear line when a command raises one of our errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, for the help."""
+        """The names of the subcommands, for the help."""
         del ctx
         return list(SUBCOMMANDS)
 

@@ -1,4 +1,4 @@
-"""`tiffin models`: which models there are, which of them are here, and bringing them here."""
+"""`tiffin models`: list the catalogue, fetch and verify weights, quantize models."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def models() -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def list_models(*, as_json: bool) -> None:
-    """List the catalogue, and what of it is in the store."""
+    """List the catalogue, and which models are in the store."""
     store = _store()
     catalog = catalog_of(load_settings().home)
     if as_json:
@@ -43,7 +43,7 @@ def list_models(*, as_json: bool) -> None:
             f"{model.size_bytes / MB:.0f} MB",
             "yes" if store.is_present(model) else "no",
         )
-    # A pipe has no width: cut nothing there.
+    # Output to a pipe has no width, so nothing is cut.
     width = None if Console().is_terminal else 200
     Console(width=width).print(table)
     for model in catalog.models:
@@ -53,9 +53,9 @@ def list_models(*, as_json: bool) -> None:
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--profile", help="Pull what this profile runs; without it, the current one.")
+@click.option("--profile", help="Pull what this profile runs; by default, the current one.")
 def pull(names: tuple[str, ...], profile: str | None) -> None:
-    """Fetch, convert and verify models: those named, or all that the profile runs."""
+    """Fetch, convert and verify the models named, or all that the profile runs."""
     if names and profile:
         message = "give either names or --profile"
         raise click.UsageError(message)
@@ -67,7 +67,7 @@ def pull(names: tuple[str, ...], profile: str | None) -> None:
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def verify(names: tuple[str, ...]) -> None:
-    """Check every digest of the models named, or of all that are in the store."""
+    """Check every digest of the models named, or of all in the store."""
     store, catalog = _store(), catalog_of(load_settings().home)
     wrong = 0
     for model in _chosen(catalog, names) or [m for m in catalog.models if store.holds(m)]:
@@ -85,15 +85,15 @@ def verify(names: tuple[str, ...]) -> None:
 @models.command("quantize")
 @click.argument("name")
 @click.option("--method", type=click.Choice(["w4a16", "gptq", "fp8"]), default="gptq")
-@click.option("--as", "new_name", help="Name of the result; NAME-METHOD if not given.")
+@click.option("--as", "new_name", help="Name of the result; by default NAME-METHOD.")
 @click.option(
     "--text",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=SAMPLE,
-    help="Calibrates with its first half, measures on its second.",
+    help="Its first half calibrates, its second half measures.",
 )
 def quantize_model(name: str, method: Method, new_name: str | None, text: Path) -> None:
-    """Make a vLLM model of fewer bits from one of plain weights; add it to your catalogue."""
+    """Quantize a vLLM model of plain weights to fewer bits and add it to your catalogue."""
     home = load_settings().home
     model = catalog_of(home).get(name)
     if model.engine != "vllm" or model.scheme.engine_name:
@@ -102,7 +102,7 @@ def quantize_model(name: str, method: Method, new_name: str | None, text: Path) 
     result = new_name or f"{name}-{method}"
     target = home / "quantized" / result
     if target.exists():
-        message = f"{target} is there already: remove it, or choose another name with --as"
+        message = f"{target} exists already: remove it, or choose another name with --as"
         raise WeightsError(message)
     source = Store(home).path(model)
     click.echo(f"{TOOL} runs in an environment of its own; installing it takes minutes", err=True)

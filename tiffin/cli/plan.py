@@ -1,4 +1,4 @@
-"""`tiffin plan`: which model stands on which GPU, what it takes, why; or what would fit instead."""
+"""`tiffin plan`: which model runs on which GPU, what it takes and why, or what would fit."""
 
 import json
 from dataclasses import asdict
@@ -22,7 +22,7 @@ from tiffin.config.settings import Settings, check_models, load_settings
 
 CONTEXT_TOKENS = 8192
 PARALLEL = 8
-"""What a described model is asked for where the command line does not say."""
+"""The size of a described model's requests, unless the command line says otherwise."""
 
 MPS_RUNS = "MPS: its daemon runs, so models that share a GPU compute side by side"
 NO_MPS = (
@@ -32,13 +32,17 @@ NO_MPS = (
 
 
 @click.command()
-@click.option("--profile", help="Plan for this profile; without it, the current one.")
-@click.option("--gpus", help="Plan for these, as in 1x24,4x80 or 2x3g.40gb; without it, detected.")
-@click.option("--model", "described", multiple=True, help="A model in words; see docs/planning.md.")
-@click.option("--context", type=click.IntRange(min=256), help="Tokens of each request of the LLMs.")
+@click.option("--profile", help="Plan for this profile; by default, the current one.")
+@click.option(
+    "--gpus", help="Plan for these, as in 1x24,4x80 or 2x3g.40gb; by default, those detected."
+)
+@click.option(
+    "--model", "described", multiple=True, help="A model by its sizes; see docs/planning.md."
+)
+@click.option("--context", type=click.IntRange(min=256), help="Tokens of each LLM request.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Requests at once of each LLM.")
 @click.option(
-    "--catalog", "catalog_file", type=click.Path(path_type=Path), help="Another catalogue."
+    "--catalog", "catalog_file", type=click.Path(path_type=Path), help="Use another catalogue."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def plan(
@@ -51,7 +55,7 @@ def plan(
     catalog_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Plan the models of a profile, or described ones, on GPUs that are there or described."""
+    """Plan the models of a profile, or described ones, on this machine's GPUs or described ones."""
     cards = parse_gpus(gpus) if gpus is not None else detect_gpus()
     settings = load_settings(profile=profile) if profile else load_settings()
     catalog = load_catalog(catalog_file) if catalog_file else catalog_of(settings.home)
@@ -63,7 +67,7 @@ def plan(
         _show_cpu(settings, catalog)
         return
     if not cards:
-        message = "there is no GPU here; describe some with --gpus, as in --gpus 1x24,4x80"
+        message = "this machine has no GPU; describe some with --gpus, as in --gpus 1x24,4x80"
         raise PlacementError(message)
     made = plan_or_advise(works, cards)
     if as_json:
@@ -110,7 +114,7 @@ def _show_gpu(made: Plan, gpu: Gpu) -> None:
 
 
 def _share(made: Plan, gpu: Gpu, placed: Placement) -> str:
-    """How it shares the GPU's compute: as `models.placement.launch` sets it."""
+    """How the model shares the GPU's compute, as `models.placement.launch` sets it."""
     if not made.shares(gpu):
         return "alone"
     by_mps = placed.degree == 1 and gpu.mig_slice is None
@@ -152,7 +156,7 @@ def _show_on_cpu(settings: Settings, catalog: Catalog, made: Plan) -> None:
 
 
 def _print(table: Table) -> None:
-    # A pipe has no width: cut nothing there.
+    # Output to a pipe has no width, so nothing is cut.
     width = None if Console().is_terminal else 200
     Console(width=width).print(table)
 

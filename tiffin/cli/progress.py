@@ -1,6 +1,6 @@
-"""What a pull looks like: a moving bar on a terminal, one line for each model elsewhere.
+"""Shows a pull: a progress bar on a terminal, otherwise one line for each model.
 
-Called by `tiffin models pull` and by the services before their workers start.
+Called by `tiffin models pull`, and by the services before their workers start.
 """
 
 import time
@@ -24,7 +24,7 @@ MB = 1e6
 
 
 def pull_shown(store: Store, model: Model) -> None:
-    """Pull one model, showing it on stderr."""
+    """Pull one model and show its progress on stderr."""
     console = Console(stderr=True)
     if store.is_present(model):
         console.print(f"{model.name}: present", highlight=False)
@@ -39,7 +39,7 @@ def pull_shown(store: Store, model: Model) -> None:
 
 @contextmanager
 def pulling(console: Console, model: str) -> Iterator[Progress]:
-    """Show the pull of one model while the body runs."""
+    """Show the progress of one model's pull while the body runs."""
     if not console.is_terminal:
         yield silent
         return

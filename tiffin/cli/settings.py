@@ -1,4 +1,4 @@
-"""`tiffin settings`: what a start would run with, and which variables there are."""
+"""`tiffin settings`: the settings in force, and the variables that change them."""
 
 import json
 from types import NoneType
@@ -14,10 +14,10 @@ from tiffin.config.settings import load_settings, variables
 
 
 @click.command()
-@click.option("--profile", help="Of this profile; without it, of the current one.")
-@click.option("--variables", "list_variables", is_flag=True, help="List all that can be set.")
+@click.option("--profile", help="Show this profile; by default, the current one.")
+@click.option("--variables", "list_variables", is_flag=True, help="List all variables.")
 def settings(profile: str | None, *, list_variables: bool) -> None:
-    """Print the settings in force, or as Markdown every variable that sets one."""
+    """Print the settings in force, or all variables as a Markdown table."""
     if list_variables:
         click.echo(variables_table())
         return
@@ -36,12 +36,12 @@ def variables_table() -> str:
 
 
 def _allowed(info: FieldInfo) -> str:
-    """The values a field takes, read off its JSON schema."""
+    """The values that a field accepts, according to its JSON schema."""
     kind: Any = info.annotation
     if get_origin(kind) in (dict, tuple):
         return "JSON"
     kind = next((part for part in get_args(kind) if part is not NoneType), kind)
-    if isinstance(kind, str):  # a literal's first value
+    if isinstance(kind, str):  # the first value of a literal
         kind = info.annotation
     schema = {**TypeAdapter(kind).json_schema(), **_bounds(info)}
     if "enum" in schema:

@@ -17,30 +17,30 @@ class AccessSettings(Section):
 
     keys_file: Annotated[
         Path | None,
-        Field(description="Where `tiffin keys` writes; once set, every request needs a key."),
+        Field(description="The file that `tiffin keys` writes; if set, every request needs a key."),
     ] = None
     without_keys: Annotated[
         bool, Field(description="Serve without keys on an address that others can reach.")
     ] = False
     cors_origins: Annotated[
         tuple[str, ...],
-        Field(description="Origins whose pages may call, in the environment as JSON; else none."),
+        Field(description="Origins whose web pages may call the API. As a variable, a JSON array."),
     ] = ()
 
 
 def check_address(access: AccessSettings, host: str) -> None:
-    """Raise SettingsError when strangers could reach `host` and no key would be asked for."""
+    """Raise SettingsError if others can reach `host` and no key is required."""
     if access.keys_file is None and not access.without_keys and not is_loopback(host):
         message = (
             f"{host} can be reached from outside and no keys are set up: set "
             "TIFFIN_ACCESS__KEYS_FILE and run `tiffin keys create NAME`, or set "
-            "TIFFIN_ACCESS__WITHOUT_KEYS=true to let everybody in"
+            "TIFFIN_ACCESS__WITHOUT_KEYS=true to let everyone in"
         )
         raise SettingsError(message)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address; a name that is no address is not trusted."""
+    """Whether only this machine can reach the address. A host name is assumed to be public."""
     if host == "localhost":
         return True
     try:

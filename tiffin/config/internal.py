@@ -1,4 +1,4 @@
-"""Settings of the traffic between services that run apart, each behind an address of its own."""
+"""Settings of the traffic between services that run separately, each at its own address."""
 
 from typing import Annotated
 
@@ -8,13 +8,13 @@ from tiffin.config.section import Section
 
 
 class InternalSettings(Section):
-    """What the services of a split Tiffin share. Composed, they talk over private sockets."""
+    """What services that run separately share. Composed ones talk over private sockets."""
 
     token: Annotated[
         SecretStr | None,
-        Field(min_length=16, description="Every call between services over TCP carries it."),
+        Field(min_length=16, description="Secret that every call between services over TCP sends."),
     ] = None
 
     def token_text(self) -> str | None:
-        """The token in the clear, for those that send and check it."""
+        """The token in clear text, for the code that sends and checks it."""
         return self.token.get_secret_value() if self.token else None

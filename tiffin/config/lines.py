@@ -1,4 +1,4 @@
-"""Where in a YAML file a value stands, for errors that name the line."""
+"""Finds the line of a value in a YAML file, for errors that name the line."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import yaml
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line, counted from 1, of the key at `path`; none when the text does not have it."""
+    """The line, counted from 1, of the key at `path`, or None if the text does not have it."""
     node = yaml.compose(text)
     line = None
     for step in path:

@@ -1,7 +1,7 @@
-"""From settings and catalogue to workloads for the planner of `models.placement`.
+"""Turns settings and catalogue into workloads for the planner of `models.placement`.
 
-Called by `tiffin plan` and by the services at their start, which so come to the same plan; and by
-`tiffin deploy render`, which asks a platform for the GPUs.
+Called by `tiffin plan` and by the services when they start, so that all come to the same plan, and
+by `tiffin deploy render`, which asks a platform for the GPUs.
 """
 
 import math
@@ -15,9 +15,9 @@ from tiffin.config.settings import Settings
 
 
 def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
-    """Every model that can run on a GPU, as the settings ask for it.
+    """Every model that can run on a GPU, sized as the settings ask.
 
-    llama.cpp's wheel computes on the CPU, and an encoder may be told to: neither needs a GPU.
+    llama.cpp's wheel runs on the CPU, and an encoder may be set to: neither needs a GPU.
     """
     works = []
     for service, section in settings.with_models():
@@ -31,9 +31,9 @@ def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
 
 
 def gpus_apart(settings: Settings, catalog: Catalog) -> dict[str, float]:
-    """GPUs of one replica of each service with a model, where each runs alone.
+    """GPUs of one replica of each service that runs a model, if every service runs alone.
 
-    What its `gpus` says. If that says nothing, vLLM needs one and an encoder does without.
+    This is its `gpus` setting. If that is 0, vLLM gets one GPU and an encoder none.
     """
     return {
         service.name: section.gpus or float(catalog.get(section.model).engine == "vllm")
@@ -42,13 +42,13 @@ def gpus_apart(settings: Settings, catalog: Catalog) -> dict[str, float]:
 
 
 def gpus_together(settings: Settings, catalog: Catalog) -> int:
-    """GPUs of one process group that runs everything: the planner lets models share them."""
+    """GPUs that one deployment of all services needs; the planner lets models share them."""
     named = math.ceil(sum(section.gpus for _, section in settings.with_models()))
     return named or int(any(gpus_apart(settings, catalog).values()))
 
 
 def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:
-    # The engine loads encoders in float16 on a GPU, however they are stored.
+    # On a GPU the engine loads encoders in float16, whatever format they are stored in.
     work = _workload(
         service,
         model,

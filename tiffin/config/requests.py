@@ -1,4 +1,4 @@
-"""The settings of requests: what holds when one says nothing, and what none may exceed."""
+"""The settings of requests: the defaults, and the limits that no request may exceed."""
 
 from typing import Annotated
 
@@ -8,23 +8,25 @@ from tiffin.config.section import Count, Section
 
 
 class RagSettings(Section):
-    """The pipeline's defaults; a request may choose otherwise."""
+    """Defaults of the RAG pipeline; a request may override them."""
 
-    top_k: Annotated[int, Field(ge=1, le=100, description="Passages that are reranked.")] = 10
-    top_n: Annotated[int, Field(ge=1, le=20, description="Passages that the model reads.")] = 3
+    top_k: Annotated[int, Field(ge=1, le=100, description="Passages to rerank.")] = 10
+    top_n: Annotated[int, Field(ge=1, le=20, description="Passages to give to the LLM.")] = 3
     max_answer_tokens: Annotated[
-        int, Field(ge=1, le=4096, description="Longest answer of a request that says nothing.")
+        int, Field(ge=1, le=4096, description="Longest answer, unless the request sets a limit.")
     ] = 160
-    deadline_ms: Annotated[int, Field(ge=100, le=600_000, description="For a whole request.")] = (
-        5000
-    )
+    deadline_ms: Annotated[
+        int,
+        Field(ge=100, le=600_000, description="Deadline of a request; a request may set its own."),
+    ] = 5000
 
 
 class ChatSettings(Section):
     """The OpenAI routes that generate: /v1/chat/completions, /v1/completions, /v1/responses."""
 
     deadline_ms: Annotated[
-        int, Field(ge=100, le=600_000, description="For a whole answer; a request may set its own.")
+        int,
+        Field(ge=100, le=600_000, description="Deadline of an answer; a request may set its own."),
     ] = 300_000
 
 
@@ -32,32 +34,39 @@ class LimitSettings(Section):
     """What a request may not exceed."""
 
     header_bytes: Annotated[
-        int, Field(ge=1024, description="All header lines of a request together.")
+        int, Field(ge=1024, description="Total size of a request's headers.")
     ] = 32 * 1024
-    nesting: Annotated[Count, Field(description="JSON arrays and objects inside another.")] = 32
-    body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
+    nesting: Annotated[Count, Field(description="Depth of nested JSON arrays and objects.")] = 32
+    body_bytes: Annotated[int, Field(ge=1024, description="Size of a request's body.")] = (
+        16 * 1024 * 1024
+    )
     receive_ms: Annotated[
         int,
-        Field(ge=100, le=600_000, description="For a request to come whole, headers and body."),
+        Field(
+            ge=100, le=600_000, description="Time for a request to arrive, with headers and body."
+        ),
     ] = 60_000
     send_ms: Annotated[
         int,
         Field(
             ge=100,
             le=600_000,
-            description="For a client to read on when more than 64 KiB of an answer wait for it.",
+            description="Time for a client to read on when more than 64 KiB of an answer wait.",
         ),
     ] = 60_000
-    query_chars: Annotated[Count, Field(description="Characters of the question.")] = 8000
+    query_chars: Annotated[Count, Field(description="Characters of a question.")] = 8000
     messages: Annotated[Count, Field(description="Turns of a conversation.")] = 2048
     prompt_chars: Annotated[
-        Count, Field(description="Of a conversation or a prompt; a token may have many.")
+        Count, Field(description="Characters of a conversation or a prompt.")
     ] = 1_000_000
-    documents: Annotated[Count, Field(description="Documents given with a question.")] = 1000
-    document_chars: Annotated[Count, Field(description="Characters of each document.")] = 200_000
-    inputs: Annotated[Count, Field(description="Texts of one request to embed.")] = 2048
-    input_tokens: Annotated[Count, Field(description="Ids in one token array.")] = 8192
+    documents: Annotated[Count, Field(description="Documents sent with a question.")] = 1000
+    document_chars: Annotated[Count, Field(description="Characters of one document.")] = 200_000
+    inputs: Annotated[Count, Field(description="Texts in one embedding request.")] = 2048
+    input_tokens: Annotated[Count, Field(description="Token ids in one input.")] = 8192
     concurrency: Annotated[
         Count,
-        Field(description="Questions in work at once; at most twice that while stages share it."),
+        Field(
+            description="Requests in flight at once; up to twice that while a slow tier holds its"
+            " slots."
+        ),
     ] = 64

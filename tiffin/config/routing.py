@@ -1,7 +1,7 @@
-"""Settings of the routing: what tiers cost and can do, who serves them, and the policies.
+"""Settings of routing: what tiers cost and can do, who serves them, and the policies.
 
-Tiers that Tiffin serves itself stand under `tiers`; those that somebody else serves stand under
-`providers`. To a policy both are tiers. `tiffin.routing.fleet` checks them together.
+Tiers that Tiffin serves itself are listed under `tiers`, those of API providers under `providers`.
+Policies treat both alike. `tiffin.routing.fleet` checks them together.
 """
 
 import os
@@ -17,7 +17,7 @@ from tiffin.core.names import AUTO, AUTO_FAST, AUTO_QUALITY
 
 Capability = Literal["tools", "json_schema", "vision", "logprobs", "completion"]
 VISION: Capability = "vision"
-"""It may be sent images."""
+"""The capability to read images."""
 
 ProviderKind = Literal["openai", "anthropic", "google", "openai-compatible"]
 
@@ -28,11 +28,10 @@ KEY_VARIABLES: dict[str, str] = {
 }
 """Where a provider's key is read from unless the tier names another variable."""
 
-Usd = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 UNITS = (
-    "a price needs its unit: give input_usd_per_mtok and output_usd_per_mtok (and, where they"
+    "a price needs its unit: give input_usd_per_mtok and output_usd_per_mtok (and, if they"
     " differ, cached_input_usd_per_mtok and cache_write_usd_per_mtok), or gpu_usd_per_hour"
 )
 
@@ -40,16 +39,27 @@ UNITS = (
 class PriceSettings(Section):
     """What a tier costs: US dollars per million tokens, or per hour of the GPUs it keeps busy."""
 
-    input_usd_per_mtok: Usd = 0.0
+    input_usd_per_mtok: Annotated[
+        float, Field(ge=0, description="US dollars per million prompt tokens.")
+    ] = 0.0
     cached_input_usd_per_mtok: Annotated[
-        float | None, Field(ge=0, description="Prompt tokens read from a cache; none: as input.")
+        float | None,
+        Field(ge=0, description="The same for tokens read from a cache; if unset, as input."),
     ] = None
     cache_write_usd_per_mtok: Annotated[
-        float | None, Field(ge=0, description="Prompt tokens written to a cache; none: as input.")
+        float | None,
+        Field(ge=0, description="The same for tokens written to a cache; if unset, as input."),
     ] = None
-    output_usd_per_mtok: Usd = 0.0
+    output_usd_per_mtok: Annotated[
+        float, Field(ge=0, description="US dollars per million tokens of answers.")
+    ] = 0.0
     gpu_usd_per_hour: Annotated[
-        float, Field(ge=0, description="Charged for the time of each answer, shared by load.")
+        float,
+        Field(
+            ge=0,
+            description="US dollars per hour of its GPUs, charged for the time of each answer and"
+            " split among simultaneous ones.",
+        ),
     ] = 0.0
 
     @model_validator(mode="before")
@@ -66,45 +76,54 @@ class PriceSettings(Section):
 
 
 class TierCard(Section):
-    """What a policy knows of a tier, whoever serves it."""
+    """What a policy knows about a tier, no matter who serves it."""
 
     price: PriceSettings = PriceSettings()
     capabilities: Annotated[
-        tuple[Capability, ...], Field(description="Requests that need another do not come here.")
+        tuple[Capability, ...],
+        Field(description="What the tier can do; a request that needs more goes to another."),
     ] = ("tools", "json_schema", "logprobs", "completion")
     quality: Annotated[
         float | None,
         Field(
             ge=0,
             le=1,
-            description="Of what the weakest tier fails at, the share that this one masters;"
-            " none: evenly spaced by price, 0 for the cheapest and 1 for the dearest.",
+            description="Share of the weakest tier's failures that this tier answers correctly;"
+            " if unset, tiers are spaced evenly by price, 0 for the cheapest and 1 for the"
+            " dearest.",
         ),
     ] = None
     fallbacks: Annotated[
         tuple[str, ...] | None,
-        Field(description="Tiers to ask when this one cannot; none: all others, nearest first."),
+        Field(
+            description="Tiers to try in order if this one fails; if unset, all others, nearest"
+            " first."
+        ),
     ] = None
 
 
 class ProviderSettings(TierCard):
-    """A tier that somebody else serves. Its key is read from the environment, never from here."""
+    """A tier of an API provider. Its key comes from the environment, never from the settings."""
 
-    provider: Annotated[ProviderKind, Field(description="Whose protocol it speaks.")]
-    model: Annotated[str, Field(min_length=1, description="The provider's name of the model.")]
+    provider: Annotated[ProviderKind, Field(description="The protocol that it speaks.")]
+    model: Annotated[str, Field(min_length=1, description="The provider's name for the model.")]
     base_url: Annotated[
         str | None,
-        Field(pattern="^https?://", description="Needed for openai-compatible; else the official."),
+        Field(
+            pattern="^https?://",
+            description="Required for openai-compatible; otherwise the provider's own by default.",
+        ),
     ] = None
     key_env: Annotated[
-        str | None, Field(description="Environment variable with the key; none: the usual one.")
+        str | None,
+        Field(description="Environment variable with the key; if unset, the provider's usual one."),
     ] = None
     price: PriceSettings
     capabilities: tuple[Capability, ...] = ("tools", "json_schema")
     context_tokens: Annotated[int, Field(ge=256)] = 128_000
     max_output_tokens: Count = 4096
     max_in_flight: Annotated[
-        int, Field(ge=1, description="Requests at once; the next goes to another tier.")
+        int, Field(ge=1, description="Requests in flight at once; more go to another tier.")
     ] = 64
 
     @model_validator(mode="after")
@@ -116,36 +135,41 @@ class ProviderSettings(TierCard):
 
 
 def check_keys(providers: Mapping[str, ProviderSettings]) -> None:
-    """Raise SettingsError when an provider's key is missing. For the process that calls it."""
+    """Raise SettingsError if a provider's key is missing. Only its caller needs the key."""
     for name, provider in providers.items():
         variable = key_variable(provider)
         if variable is not None and not os.environ.get(variable):
-            message = f"providers.{name}: no key: set {variable}, or name another in key_env"
+            message = (
+                f"providers.{name}: no key: set {variable}, or name another variable in key_env"
+            )
             raise SettingsError(message)
 
 
 def key_variable(provider: ProviderSettings) -> str | None:
-    """The environment variable with the key; None where no key is needed."""
+    """The environment variable with the key, or None if no key is needed."""
     return provider.key_env or KEY_VARIABLES.get(provider.provider)
 
 
 class PolicySettings(Section):
-    """How a tier is chosen. All limits hold together; `prefer` decides between what is left."""
+    """How a tier is chosen. All limits apply together; `prefer` decides among the tiers left."""
 
     prefer: Annotated[
         Literal["cheapest", "fastest", "best"],
-        Field(description="Among the tiers that reach the target quality."),
+        Field(description="Which of the tiers that reach the target quality to take."),
     ] = "cheapest"
     target_quality: Annotated[
-        float, Field(ge=0, le=1, description="Least probability that the answer suffices.")
+        float, Field(ge=0, le=1, description="Least probability that the answer is good enough.")
     ] = 0.7
-    pin: Annotated[str | None, Field(description="Always this tier.")] = None
-    max_request_usd: Annotated[float | None, Field(gt=0)] = None
+    pin: Annotated[str | None, Field(description="Always use this tier.")] = None
+    max_request_usd: Annotated[
+        float | None, Field(gt=0, description="Most that one request may cost.")
+    ] = None
     max_ttft_ms: Annotated[
-        float | None, Field(gt=0, description="Against what was measured of late.")
+        float | None, Field(gt=0, description="Longest recent time to first token of a tier.")
     ] = None
     max_strong_share: Annotated[
-        float | None, Field(ge=0, le=1, description="Of recent requests, to the strongest tier.")
+        float | None,
+        Field(ge=0, le=1, description="Largest share of recent requests for the strongest tier."),
     ] = None
     escalate_below: Annotated[
         float | None,
@@ -167,51 +191,59 @@ def _presets() -> dict[str, PolicySettings]:
 
 
 class CapSettings(Section):
-    """What may be spent, in US dollars; a day is a UTC day. None: no limit."""
+    """What may be spent, in US dollars. Without a value there is no limit."""
 
-    request_usd: Annotated[float | None, Field(gt=0)] = None
-    key_day_usd: Annotated[float | None, Field(gt=0)] = None
-    day_usd: Annotated[float | None, Field(gt=0)] = None
+    request_usd: Annotated[
+        float | None, Field(gt=0, description="US dollars that one request may cost.")
+    ] = None
+    key_day_usd: Annotated[
+        float | None, Field(gt=0, description="US dollars that one API key may spend a UTC day.")
+    ] = None
+    day_usd: Annotated[
+        float | None, Field(gt=0, description="US dollars that all requests may cost a UTC day.")
+    ] = None
 
 
 class FailoverSettings(Section):
-    """What happens when a tier does not answer."""
+    """What happens when a tier does not answer: the retry budget and the circuit breaker."""
 
     retry_share: Annotated[
-        Share, Field(description="Retries of the same tier, as a share of its requests.")
+        Share, Field(description="Retry budget: retries of a tier as a share of its requests.")
     ] = 0.1
     breaker_failures: Annotated[
-        int, Field(ge=1, description="Failures in a row after which a tier is left alone.")
+        int, Field(ge=1, description="Failures in a row that open a tier's circuit breaker.")
     ] = 5
     breaker_open_ms: Annotated[
-        int, Field(ge=1, description="For how long; then one request tries it.")
+        int, Field(ge=1, description="How long it stays open; then one request tries the tier.")
     ] = 5000
     first_token_share: Annotated[
         float,
         Field(
             gt=0,
             le=1,
-            description="Of the time left, what a tier may take to begin while another could"
-            " still be asked.",
+            description="Share of the time left in which a tier must begin to answer, as long as"
+            " another tier could still be asked.",
         ),
     ] = 0.6
 
 
 class RoutingSettings(Section):
-    """Who answers, and what it may cost."""
+    """Which tier answers, and what it may cost."""
 
     policies: Annotated[
         dict[str, PolicySettings],
-        Field(description="By the model name that asks for it; presets are kept."),
+        Field(description="Policies by the model name that selects them, besides the presets."),
     ] = Field(default_factory=_presets)
     complexity_model: Annotated[
-        Path | None, Field(description="Made by `tiffin router train`; none: the one shipped.")
+        Path | None,
+        Field(description="File made by `tiffin router train`; if unset, the one that ships."),
     ] = None
     ledger: Annotated[
         str | None,
         Field(
-            description="Costs: an SQLite file, or `postgresql://user@host/database` where"
-            " replicas share it (the password in PGPASSWORD); none: ledger.sqlite3 in `home`."
+            description="Where costs are recorded: an SQLite file, or"
+            " `postgresql://user@host/database` if replicas share it (the password in PGPASSWORD);"
+            " if unset, ledger.sqlite3 in `home`."
         ),
     ] = None
     caps: CapSettings = CapSettings()
@@ -226,7 +258,7 @@ class RoutingSettings(Section):
                 message = "give a path, or postgresql://user@host/database"
                 raise ValueError(message)
             if parts.password is not None:
-                message = "keep the password out of it, in the variable PGPASSWORD"
+                message = "leave the password out and set the variable PGPASSWORD instead"
                 raise ValueError(message)
         return ledger
 

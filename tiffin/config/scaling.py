@@ -1,7 +1,7 @@
-"""The scaling specification of a profile: for each service how many replicas, when, on what.
+"""The scaling specification of a profile: how many replicas of each service, and what adds more.
 
-One specification for every platform: `tiffin deploy render` writes each platform's files from it,
-`tiffin deploy simulate` tries it, and the services declare its resources to BentoML.
+One specification serves every platform: `tiffin deploy render` writes each platform's files from
+it, `tiffin deploy simulate` tries it, and the services declare its resources to BentoML.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ def _one_signal() -> dict[Signal, float]:
 
 
 class Scaling(Section):
-    """How one service scales. A target is per replica."""
+    """How one service scales. Targets are per replica."""
 
     min: Annotated[int, Field(ge=0, description="Replicas that are always there.")] = 1
-    max: Annotated[int, Field(ge=1, description="Replicas at most.")] = 1
+    max: Annotated[int, Field(ge=1, description="Most replicas.")] = 1
     cpu: Annotated[
         str, Field(pattern=r"^\d+(\.\d+)?m?$", description="Cores, as Kubernetes writes them.")
     ] = "1"
@@ -30,30 +30,34 @@ class Scaling(Section):
     ] = "512Mi"
     signals: Annotated[
         dict[Signal, Annotated[float, Field(gt=0)]],
-        Field(min_length=1, description="What it scales on, each with one replica's target."),
+        Field(min_length=1, description="What it scales on, each with the target of one replica."),
     ] = Field(default_factory=_one_signal)
     scale_up_window_s: Annotated[
-        int, Field(ge=0, le=3600, description="More is wanted this long before more is started.")
+        int, Field(ge=0, le=3600, description="How long load must be high before scaling up.")
     ] = 15
     scale_down_window_s: Annotated[
-        int, Field(ge=0, le=3600, description="Less is wanted this long before one is stopped.")
+        int, Field(ge=0, le=3600, description="How long load must be low before scaling down.")
     ] = 300
     start_s: Annotated[
-        float, Field(gt=0, description="From the start of a replica until it can serve; measured.")
+        float, Field(gt=0, description="Measured time until a new replica can serve.")
     ] = 10
     service_s: Annotated[
-        float, Field(gt=0, description="One request alone on one replica; measured.")
+        float, Field(gt=0, description="Measured time of one request alone on one replica.")
     ] = 0.1
     spread: Annotated[
-        float, Field(ge=0, le=5, description="Its standard deviation, as a share of it.")
+        float, Field(ge=0, le=5, description="Standard deviation of service_s, as a share of it.")
     ] = 0.3
     parallel: Annotated[int, Field(ge=1, description="Requests that one replica runs at once.")] = 1
     batch: Annotated[
-        int, Field(ge=1, description="Waiting requests that it takes together as one batch.")
+        int, Field(ge=1, description="Waiting requests that a replica runs as one batch.")
     ] = 1
     marginal: Annotated[
         float,
-        Field(gt=0, le=1, description="Each further request of a batch, as a share of one alone."),
+        Field(
+            gt=0,
+            le=1,
+            description="Time of each further request of a batch, as a share of service_s.",
+        ),
     ] = 1
     usd_per_hour: Annotated[float, Field(ge=0, description="What one replica costs.")] = 0
 
@@ -69,13 +73,13 @@ class Scaling(Section):
     @model_validator(mode="after")
     def _guard_is_not_alone(self) -> "Scaling":
         if set(self.signals) == {"gpu_percent"}:
-            message = "gpu_percent is a guard: it needs another signal beside it"
+            message = "gpu_percent is a guard: it needs another signal as well"
             raise ValueError(message)
         return self
 
 
 def first_misfit(scaling: Mapping[str, Scaling]) -> tuple[list[str], str] | None:
-    """The first thing that a service cannot do: its key, and what is wrong with it."""
+    """The first setting that its service cannot support: its key and what is wrong with it."""
     for service, how in scaling.items():
         if service not in BY_NAME:
             return ["scaling", service], f"no service {service}; there are: {', '.join(BY_NAME)}"

@@ -1,4 +1,4 @@
-"""The base of every group of settings, and the error that a wrong setting ends in."""
+"""The base class of every group of settings, and the error for a wrong setting."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be; the message is one line for the operator."""
+    """A setting is invalid; the message is one line for the operator."""
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""The one table of services: what each is called, does, may scale on, and whether it may sleep.
+"""The one table of services: the name, task and scaling signals of each, and whether it may sleep.
 
 Settings, topology, scaling, GPU placement, clients and the services themselves are derived from it.
 A new service is one file in `services/` and one row here.
@@ -23,9 +23,10 @@ class Service:
     """One row.
 
     `section` is the dotted name of its settings, None if it has none. `tier` is the LLM tier that
-    it serves. It may scale on its `signals`: an entry service's latency is that of the services
-    behind it and a stream's is that of its length, so more replicas would change neither. One that
-    `may_sleep` may have no replica, because another tier answers in its place.
+    it serves. `signals` are what it may scale on. Latency is not among them where more replicas
+    would not change it: the entry service waits for the services behind it, and a stream takes as
+    long as it is. A service that `may_sleep` may have no replica, because another tier answers
+    instead.
     """
 
     name: str
@@ -44,7 +45,7 @@ SERVICES = (
     Service("LargeLLM", "chat", _LLM, section="tiers.large", tier="large", may_sleep=True),
     Service("RAG", "entry", _LOAD),
 )
-"""In the order in which they start: the entry service, which calls all others, comes last."""
+"""In start order: the entry service, which calls all others, is last."""
 
 BY_NAME = {service.name: service for service in SERVICES}
 BY_TIER = {service.tier: service for service in SERVICES if service.tier is not None}

@@ -9,10 +9,10 @@ from tiffin.config.routing import TierCard
 from tiffin.config.section import Count, Section
 
 Threads = Annotated[
-    int | None, Field(ge=1, description="CPU threads; none for the cores that are free.")
+    int | None, Field(ge=1, description="CPU threads; if unset, as many as there are idle cores.")
 ]
 Gpus = Annotated[
-    float, Field(ge=0, description="GPUs, or the share of one; 0 lets the plan choose.")
+    float, Field(ge=0, description="GPUs, or a share of one below 1; 0 lets the planner choose.")
 ]
 
 
@@ -21,13 +21,15 @@ class EncoderSettings(Section):
 
     model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="`auto`: a GPU if there is one.")
+        Literal["auto", "cpu", "cuda"], Field(description="`auto` takes a GPU if there is one.")
     ] = "auto"
     gpus: Gpus = 0
     threads: Threads = None
-    workers: Annotated[Count, Field(description="Processes, each with the model.")] = 1
+    workers: Annotated[
+        Count, Field(description="Processes, each with its own copy of the model.")
+    ] = 1
     max_batch_tokens: Annotated[
-        int, Field(ge=256, description="Padded tokens in one forward pass.")
+        int, Field(ge=256, description="Tokens in one forward pass, padding included.")
     ] = 4096
     max_queue_tokens: Annotated[
         int, Field(ge=1024, description="Tokens that may wait; more are refused with 503.")
@@ -39,18 +41,18 @@ class TierSettings(TierCard):
 
     model: Annotated[str, Field(description="Name in models/catalog.yaml.")]
     context_tokens: Annotated[
-        int, Field(ge=256, description="Prompt and answer together, of one request.")
+        int, Field(ge=256, description="Tokens of prompt and answer together in one request.")
     ] = 4096
-    parallel: Annotated[Count, Field(description="Generations at the same time.")] = 2
+    parallel: Annotated[Count, Field(description="Generations that run at once.")] = 2
     max_queue: Annotated[
         int, Field(ge=0, description="Generations that may wait; more are refused with 503.")
     ] = 32
     threads: Threads = None
     gpus: Gpus = 0
     adapters: Annotated[
-        dict[str, Path], Field(description="LoRA adapters on vLLM: a folder for each name.")
+        dict[str, Path], Field(description="LoRA adapters on vLLM: the folder of each name.")
     ] = Field(default_factory=dict)
     sleep_after_s: Annotated[
         float | None,
-        Field(gt=0, description="On a GPU: free its memory after so long without work."),
+        Field(gt=0, description="On a GPU: free its memory after this long without requests."),
     ] = None

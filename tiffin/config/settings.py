@@ -1,13 +1,13 @@
 """The settings: one frozen object, read once at start by every process and by the CLI.
 
 Defaults < profile (`tiffin/config/profiles/<name>.yaml`) < environment (`TIFFIN_...`, `__` between
-levels) < flags. Quantities carry their unit in their name. A mistake is one line that names the
-field.
+levels) < flags. Names of quantities end in their unit. A mistake is reported in one line that
+names the field.
 """
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from models.placement.hardware import detect_gpus
 from tiffin.config.access import AccessSettings
 from tiffin.config.internal import InternalSettings
 from tiffin.config.lines import line_of
+from tiffin.config.renamed import new_path
 from tiffin.config.requests import ChatSettings, LimitSettings, RagSettings
 from tiffin.config.resilience import ResilienceSettings
 from tiffin.config.routing import ProviderSettings, RoutingSettings
@@ -49,19 +50,17 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
     )
 
-    home: Annotated[Path, Field(description="Where weights are kept.")] = Path("~/.cache/tiffin")
+    home: Annotated[Path, Field(description="Where weights are stored.")] = Path("~/.cache/tiffin")
     profile: Annotated[
         str,
-        Field(
-            description="A file of tiffin/config/profiles; by the GPUs that are there if not set."
-        ),
+        Field(description="A file in tiffin/config/profiles; if unset, chosen by the GPUs found."),
     ] = "laptop"
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
     providers: Annotated[
         dict[str, ProviderSettings],
-        Field(description="LLM tiers that somebody else serves, by name; in the environment JSON."),
+        Field(description="Tiers that an API provider serves, by name. As a variable, JSON."),
     ] = Field(default_factory=dict)
     routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
@@ -70,13 +69,13 @@ class Settings(BaseSettings):
     internal: InternalSettings = InternalSettings()
     scaling: Annotated[
         dict[str, Scaling],
-        Field(description="Replicas of each service; in the environment JSON."),
+        Field(description="Replicas of each service. As a variable, JSON."),
     ] = Field(default_factory=dict)
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
 
     def ledger_at(self) -> str:
-        """The SQLite file of costs, or the address of the database."""
+        """The SQLite file of the ledger, or the address of its database."""
         ledger = self.routing.ledger or str(self.home / "ledger.sqlite3")
         return ledger if "://" in ledger else str(Path(ledger).expanduser())
 
@@ -128,7 +127,7 @@ def _profile_name(flags: Mapping[str, Any]) -> str:
 
 
 def detected_profile() -> str:
-    """The profile for this machine: by its GPUs, where vLLM is installed to use them."""
+    """The profile for this machine, chosen by its GPUs if vLLM is installed to use them."""
     gpus = detect_gpus()
     if not gpus or find_spec("vllm") is None:
         return "laptop"
@@ -136,12 +135,12 @@ def detected_profile() -> str:
 
 
 def profiles() -> list[str]:
-    """Names of the profiles there are."""
+    """Names of the profiles that exist."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def variables() -> dict[str, FieldInfo]:
-    """Every environment variable that sets something, as `TIFFIN_TIERS__SMALL__MODEL`."""
+    """Every environment variable that is a setting, such as `TIFFIN_TIERS__SMALL__MODEL`."""
     return dict(_variables(Settings, PREFIX))
 
 
@@ -175,7 +174,7 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
 
 
 def check_models(settings: Settings, catalog: Catalog) -> None:
-    """Raise SettingsError when a model is not in the catalogue, or is made for another task."""
+    """Raise SettingsError if a model is not in the catalogue or is made for another task."""
     for service, chosen in settings.with_models():
         section, task, name = service.section, service.task, chosen.model
         allowed = [model.name for model in catalog.models if model.task == task]
@@ -198,10 +197,12 @@ def _read_profile(name: str) -> dict[str, Any]:
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
-    """Pydantic ignores variables that it does not know; a typo must not pass silently."""
+    """Refuse unknown variables: pydantic ignores them, and a typo must not pass silently."""
     known = list(variables())
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
+            if new := new_path(name.removeprefix(PREFIX).lower().split("__")):
+                raise SettingsError(f"{name} was renamed to {_variable(new)}")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
             message = f"{name}: no such setting{hint}"
@@ -209,23 +210,29 @@ def _check_environment(environment: Mapping[str, str]) -> None:
 
 
 def _explain(error: ValidationError, profile: str) -> str:
-    """One line for the first problem: variable, profile's key, what is allowed, the value."""
+    """One line about the first problem: variable, key in the profile, what is allowed, value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"] if part != "[key]"]
-    variable = PREFIX + "__".join(path).upper()
+    variable = _variable(path)
     place = place_in_profile(path, profile)
+    if problem["type"] == "extra_forbidden" and (new := new_path(path)):
+        return f"{variable} ({place}) was renamed to {_variable(new)} ({'.'.join(new)})"
     if problem["type"] == "missing":
         return f"{variable} ({place}) is needed and not set"
-    if problem["type"] == "value_error":  # our own words, which say all
+    if problem["type"] == "value_error":  # our own message, which needs no more
         return f"{variable} ({place}): {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{variable} ({place}): {message}, not {problem['input']!r}"
 
 
+def _variable(path: Sequence[str]) -> str:
+    return PREFIX + "__".join(path).upper()
+
+
 def place_in_profile(path: list[str], profile: str) -> str:
-    """A profile's key, with its line where the profile has it and no variable overrides it."""
+    """A profile's key, with its line if the profile sets it and no variable overrides it."""
     key = ".".join(path)
-    names = {PREFIX + "__".join(path[:depth]).upper() for depth in range(1, len(path) + 1)}
+    names = {_variable(path[:depth]) for depth in range(1, len(path) + 1)}
     file = PROFILES / f"{profile}.yaml"
     if names.isdisjoint(os.environ) and file.is_file():
         line = line_of(file.read_text(), path)

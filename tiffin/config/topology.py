@@ -13,7 +13,7 @@ def dependencies(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 def sleepers(settings: Settings) -> frozenset[str]:
-    """The services that may have no replica where they run apart."""
+    """The services that may have no replica when services run separately."""
     return frozenset(name for name, scaling in settings.scaling.items() if scaling.min == 0)
 
 

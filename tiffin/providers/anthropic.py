@@ -1,4 +1,4 @@
-"""Tiers behind Anthropic's messages API, with its marks for prompt caching."""
+"""Tiers behind Anthropic's messages API, with its prompt caching."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -45,16 +45,16 @@ _STATUS_OF_TYPE = {
     "authentication_error": 401,
     "permission_error": 403,
 }
-"""An error that comes as an event of a stream has no status of its own."""
+"""The status for each error type, because an error event of a stream carries none."""
 
 _CACHED = {"cache_control": {"type": "ephemeral"}}
 
 
 class AnthropicProvider(Provider):
-    """Marks for the provider's cache what repeats from call to call.
+    """Marks what repeats from call to call for the provider's cache.
 
-    That is tools, system prompt, and the turns of a conversation that goes on. A single question is
-    not marked: writing to the cache costs more than reading once.
+    That is the tools, the system prompt and the turns of a longer conversation. A single question
+    is not marked, because writing to the cache costs more than reading it once.
     """
 
     errors = (anthropic.AnthropicError,)
@@ -92,13 +92,13 @@ class AnthropicProvider(Provider):
 
     def _check(self, request: GenerateRequest) -> None:
         super()._check(request)
-        # 0 and 1 are what our routes and OpenAI's clients send when nobody chose.
+        # Our routes and OpenAI's clients send 0 or 1 if no one chose a value.
         if request.temperature not in {0, 1} or request.top_p != 1:
             param = "top_p" if request.temperature in {0, 1} else "temperature"
-            message = f"{param}: the {self.name} tier's provider lets no sampling be chosen"
+            message = f"{param}: the {self.name} tier's provider has no sampling parameters"
             raise InvalidRequest(message, param=param, code=UNSUPPORTED_PARAMETER)
         if request.logprobs is not None:
-            message = f"logprobs: the {self.name} tier's provider tells none"
+            message = f"logprobs: the {self.name} tier's provider does not return them"
             raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
         self._check_detail(request)
 
@@ -133,7 +133,7 @@ class AnthropicProvider(Provider):
                     return self._broken(error.__cause__)
                 return Unavailable(f"the {self.name} tier is not reachable")
             case _:
-                return UpstreamFailed(f"the {self.name} tier broke off with an error of its own")
+                return UpstreamFailed(f"the {self.name} tier failed with an unknown error")
 
 
 def _error_type(body: object) -> str:
@@ -167,7 +167,7 @@ def _counts(usage: Any) -> dict[str, int]:  # noqa: ANN401  two types with the s
 
 
 def _usage(counts: dict[str, int]) -> TokenUsage:
-    """Anthropic counts the cached tokens beside the others; we count them among them."""
+    """Anthropic counts cached tokens separately; we include them in the prompt's."""
     read = counts.get("cache_read_input_tokens", 0)
     written = counts.get("cache_creation_input_tokens", 0)
     return TokenUsage(
@@ -179,7 +179,7 @@ def _usage(counts: dict[str, int]) -> TokenUsage:
 
 
 def _messages(turns: list[ChatMessage]) -> list[dict[str, Any]]:
-    """Turns as content blocks. Results of tools are the user's, all of one step in one turn."""
+    """Turns as content blocks. The tool results of one step form one turn of the user."""
     messages: list[dict[str, Any]] = []
     for turn in turns:
         role = "assistant" if turn.role == "assistant" else "user"

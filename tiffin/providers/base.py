@@ -1,6 +1,6 @@
-"""What all providers share: the deadline on every event, and errors in our tree.
+"""What all providers share: the deadline on every event, and the translation of errors.
 
-The SDKs' own retries are off: how often to try is decided in one place, `tiffin.pipeline.generate`.
+The SDKs' own retries are off, because `tiffin.pipeline.generate` alone decides on retries.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _TOO_LONG = ("context length", "context_length", "too long", "maximum context", 
 
 
 class Provider(ABC):
-    """One tier. `errors` are the SDK's exceptions that `_translate` knows."""
+    """One tier. `errors` are the SDK's exceptions that `_translate` handles."""
 
     errors: tuple[type[Exception], ...] = ()
     ignores: Iterable[str] = ()
@@ -54,7 +54,7 @@ class Provider(ABC):
     ) -> AsyncGenerator[TokenEvent, None]:
         """Stream the answer; closing the generator closes the connection. Raises TiffinError.
 
-        A stream that ends too early ends here without `Finished`; the caller must see to it.
+        A stream that breaks off early ends without `Finished`; the caller must check for it.
         """
         self._check(request)
         async with aclosing(self._events(request)) as events:
@@ -79,19 +79,19 @@ class Provider(ABC):
 
     @abstractmethod
     def _events(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
-        """The SDK's events as ours."""
+        """Yield the SDK's events as ours."""
 
     @abstractmethod
     def _translate(self, error: Exception) -> TiffinError:
-        """One of `errors` as ours."""
+        """Translate one of `errors` into our tree."""
 
     def _check(self, request: GenerateRequest) -> None:
-        """Raise InvalidRequest for what the protocol cannot say: nothing is silently ignored."""
+        """Raise InvalidRequest for fields that the protocol lacks: nothing is silently ignored."""
         if request.prompt is not None:
-            message = f"prompt: the {self.name} tier completes conversations only"
+            message = f"prompt: the {self.name} tier only completes conversations"
             raise InvalidRequest(message, param="prompt")
         if not self.sees and any(turn.images for turn in request.messages):
-            message = f"messages: the {self.name} tier sees no images"
+            message = f"messages: the {self.name} tier cannot read images"
             raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
         for field in self.ignores:
             if getattr(request, field):
@@ -99,26 +99,26 @@ class Provider(ABC):
                 raise InvalidRequest(message, param=field, code=UNSUPPORTED_PARAMETER)
 
     def _check_detail(self, request: GenerateRequest) -> None:
-        """For providers that know no detail: an image in another one goes to another tier."""
+        """Refuse an image's `detail`, for providers without it: another tier gets the request."""
         if any(image.detail != "auto" for turn in request.messages for image in turn.images):
-            message = f"detail: the {self.name} tier's provider looks at all images alike"
+            message = f"detail: the {self.name} tier's provider treats all images alike"
             raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
 
     def _broken(self, error: Exception) -> TiffinError:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return Unavailable(f"the {self.name} tier is not reachable")
         if isinstance(error, httpx2.HTTPError):
-            return UpstreamFailed(f"the {self.name} tier broke off")
-        return UpstreamFailed(f"the {self.name} tier answered in an unknown shape")
+            return UpstreamFailed(f"the {self.name} tier broke off its answer")
+        return UpstreamFailed(f"the {self.name} tier's answer has an unknown shape")
 
     def _of_status(  # noqa: PLR0911  one line a status
         self, status: int, message: str, headers: Mapping[str, str]
     ) -> TiffinError:
-        """The error that a response with this status means."""
+        """The error for a response with this status."""
         shown = message[:MAX_MESSAGE_CHARS]
         match status:
             case 429:
-                words = f"the {self.name} tier takes no more requests now"
+                words = f"the {self.name} tier's rate limit is reached"
                 return RateLimited(words, retry_after_s=retry_after_s(headers))
             case 503 | 529:
                 return Overloaded(
@@ -127,19 +127,19 @@ class Provider(ABC):
                     retry_after_s=retry_after_s(headers),
                 )
             case 408 | 504:
-                return DeadlineExceeded(f"the {self.name} tier took too long by its own clock")
+                return DeadlineExceeded(f"the {self.name} tier reports a timeout of its own")
             case 400 | 413 | 422 if any(words in message.lower() for words in _TOO_LONG):
                 return FieldTooLarge(f"{self.name}: {shown}", code=TOO_LONG)
             case 400 | 413 | 422:
                 return InvalidRequest(f"{self.name}: {shown}")
             case 401 | 403:
-                return UpstreamFailed(f"the {self.name} tier refuses our key")
+                return UpstreamFailed(f"the {self.name} tier refuses our API key")
             case _:
                 return UpstreamFailed(f"the {self.name} tier answered with status {status}")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> int | None:
-    """Whole seconds that a Retry-After header asks for, as a number or as a date; None without."""
+    """Whole seconds that a Retry-After header, a number or a date, asks for, or None."""
     if milliseconds := headers.get("retry-after-ms"):
         try:
             return max(1, math.ceil(float(milliseconds) / 1000))
@@ -160,7 +160,7 @@ def retry_after_s(headers: Mapping[str, str]) -> int | None:
 
 
 def http_client() -> httpx2.AsyncClient:
-    """Connections without own limits: the deadline bounds the time, the tier the number."""
+    """An HTTP client without limits: the deadline bounds the time, the tier the number of calls."""
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(None, connect=CONNECT_S),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),

@@ -1,4 +1,4 @@
-"""Makes the providers that a profile names. Called by `services/rag.py` when it starts."""
+"""Makes the clients of the providers that a profile names. Called when the entry service starts."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def connect_providers(providers: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
-    """One client a tier. Raises SettingsError without its key or its SDK; opens no connection."""
+    """One client for each tier; none connects yet. Raises SettingsError without its key or SDK."""
     check_keys(providers)
     return {name: _connect(name, provider) for name, provider in providers.items()}
 

@@ -29,7 +29,7 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
 class GoogleProvider(Provider):
-    """Tool calls come whole, and without an id where the model gives none: they are numbered."""
+    """Tool calls arrive whole. They are numbered, because they may arrive without an id."""
 
     errors = (errors.APIError, errors.UnknownApiResponseError)
 
@@ -64,7 +64,7 @@ class GoogleProvider(Provider):
             for candidate in chunk.candidates or []:
                 for part in (candidate.content.parts or []) if candidate.content else []:
                     event = _event(part, calls)
-                    # Google cannot be asked for one call at most.
+                    # Google has no parameter for at most one call.
                     most = math.inf if request.parallel_tool_calls else 1
                     calls += isinstance(event, ToolCallDelta)
                     if event is not None and (calls <= most or isinstance(event, TextDelta)):
@@ -99,18 +99,18 @@ class GoogleProvider(Provider):
     def _check(self, request: GenerateRequest) -> None:
         super()._check(request)
         if request.logprobs is not None:
-            message = f"logprobs: the {self.name} tier's provider tells none while it streams"
+            message = f"logprobs: the {self.name} tier's provider does not stream them"
             raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
         self._check_detail(request)
         if any(image.media_type is None for turn in request.messages for image in turn.images):
-            message = f"image_url: the {self.name} tier's provider fetches none: send a data: URL"
+            message = f"image_url: the {self.name} tier's provider fetches no URL: send a data: URL"
             raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
 
     def _translate(self, error: Exception) -> TiffinError:
         if isinstance(error, errors.APIError):
             headers = getattr(error.response, "headers", None) or {}
             return self._of_status(error.code, error.message or "", headers)
-        return UpstreamFailed(f"the {self.name} tier answered in an unknown shape")
+        return UpstreamFailed(f"the {self.name} tier's answer has an unknown shape")
 
 
 def _event(part: types.Part, number: int) -> TokenEvent | None:
@@ -136,7 +136,7 @@ def _reason(reason: types.FinishReason, calls: int) -> FinishReason:
 
 
 def _usage(usage: types.GenerateContentResponseUsageMetadata) -> TokenUsage:
-    """Thoughts are billed as output; what tools were shown is billed as input."""
+    """The tokens to bill: thoughts count as output, tool prompts as input."""
     prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
     return TokenUsage(
         prompt_tokens=prompt,
@@ -146,7 +146,7 @@ def _usage(usage: types.GenerateContentResponseUsageMetadata) -> TokenUsage:
 
 
 def _contents(turns: list[ChatMessage]) -> list[types.ContentUnionDict]:
-    """Turns as contents. Results of tools go by the name of the function that was called."""
+    """Turns as contents. A tool's result carries the name of the function that was called."""
     names = {call.id: call.name for turn in turns for call in turn.tool_calls}
     contents: list[types.ContentUnionDict] = []
     for turn in turns:

@@ -1,4 +1,4 @@
-"""Tiers behind OpenAI's chat completions: OpenAI itself, and every server that speaks the same."""
+"""Tiers behind OpenAI's chat completions: OpenAI itself, and every compatible server."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -35,13 +35,13 @@ _REASONS: dict[str, FinishReason] = {
 
 
 class OpenAIProvider(Provider):
-    """`api_key` None where the server wants none."""
+    """One tier. `api_key` is None if the server needs no key."""
 
     errors = (openai.OpenAIError,)
 
     def __init__(self, name: str, settings: ProviderSettings, api_key: str | None) -> None:
         super().__init__(name, settings)
-        # OpenAI's newer models refuse `max_tokens`; most other servers know nothing else.
+        # OpenAI's newer models refuse `max_tokens`; most other servers know only that.
         official = settings.provider == "openai"
         self._max_tokens = "max_completion_tokens" if official else "max_tokens"
         self._client = openai.AsyncOpenAI(
@@ -101,13 +101,13 @@ class OpenAIProvider(Provider):
                     return self._broken(error.__cause__)
                 return Unavailable(f"the {self.name} tier is not reachable")
             case _:
-                return UpstreamFailed(f"the {self.name} tier broke off with an error of its own")
+                return UpstreamFailed(f"the {self.name} tier failed with an unknown error")
 
 
 def _check_shape(chunk: object, tier: str) -> None:
-    """The SDK does not validate what it parses."""
+    """Refuse a chunk of another shape, because the SDK does not validate what it parses."""
     if not isinstance(chunk, ChatCompletionChunk) or not isinstance(chunk.choices, list):
-        message = f"the {tier} tier answered in an unknown shape"
+        message = f"the {tier} tier's answer has an unknown shape"
         raise UpstreamFailed(message)
 
 

@@ -1,1 +1,1 @@
-"""Who answers: which LLM tier a request goes to, why, and which comes next if it fails."""
+"""Which LLM tier answers a request, why, and which one is next if it fails."""

@@ -21,12 +21,12 @@ from tiffin.routing.meter import Meter, answer_tokens, prompt_tokens
 from tiffin.traffic.failover import Failover
 
 ROUTER_S = 0.5
-"""A decision that takes longer than this is made here instead."""
+"""If the Router takes longer than this, the decision is made here."""
 
 
 @dataclass(frozen=True)
 class Routing:
-    """Decisions for one entry service."""
+    """Makes the decisions of one entry service."""
 
     router: RouterClient
     decider: Decider
@@ -34,7 +34,7 @@ class Routing:
     failover: Failover
 
     async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
-        """The decision, also put on the request's bill and kept for replay.
+        """The decision, which is also put on the request's bill and recorded for replay.
 
         Raises NotFound, InvalidRequest and SpendingCapReached as the policy does.
         """
@@ -48,7 +48,7 @@ class Routing:
         return decision
 
     def _seen(self, request: RouteRequest, context: RequestContext) -> RouteRequest:
-        """The request with what is known of the tiers and of the money spent."""
+        """The request with the state of the tiers and the money spent."""
         return replace(
             request,
             tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
@@ -64,7 +64,7 @@ class Routing:
             return replace(self.decider.decide(request), degraded=True)
 
     def _has_choice(self, request: RouteRequest) -> bool:
-        """Whether the query's complexity can change anything."""
+        """Whether the query's complexity can change the decision."""
         fleet = self.decider.fleet
         return len(fleet.tiers) > 1 and request.model not in fleet.tiers
 
@@ -79,7 +79,7 @@ class Routing:
 
 
 def _within(context: RequestContext, seconds: float) -> RequestContext:
-    """The same request with less time."""
+    """The same request with a deadline at most this many seconds away."""
     deadline = Deadline.after(min(seconds, context.deadline.remaining()))
     return replace(context, deadline=deadline)
 
@@ -102,7 +102,7 @@ def _checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
 def ask_of(
     query: str, model: str, request: GenerateRequest, *, whole: bool, answers: int = 1
 ) -> RouteRequest:
-    """What to ask the router about a request that a client wrote itself, such as a chat."""
+    """The routing request for a generation that a client wrote itself, such as a chat."""
     needs = {
         "tools": bool(request.tools),
         "json_schema": request.json_schema is not None,

@@ -26,7 +26,7 @@ SHIPPED = Path(__file__).with_name("complexity.safetensors")
 
 SIMPLE_FROM = 0.85
 COMPLEX_BELOW = 0.76
-"""Probabilities that the cheapest tier suffices, between which a query is moderate."""
+"""A query is moderate if the probability that the cheapest tier suffices is between these."""
 
 Floats = NDArray[np.float32]
 
@@ -119,7 +119,7 @@ class ComplexityModel:
 
 
 def level_of(p_cheap: float) -> Level:
-    """The word for a probability."""
+    """The level that a probability stands for."""
     if p_cheap >= SIMPLE_FROM:
         return "simple"
     return "complex" if p_cheap < COMPLEX_BELOW else "moderate"

@@ -3,8 +3,8 @@
     query -> rules -------.
     query + embedding -----+-> complexity -> policy (with prices, states, caps) -> RouteDecision
 
-The Router service makes a `Decider` and asks it; the entry service asks one without a model when
-the Router does not answer.
+The Router service asks a `Decider`; the entry service asks one without a model if the Router does
+not answer.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ from tiffin.routing.fleet import Fleet, FleetTier
 from tiffin.routing.policy import choose, permit
 
 P_CHEAP_BY_RULE = 0.5
-"""What a demanding question gets, unless the model thinks it harder still."""
+"""The probability for a question that a rule finds demanding, unless the model's is lower."""
 
 P_CHEAP_UNJUDGED = 0.85
-"""What a plain question gets where no model judges it."""
+"""The probability for any other question if no model judges it."""
 
 
 @dataclass(frozen=True)
 class Decider:
-    """Decides for one fleet. `model` None leaves the complexity to the rules."""
+    """Decides for one fleet. Without a `model` the rules alone judge the complexity."""
 
     fleet: Fleet
     policies: Mapping[str, PolicySettings]
@@ -50,21 +50,21 @@ class Decider:
             allowed = ", ".join([*self.policies, *self.fleet.tiers])
             message = f"model: no tier {request.model!r} is served here; use one of: {allowed}"
             raise NotFound(message, param="model", code="model_not_found")
-        features = text_features(request.query) if self.model else {}  # nobody else reads them
+        features = text_features(request.query) if self.model else {}  # only it reads them
         complexity = self.judge(request, features)
         decision = choose(request.model, policy, complexity, request, self.fleet, self.caps)
         return msgspec.structs.replace(decision, features=features)
 
     def _named(self, request: RouteRequest, tier: FleetTier) -> RouteDecision:
-        """The tier that the request names, if it can do it within the caps.
+        """The tier that the request names, if it can answer within the caps.
 
-        Nothing is left to choose, so the query is not judged.
+        There is nothing to choose, so the query is not judged.
         """
         max_usd = permit(tier, request, self.caps)
         return RouteDecision(tier.name, "named by the request", [], max_usd=max_usd)
 
     def judge(self, request: RouteRequest, features: Mapping[str, float]) -> Complexity:
-        """The complexity: what a rule says comes first; the model may only think it harder."""
+        """The complexity. A rule comes first; the model may only find the query harder."""
         vector = None if request.vector is None else request.vector.numpy()
         judged = self.model.judge(features, vector) if self.model else None
         demand = rules.demand_of(request.query, judged=judged is not None)

@@ -1,7 +1,7 @@
-"""What can be read off a query without any model: the router's explainable features.
+"""The router's explainable features: what a query's text tells without any model.
 
-Their order is part of a trained model's file: `tiffin.routing.complexity` refuses one that was made
-with others. What is read off the choices of a multiple-choice question is 0 for any other.
+Their order is part of a trained model's file: `tiffin.routing.complexity` refuses a file that was
+made with other features. Features of multiple-choice questions are 0 for any other question.
 """
 
 import math
@@ -40,16 +40,16 @@ _PEOPLE = frozenset({"he", "she", "his", "her", "him", "they", "who"})
 _ARTICLES = frozenset({"the", "a", "an"})
 _ABOVE = ("of the above", "none of", "all of")
 _MOSTLY_DIGITS = 2
-"""Letters that a number may have, for its unit or variable."""
+"""Letters that a number may contain, as its unit or variable."""
 
 LONG_CHARS = 2000
 LONG_WORDS = 500
 
 
 def text_features(query: str) -> dict[str, float]:
-    """The features of a query by name, always in the same order. Of a long one, of its beginning.
+    """The features of a query by name, always in the same order.
 
-    Takes about 0.2 ms for 500 characters.
+    Only the beginning of a long query is read. Takes about 0.2 ms for 500 characters.
     """
     query = query[:LONG_CHARS]
     words = query.split()
@@ -86,7 +86,7 @@ def other_script(query: str) -> float:
 
 
 def _of_words(query: str) -> dict[str, float]:
-    """Of all words, most as shares of them."""
+    """Features of all words, most of them as shares."""
     words = _WORD.findall(query)
     lower = [word.lower() for word in words]
     count = max(1, len(words))
@@ -103,7 +103,7 @@ def _of_words(query: str) -> dict[str, float]:
 
 
 def _of_question(question: str) -> dict[str, float]:
-    """Of the question without its choices: its form and what it asks for."""
+    """Features of the question without its choices: its form and what it asks for."""
     lower = question.lower()
     words = set(_WORD.findall(lower))
     end = question.rstrip()[-1:]
@@ -124,7 +124,7 @@ def _of_question(question: str) -> dict[str, float]:
 
 
 def _of_choices(question: str, choices: Sequence[str]) -> dict[str, float]:
-    """Of the choices: how long, how alike, and of what kind they are."""
+    """Features of the choices: their length, likeness and kind."""
     lengths = [len(choice) for choice in choices] or [0]
     words = [set(choice.lower().split()) for choice in choices]
     asked = set(question.lower().split())

@@ -32,7 +32,7 @@ class FleetTier:
     fallbacks: tuple[str, ...]
 
     def most_usd(self, prompt_tokens: int, max_tokens: int, answer_s: float | None) -> float:
-        """The cost of the longest answer allowed; `answer_s` is what one took of late."""
+        """The cost of the longest answer allowed; `answer_s` is how long recent answers took."""
         usage = TokenUsage(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
         return self.price.usd(usage, NOMINAL_S if answer_s is None else answer_s)
 
@@ -51,5 +51,5 @@ class Fleet:
 
     @cached_property
     def strongest(self) -> FleetTier:
-        """The tier with the highest quality; the dearest of equals."""
+        """The tier with the highest quality; among equals, the dearest."""
         return max(reversed(list(self)), key=lambda tier: tier.quality)

@@ -1,10 +1,10 @@
-"""The ledger: every attempt and what it cost, in books that several processes may share.
+"""The ledger: every attempt and what it cost, in storage that several processes may share.
 
-A row is written when a tier is asked and again when the attempt ends. `opened` gives a future that
-is done once the first row is committed: the entry service awaits it before it passes on the first
-token, so that nothing a client has read is missing after a crash. One writer thread commits all
-that waits at once. Commits survive the death of the process; in an SQLite file the last ones before
-a power cut may be lost (synchronous=NORMAL).
+A row is written when a tier is asked and again when the attempt ends. `opened` returns a future
+that is done once the first row is committed: the entry service awaits it before it passes on the
+first token, so that nothing a client has read is missing after a crash. One writer thread commits
+all waiting rows together. Commits survive the death of the process; in an SQLite file the last ones
+before a power cut may be lost (synchronous=NORMAL).
 """
 
 import asyncio
@@ -47,11 +47,11 @@ _SPENT = "SELECT key, SUM(usd) FROM attempts WHERE day = ? GROUP BY key"
 
 MAX_COMMIT = 500
 REFRESH_S = 2.0
-"""How often what other replicas spent is read; a cap may be passed by what they spend meanwhile."""
+"""How often other replicas' spending is read. What they spend in between may exceed a cap."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A decision as it is kept for replay: without the query and its embedding."""
+    """A decision as it is recorded for replay, without the query and its embedding."""
 
     decision: RouteDecision
     model: str
@@ -62,7 +62,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Entry:
-    """Whose attempt it is. `at` is when the request came, in seconds of the Unix epoch."""
+    """Whose attempt it is. `at` is when the request arrived, in seconds of the Unix epoch."""
 
     request_id: str
     tenant: str
@@ -72,12 +72,12 @@ class Entry:
 
     @property
     def day(self) -> str:
-        """The UTC day, as 2026-01-31."""
+        """The UTC day, such as 2026-01-31."""
         return dt.datetime.fromtimestamp(self.at, dt.UTC).date().isoformat()
 
 
 class _Row(NamedTuple):
-    """Waits to be written; `usd` is spent once it is, on that day by that key."""
+    """A row to write. Once it is written, `usd` counts as spent by that key on that day."""
 
     statement: str
     values: tuple[Any, ...]
@@ -88,7 +88,7 @@ class _Row(NamedTuple):
 
 
 class Ledger:
-    """Open from when it is made until `close`. Safe for any thread."""
+    """The ledger is open until `close`. It may be used from any thread."""
 
     def __init__(self, where: str | Path, now: Callable[[], float] = time.time) -> None:
         self._where = where
@@ -103,27 +103,27 @@ class Ledger:
         self._thread.start()
 
     def opened(self, entry: Entry, attempt: Attempt) -> "asyncio.Future[None]":
-        """Write that a tier is asked. The future is done when it is committed."""
+        """Record that a tier is asked. The future is done when this is committed."""
         return asyncio.wrap_future(self._put(_Row(_PUT, _row(entry, attempt), Future())))
 
     def closed(self, entry: Entry, attempt: Attempt) -> None:
-        """Write how the attempt ended and what it cost."""
+        """Record how the attempt ended and what it cost."""
         row = _Row(_PUT, _row(entry, attempt), Future(), entry.day, entry.key, attempt.usd)
         with self._lock:
             self._waiting[entry.day, entry.key] += attempt.usd
         self._put(row)
 
     def amended(self, entry: Entry, attempt: Attempt) -> None:
-        """Write an attempt again whose end and cost are known already."""
+        """Record a change to an attempt whose end and cost are recorded already."""
         self._put(_Row(_PUT, _row(entry, attempt), Future()))
 
     def decided(self, entry: Entry, recorded: Recorded) -> None:
-        """Keep a decision for replay."""
+        """Record a decision for replay."""
         values = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))
         self._put(_Row(_DECIDED, values, Future()))
 
     def spent(self, key: str) -> Spent:
-        """What was spent on the present UTC day; by other replicas, as of `REFRESH_S` ago."""
+        """What was spent today (UTC). Other replicas' part may be `REFRESH_S` old."""
         today = self._today()
         with self._lock:
             sums = [*self._written.items(), *self._waiting.items()]
@@ -133,7 +133,7 @@ class Ledger:
         )
 
     def close(self) -> None:
-        """Write what waits, then close the connection."""
+        """Write the waiting rows, then close the connection."""
         self._todo.put(None)
         self._thread.join(BUSY_S)
 
@@ -145,7 +145,7 @@ class Ledger:
         return row.done
 
     def _write(self) -> None:
-        """The writer thread: commits what waits, up to `MAX_COMMIT` rows at once."""
+        """Commit waiting rows, up to `MAX_COMMIT` at once. Runs in the writer thread."""
         refreshed = time.monotonic()
         ending = False
         while not ending:
@@ -160,7 +160,7 @@ class Ledger:
         self._storage.close()
 
     def _next_batch(self) -> list[_Row | None]:
-        """What waits; nothing where that takes longer than a refresh may."""
+        """The waiting rows, or none if no row arrives before the next refresh is due."""
         try:
             batch = [self._todo.get(timeout=REFRESH_S if self._storage.shared else None)]
         except queue.Empty:
@@ -185,7 +185,7 @@ class Ledger:
             row.done.set_result(None)
 
     def _commit_again(self, statements: list[Statement]) -> None:
-        """On a new connection: a database may have been restarted."""
+        """Try again on a new connection, because the database may have been restarted."""
         errors: tuple[type[Exception], ...] = (LedgerError, *self._storage.errors)
         try:
             if self._storage.shared:
@@ -193,17 +193,17 @@ class Ledger:
                 self._storage = open_storage(self._where)
             self._storage.write(statements)
         except errors:
-            # An answer is worth more than its line in the ledger; the operator must know.
+            # An answer is worth more than its row in the ledger, but the operator must know.
             logger.exception("%s: %d rows are lost", self._where, len(statements))
 
     def _try_refresh(self) -> None:
         try:
             self._refresh()
         except LedgerError as error:
-            logger.warning("%s; caps count what this replica spent", error)
+            logger.warning("%s; caps count only what this replica spent", error)
 
     def _refresh(self) -> None:
-        """Read what was spent today, by whomever. Called between commits."""
+        """Read what all replicas spent today. Called between commits."""
         today = self._today()
         rows = self._storage.read(_SPENT, (today,))
         with self._lock:

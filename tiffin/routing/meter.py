@@ -1,7 +1,7 @@
 """Measures and bills every attempt: live figures for the next decision, costs for the ledger.
 
-One in the entry service. `tiffin.pipeline.generate` opens an attempt, tells of its first token and
-its end; `tiffin.routing.client` reads the figures.
+The entry service has one. `tiffin.pipeline.generate` opens an attempt and reports its first token
+and its end; `tiffin.routing.client` reads the figures.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from tiffin.routing.ledger import Entry, Ledger, Recorded
 from tiffin.telemetry import metrics
 
 WEIGHT = 0.2
-"""Of the newest measurement in a moving average."""
+"""Weight of the newest measurement in a moving average."""
 
 RECENT = 200
-"""Requests over which the share of the strongest tier is taken."""
+"""The share of the strongest tier is taken over this many requests."""
 
 COMMIT_S = 1.0
-"""By how much a ledger that hangs may delay an answer."""
+"""The longest that a hanging ledger may delay an answer."""
 
 DEFAULT_ANSWER_TOKENS = 256
-"""For reckoning the cost of an answer whose length the client left open."""
+"""Length assumed for the cost of an answer if the client sets no limit."""
 
 IMAGE_TOKENS = 1600
-"""Of an image, at most about: providers count it by its size, which is not known of an address."""
+"""Tokens assumed for an image, near the maximum: its real number depends on an unknown size."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class TierFigures:
 
 @dataclass
 class Running:
-    """An attempt in work: its line on the bill, and what it takes to close it."""
+    """An attempt in flight: its line on the bill, and what is needed to close it."""
 
     attempt: Attempt
     entry: Entry
@@ -64,7 +64,7 @@ class Running:
 
 @dataclass
 class Meter:
-    """`fleet` None measures without prices; `ledger` None keeps no books."""
+    """The meter. Without a `fleet` it does not price, and without a `ledger` it records nothing."""
 
     fleet: Fleet | None = None
     ledger: Ledger | None = None
@@ -76,7 +76,7 @@ class Meter:
         return self.figures.setdefault(tier, TierFigures())
 
     def strong_share(self) -> float:
-        """The share of recent answers that the strongest tier gave."""
+        """The strongest tier's share of recent answers."""
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
     def spent(self, key: str) -> Spent:
@@ -84,13 +84,13 @@ class Meter:
         return self.ledger.spent(key) if self.ledger else Spent()
 
     def decided(self, context: RequestContext, recorded: Recorded) -> None:
-        """Keep the decision on the bill and for replay."""
+        """Put the decision on the bill and record it for replay."""
         context.bill.decision = recorded.decision
         if self.ledger:
             self.ledger.decided(_entry(context, recorded.decision), recorded)
 
     def most_usd(self, tier: str, prompt_tokens: int, answer_tokens: int) -> float:
-        """What one answer of that tier may come to."""
+        """The most that one answer of that tier may cost."""
         if self.fleet is None:
             return 0.0
         return self.fleet[tier].most_usd(prompt_tokens, answer_tokens, self.of(tier).answer_s)
@@ -103,7 +103,7 @@ class Meter:
         context: RequestContext,
         most_usd: float = 0.0,
     ) -> Running:
-        """A tier is asked. Until it tells its counts the prompt's estimate stands on the bill."""
+        """Open an attempt. The bill shows the prompt's estimate until the tier reports counts."""
         known = self.fleet[tier] if self.fleet else None
         attempt = Attempt(
             number=len(context.bill.attempts),
@@ -122,19 +122,19 @@ class Meter:
         return Running(attempt, entry, prompt_tokens, time.monotonic(), committed)
 
     async def first(self, running: Running) -> None:
-        """Its first token came; returns once the ledger has the attempt, or `COMMIT_S` later."""
+        """Note the first token; return once the ledger has the attempt, or after `COMMIT_S`."""
         running.attempt.ttft_ms = (time.monotonic() - running.began) * 1000
         self.of(running.attempt.tier).began(running.attempt.ttft_ms)
         if running.committed is not None:
             await asyncio.wait([running.committed], timeout=COMMIT_S)
 
     def believed(self, running: Running, finished: Finished) -> Finished:
-        """The last event with counts that can be: the tier's, or our estimate."""
+        """The last event with plausible counts: the tier's, or else our estimate."""
         usage, running.attempt.estimated = _believed(running, finished.usage)
         return Finished(finished.reason, usage)
 
     def close(self, running: Running, outcome: str, finished: Finished | None) -> None:
-        """The attempt ended. Without `finished`, as `believed` gave it, tokens are estimated."""
+        """Close the attempt. `finished` comes from `believed`; without it, tokens are estimated."""
         attempt = running.attempt
         attempt.outcome = outcome
         attempt.seconds = time.monotonic() - running.began
@@ -153,7 +153,7 @@ class Meter:
             self.ledger.closed(running.entry, attempt)
 
     def replaced(self, running: Running) -> None:
-        """A closed attempt's answer was thrown away for a better one, and reached nobody."""
+        """Note that a closed attempt's answer was replaced by a better one and reached no one."""
         attempt = running.attempt
         attempt.outcome, attempt.strongest_usd = REPLACED, 0.0
         if self.fleet is not None:
@@ -164,7 +164,7 @@ class Meter:
     def _price(self, attempt: Attempt, figures: TierFigures) -> None:
         if self.fleet is None:
             return
-        # GPUs that answer several at once share their hour among them.
+        # Simultaneous answers split the cost of the GPUs' time.
         gpu_s = attempt.seconds / (figures.in_flight + 1)
         attempt.usd = self.fleet[attempt.tier].price.usd(attempt.usage, gpu_s)
         if attempt.outcome == "ok":
@@ -182,7 +182,7 @@ def answer_tokens(request: GenerateRequest) -> int:
 
 
 def prompt_tokens(request: GenerateRequest) -> int:
-    """About how many tokens a tier will read, tools and all."""
+    """Roughly how many tokens a tier will read, tools and images included."""
     if isinstance(request.prompt, list):
         return len(request.prompt)
     texts = [request.prompt] if request.prompt else [turn.content for turn in request.messages]
@@ -192,7 +192,7 @@ def prompt_tokens(request: GenerateRequest) -> int:
 
 
 def _believed(running: Running, usage: TokenUsage | None) -> tuple[TokenUsage, bool]:
-    """The counts to bill, and whether they are ours. Counts that cannot be are not billed."""
+    """The counts to bill, and whether we estimated them. Implausible counts are not billed."""
     if usage is not None and _can_be(usage, running.chars):
         return usage, False
     if running.attempt.ttft_ms is None and usage is None:
@@ -205,7 +205,7 @@ def _believed(running: Running, usage: TokenUsage | None) -> tuple[TokenUsage, b
 
 
 def _can_be(usage: TokenUsage, chars: int) -> bool:
-    """No count is negative, the parts fit the whole, and what was written was counted."""
+    """Whether no count is negative, the parts fit the whole, and written text was counted."""
     parts = usage.cached_tokens + usage.cache_write_tokens
     counts = (usage.cached_tokens, usage.cache_write_tokens, usage.completion_tokens)
     written = usage.completion_tokens > 0 or chars == 0
@@ -213,7 +213,7 @@ def _can_be(usage: TokenUsage, chars: int) -> bool:
 
 
 def _unmarked(usage: TokenUsage) -> TokenUsage:
-    """The same tokens without a cache: another tier would have had none."""
+    """The same tokens without a cache, because another tier would not have had one."""
     return TokenUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 

@@ -6,13 +6,13 @@ from tiffin.core.errors import NotFound
 from tiffin.core.names import AUTO
 
 UNNAMED = frozenset({"dummy", "tgi"})
-"""What Hugging Face's clients write where their user named no model: the router chooses."""
+"""What Hugging Face's clients send if their user named no model: the router chooses then."""
 
 
 def routed_name(model: str, models: Mapping[str, str], policies: Iterable[str]) -> str:
-    """The name as the router takes it: a policy's (`auto` is one), or the tier that it means.
+    """The name that the router knows: a policy such as `auto`, or the tier that is meant.
 
-    `models` maps each tier to its model's name. Raises NotFound, which lists the names there are.
+    `models` maps each tier to its model's name. Raises NotFound, which lists the known names.
     """
     policies = list(policies)
     if model in policies or model in models:

@@ -1,7 +1,7 @@
-"""Chooses a tier: what each could do and would cost, what rules it out, and which is left best.
+"""Chooses a tier: what each can do and would cost, what rules it out, and the best of the rest.
 
-A pure function of what it is given, so that `tiffin router replay` runs the same code over recorded
-requests as the Router runs over live ones.
+It is a pure function of its arguments, so that `tiffin router replay` runs the same code over
+recorded requests as the Router over live ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +21,12 @@ from tiffin.core.messages import (
 from tiffin.routing.fleet import Fleet, FleetTier
 
 Kind = Literal["cannot", "spent", "policy", "busy"]
-"""Why a tier is ruled out. It can never answer this, its cost passes a cap, the policy would rather
-not, or it does not answer now. The last two give way where nothing else is left."""
+"""Why a tier is ruled out: it can never answer this, its cost exceeds a cap, the policy avoids it,
+or it does not answer now. The last two are ignored if nothing else is left."""
 
 NO_POLICY = PolicySettings()
 NOT_JUDGED = Complexity("simple", 0.0, 1.0, "not judged")
-"""Of a request that names its tier."""
+"""The complexity of a request that names its tier."""
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -59,10 +59,10 @@ def choose(  # noqa: PLR0917  all that a choice depends on
     fleet: Fleet,
     caps: CapSettings,
 ) -> RouteDecision:
-    """The tier by the policy called `name`, the reason, and the fallbacks.
+    """The tier that the policy called `name` chooses, the reason, and the fallbacks.
 
-    Raises InvalidRequest when no tier can do what the request needs or stays below the cap on a
-    request, and SpendingCapReached when the day's money is spent.
+    Raises InvalidRequest if no tier can do what the request needs within the cap on a request, and
+    SpendingCapReached if the day's money is spent.
     """
     options = [_option(tier, policy, complexity, request, fleet, caps) for tier in fleet]
     able = [option for option in options if not option.refused_for("cannot", "spent")]
@@ -85,7 +85,7 @@ def choose(  # noqa: PLR0917  all that a choice depends on
 
 
 def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float | None:
-    """The cap on what a request that names this tier may cost. Raises as `choose` does."""
+    """The most that a request naming this tier may cost. Raises as `choose` does."""
     option = _option(tier, NO_POLICY, NOT_JUDGED, request, Fleet({tier.name: tier}), caps)
     if option.refused_for("cannot", "spent"):
         raise _nothing_left([option])
@@ -95,7 +95,7 @@ def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float |
 def p_suffices(tier: FleetTier, complexity: Complexity) -> float:
     """The probability that the tier's answer suffices.
 
-    Of what the cheapest one fails at, a tier masters the share `quality`.
+    A tier answers the share `quality` of the cheapest tier's failures correctly.
     """
     return 1 - (1 - complexity.p_cheap) * (1 - tier.quality)
 
@@ -127,7 +127,7 @@ def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
         if need not in tier.capabilities
     ]
     if request.prompt_tokens >= tier.context_tokens:
-        # Our count is an estimate: where no other tier is left, the tier itself counts exactly.
+        # Our count is an estimate, so this only discourages: the tier itself counts exactly.
         reason = f"reads {tier.context_tokens} tokens, the prompt has about {request.prompt_tokens}"
         refusals.append(_Refusal("policy", reason))
     return refusals
@@ -136,7 +136,7 @@ def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
 def _too_dear(
     usd: float, policy: PolicySettings, request: RouteRequest, caps: CapSettings
 ) -> list[_Refusal]:
-    """A free tier passes every cap. The cost is that of the longest answer allowed."""
+    """Refusals by the caps. The cost is that of the longest answer allowed, so free tiers pass."""
     if usd <= 0:
         return []
     limits: tuple[tuple[Kind, str, float | None, float], ...] = (
@@ -169,7 +169,7 @@ def _unwanted(
         refusals.append(_Refusal("policy", f"the policy pins {policy.pin}"))
     slow = policy.max_ttft_ms is not None and (state.ttft_ms or 0.0) > policy.max_ttft_ms
     if slow:
-        reason = f"its first token took {state.ttft_ms:.0f} ms of late, over {policy.max_ttft_ms:g}"
+        reason = f"recent first tokens took {state.ttft_ms:.0f} ms, over {policy.max_ttft_ms:g}"
         refusals.append(_Refusal("policy", reason))
     share = policy.max_strong_share
     if share is not None and tier == fleet.strongest and request.strong_share >= share:
@@ -180,14 +180,14 @@ def _unwanted(
 
 def _busy(tier: FleetTier, state: TierState) -> list[_Refusal]:
     if not state.available:
-        return [_Refusal("busy", "does not answer of late")]
+        return [_Refusal("busy", "has not been answering")]
     if tier.max_in_flight is not None and state.waiting >= tier.max_in_flight:
-        return [_Refusal("busy", f"has {state.waiting} requests in work, its limit")]
+        return [_Refusal("busy", f"has {state.waiting} requests in flight, its limit")]
     return []
 
 
 def _willing(able: list[_Option]) -> list[_Option]:
-    """Those with nothing against them; else those that answer; else all that could."""
+    """The options with nothing against them; else those that answer; else all."""
     kinds: tuple[tuple[Kind, ...], ...] = (("policy", "busy"), ("busy",))
     for against in kinds:
         willing = [option for option in able if not option.refused_for(*against)]
@@ -204,7 +204,7 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
         chosen = max(willing, key=lambda option: (option.p_suffices, -option.usd))
         return chosen, f"the strongest: it suffices with probability {chosen.p_suffices:.2f}"
     orders: dict[str, Callable[[_Option], tuple[float, ...]]] = {
-        # Of equals, as where no price is set, the first: the fleet stands cheapest first.
+        # Among equals, such as tiers without prices, the first wins: the fleet is cheapest first.
         "cheapest": lambda option: (option.usd,),
         "fastest": lambda option: (option.ttft_ms or 0.0, option.usd),
         "best": lambda option: (-option.p_suffices, option.usd),
@@ -215,7 +215,7 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
 
 
 def _nothing_left(options: list[_Option]) -> TiffinError:
-    """The error that tells what rules out each tier."""
+    """The error that says what rules out each tier."""
     why = " ".join(f"{o.tier.name}: {o.shown().refused}." for o in options)
     if any(option.refused_for("spent") and not option.refused_for("cannot") for option in options):
         return SpendingCapReached(f"the spending cap is reached. {why}")

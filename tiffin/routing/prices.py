@@ -10,7 +10,7 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class Price:
-    """A tier's price, with what the settings left open filled in."""
+    """A tier's price, with defaults filled in for what the settings leave out."""
 
     input_usd_per_mtok: float
     cached_input_usd_per_mtok: float
@@ -19,7 +19,7 @@ class Price:
     gpu_usd_per_hour: float
 
     def usd(self, usage: TokenUsage, gpu_s: float = 0.0) -> float:
-        """The cost of an answer of that many tokens that kept the GPUs busy for `gpu_s` seconds."""
+        """The cost of an answer of these tokens that kept the GPUs busy for `gpu_s` seconds."""
         plain = usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens
         per_mtok = (
             plain * self.input_usd_per_mtok

@@ -1,8 +1,8 @@
-"""Recorded decisions through another policy: which tiers, what cost, what quality.
+"""Replays recorded decisions under another policy: which tiers, at what cost and quality.
 
-Called by `tiffin router replay`. Each decision is taken again by the code that the Router runs,
-from what was recorded: complexity, needs and lengths, not the query. Quality is the mean of the
-probabilities that the answers suffice, so it is the model's expectation, not a measurement.
+Called by `tiffin router replay`. Each decision is made again by the code that the Router runs, from
+what was recorded: complexity, needs and lengths, but not the query. Quality is the mean probability
+that an answer suffices, so it is the model's expectation and not a measurement.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from tiffin.routing.storage import LedgerError, open_storage
 
 @dataclass
 class Outcome:
-    """Sums over all replayed requests. `refused` are those that no tier may answer."""
+    """Sums over all replayed requests. `refused` counts those that no tier may answer."""
 
     requests: int = 0
     refused: int = 0
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def read_decisions(where: str | Path) -> list[Recorded]:
-    """All decisions that the ledger kept, oldest first. Raises LedgerError."""
+    """All decisions in the ledger, oldest first. Raises LedgerError."""
     books = open_storage(where)
     try:
         rows = books.read("SELECT record FROM decisions ORDER BY at")
@@ -59,7 +59,7 @@ def replay(
     fleet: Fleet,
     caps: CapSettings,
 ) -> tuple[Outcome, Outcome]:
-    """What was decided, and what the policy would decide. Those that named a tier are left out."""
+    """What was decided and what the policy would decide, without requests that named a tier."""
     was, would = Outcome(), Outcome()
     for item in recorded:
         decision = item.decision
@@ -80,7 +80,7 @@ def replay(
 
 
 def _request(item: Recorded, so_far: Outcome) -> RouteRequest:
-    """The request as the policy sees it; the share of the strongest tier is that of the replay."""
+    """The request as the policy sees it; the strongest tier's share is that of the replay."""
     strong = max(item.decision.alternatives, key=lambda other: other.p_suffices, default=None)
     share = so_far.tiers[strong.tier] / so_far.requests if strong and so_far.requests else 0.0
     return RouteRequest(

@@ -1,4 +1,4 @@
-"""The router's rules: what can be read off a query's text, before any model looks at it.
+"""The router's rules: what a query's text tells before any model looks at it.
 
 Called by `tiffin.routing.decide`. Every decision names the rule that made it.
 """
@@ -6,18 +6,19 @@ Called by `tiffin.routing.decide`. Every decision names the rule that made it.
 from tiffin.routing.features import CODE, LONG_CHARS, MATHS, REASONING, other_script
 
 LONG_QUERY_WORDS = 60
-"""A question this long carries context or several demands of its own."""
+"""A question longer than this brings its own context or asks for several things."""
 
 MANY_FOREIGN_LETTERS = 0.3
-"""From this share of letters outside ASCII on, a small model trained on English is out of its
+"""If this share of the letters is not ASCII, a small model trained on English is out of its
 depth."""
 
 
 def demand_of(query: str, *, judged: bool = False) -> str | None:
-    """Why the query asks for the most capable tier, or None.
+    """Why the query needs the most capable tier, or None.
 
-    Where the complexity model has `judged` the query too, mathematics and length are left to it: it
-    learned from thousands of such queries. Of code, reasoning and other alphabets it saw too few.
+    If the complexity model has `judged` the query too, mathematics and length are left to it,
+    because it learned from thousands of such queries. It saw too little code, reasoning and other
+    alphabets.
     """
     if CODE.search(query):
         return "the question contains code"

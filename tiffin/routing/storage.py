@@ -1,7 +1,7 @@
-"""Where the ledger's rows lie: an SQLite file, or a PostgreSQL database that replicas share.
+"""Where the ledger's rows are stored: an SQLite file, or a PostgreSQL database for all replicas.
 
-Both are spoken to through Python's DB-API in the same SQL; what differs stands here. The driver of
-PostgreSQL is imported only where a `postgresql://` address asks for it.
+Both are used through Python's DB-API with the same SQL; their differences are handled here. The
+PostgreSQL driver is imported only if the address is `postgresql://`.
 """
 
 import importlib
@@ -21,7 +21,7 @@ POSTGRES = "postgresql://"
 PASSWORD_VARIABLE = "PGPASSWORD"  # noqa: S105  where it is, not what
 POSTGRES_PORT = 5432
 BUSY_S = 5.0
-"""For a lock on the file, or a word from the database."""
+"""How long to wait for the lock on the file, or for the database to answer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS decisions (
 _SQLITE = _SCHEMA.format(real="REAL", blob="BLOB", without_rowid=" WITHOUT ROWID")
 _POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="")
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7310117)"
-"""Two replicas that start at once would both make the tables."""
+"""Lock that keeps two replicas that start at once from both creating the tables."""
 
 Statement = tuple[str, Sequence[Any]]
 
@@ -53,7 +53,7 @@ class LedgerError(ModelError):
 
 @dataclass(frozen=True)
 class Storage:
-    """One connection, for one thread at a time. `shared` says that other hosts write there too."""
+    """One connection, for one thread at a time. `shared` means that other hosts write there too."""
 
     where: str
     connection: Any
@@ -62,7 +62,7 @@ class Storage:
     shared: bool
 
     def write(self, statements: Iterable[Statement]) -> None:
-        """All of them, or none. Raises one of `errors`."""
+        """Run all statements, or none. Raises one of `errors`."""
         cursor = self.connection.cursor()
         try:
             for statement, values in statements:
@@ -73,7 +73,7 @@ class Storage:
         self.connection.commit()
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows. Raises LedgerError."""
+        """Return all rows. Raises LedgerError."""
         try:
             cursor = self.connection.cursor()
             cursor.execute(statement.replace("?", self.mark), values)
@@ -85,20 +85,20 @@ class Storage:
         return rows
 
     def close(self) -> None:
-        """Close the connection, be it broken."""
+        """Close the connection, even if it is broken."""
         with suppress(*self.errors):
             self.connection.close()
 
 
 def open_storage(where: str | Path) -> Storage:
-    """The tables at that path or address, made if they are not there. Raises LedgerError."""
+    """Open the storage at that path or address; create its tables if needed. Raises LedgerError."""
     return _postgres(str(where)) if str(where).startswith(POSTGRES) else _sqlite(Path(where))
 
 
 def _sqlite(path: Path) -> Storage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The connection is made here and then used by the writer thread alone.
+        # The connection is made here, and afterwards only the writer thread uses it.
         connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -113,7 +113,7 @@ def _postgres(url: str) -> Storage:
     try:
         driver = importlib.import_module("pg8000.dbapi")
     except ImportError as error:
-        message = f"the ledger {url} needs the driver of PostgreSQL: pip install 'tiffin[postgres]'"
+        message = f"the ledger {url} needs the PostgreSQL driver: pip install 'tiffin[postgres]'"
         raise LedgerError(message) from error
     errors = (driver.Error, OSError)
     try:
@@ -128,7 +128,7 @@ def _postgres(url: str) -> Storage:
 
 
 def _address(url: str) -> dict[str, Any]:
-    """What the driver's `connect` takes. Raises ValueError for an address that cannot be."""
+    """The arguments of the driver's `connect`. Raises ValueError for an invalid address."""
     parts = urlsplit(url)
     mode = parse_qs(parts.query).get("sslmode", ["disable"])[0]
     if mode not in {"disable", "verify-full"}:
@@ -146,6 +146,6 @@ def _address(url: str) -> dict[str, Any]:
 
 
 def _line(error: Exception) -> str:
-    """The error in one line; the database sends its own as fields, of which M is the message."""
+    """The error in one line. The database sends fields, of which M is the message."""
     fields = error.args[0] if error.args else ""
     return str(fields["M"] if isinstance(fields, dict) and "M" in fields else error)
