@@ -91,24 +91,24 @@ def _check_vision(settings: Settings) -> None:
     for name, tier in settings.tiers.items():
         if VISION in tier.capabilities:
             message = (
-                f"tiers.{name}.capabilities: vision is for providers: no engine here sees images"
+                f"tiers.{name}.capabilities: vision is for providers: no engine here reads images"
             )
             raise SettingsError(message)
 
 
 def _fallbacks(name: str, rank: int, ordered: list[str], card: TierCard) -> tuple[str, ...]:
-    """As named, or all others: the stronger ones from near to far, then the weaker ones."""
+    """The fallbacks named, or else all others: stronger ones first, the nearest of each first."""
     if card.fallbacks is None:
         return (*ordered[rank + 1 :], *reversed(ordered[:rank]))
     for other in card.fallbacks:
         if other not in ordered:
-            message = f"tier {name}: fallback {other!r} is no tier; use of: {', '.join(ordered)}"
+            message = f"tier {name}: fallback {other!r} is not a tier; use: {', '.join(ordered)}"
             raise SettingsError(message)
     return card.fallbacks
 
 
 def _check_cycles(cards: Mapping[str, TierCard]) -> None:
-    """Named fallbacks may not lead back to where they began."""
+    """Refuse fallbacks that lead back to the tier they start from."""
     for start in cards:
         path, names = [start], list(cards[start].fallbacks or ())
         seen: set[str] = set()
@@ -124,9 +124,9 @@ def _check_cycles(cards: Mapping[str, TierCard]) -> None:
 
 
 def _check_policy(name: str, policy: PolicySettings, fleet: Fleet, settings: Settings) -> None:
-    """A policy that no request could ever satisfy ends the start."""
+    """Refuse a policy that no request could ever satisfy."""
     if policy.pin is not None and policy.pin not in fleet.tiers:
-        message = f"pin {policy.pin!r} is no tier; use one of: {', '.join(fleet.tiers)}"
+        message = f"pin {policy.pin!r} is not a tier; use one of: {', '.join(fleet.tiers)}"
         raise SettingsError(f"routing.policies.{name}: {message}")
     caps = [cap for cap in (policy.max_request_usd, settings.routing.caps.request_usd) if cap]
     chosen = [fleet[policy.pin]] if policy.pin else list(fleet)
