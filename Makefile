@@ -63,11 +63,12 @@ image-test: $(VENV)/dev.stamp  ## ask a question of containers of that image
 	$(BIN)/pytest tests/e2e/test_image.py
 
 .PHONY: lint
-lint: $(VENV)/dev.stamp  ## style, strict types, import contracts
+lint: $(VENV)/dev.stamp  ## style, strict types, import contracts, declared dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 .PHONY: format
 format: $(VENV)/dev.stamp  ## put the code in shape

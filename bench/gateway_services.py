@@ -12,7 +12,7 @@ from typing import Any
 import bentoml
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
-from services.bento import middlewares
+from services.bento import request_metrics, seams
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.settings import load_settings
@@ -31,7 +31,7 @@ ANSWER = "The tower is 324 metres tall."
 
 LIKE_OURS: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 settings = load_settings(profile="laptop")
-middlewares.install(settings.limits)
+seams.install(settings.limits)
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 drain = Drain()
@@ -104,7 +104,7 @@ class Gate:
         memory.settle()
 
 
-middlewares.counted += [rpc.paths, paths_of(app)]
+request_metrics.counted += [rpc.paths, paths_of(app)]
 gate: Any = Gate
 gate.add_asgi_middleware(guard, settings=settings)
 gate.add_asgi_middleware(Dispatcher, front=wrap(app, settings, drain), owns=is_ours)

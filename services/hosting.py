@@ -1,4 +1,4 @@
-"""What all services share: settings, weights, how they declare themselves, the door before BentoML.
+"""What all services share: settings, weights, how they declare themselves, what is before BentoML.
 
 Imported first by every service, in the supervisor and in each worker process.
 """
@@ -7,54 +7,33 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bentoml
-import click
 import psutil
-import yaml
-from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.types import ASGIApp
 
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services.bento import middlewares, supervisor
+from services.bento import bento_yaml, gpus, request_metrics, seams, supervisor
 from services.bento.models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.config.access import check_address
 from tiffin.config.settings import Settings, SettingsError, check_models, load_settings
-from tiffin.core.errors import TiffinError
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.routing.assembly import fleet_of
 from tiffin.transport import wire
-from tiffin.transport.dispatcher import Dispatcher, refusal
+from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
 
 logger = logging.getLogger("bentoml.service.tiffin")
 
-# BentoML's allocator sends services to GPUs that do not exist when their fractions differ.
-os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
-
-
-PROFILE_LABEL = "tiffin.profile"
-"""The label of a Bento that names the profile whose weights it carries."""
-
-
-def _profile_of_bento() -> str | None:
-    """The profile that a Bento was built for, when this file is inside of one."""
-    description = Path(__file__).parents[2] / "bento.yaml"
-    if not description.is_file():
-        return None
-    labels = yaml.safe_load(description.read_text()).get("labels") or {}
-    profile: str | None = labels.get(PROFILE_LABEL)
-    return profile
-
-
-if _profile := _profile_of_bento():
+if _profile := bento_yaml.profile():
     os.environ.setdefault("TIFFIN_PROFILE", _profile)
 
 
@@ -71,8 +50,9 @@ def _load() -> Settings:
 
 settings = _load()
 
+gpus.install()
 supervisor.install(settings.resilience.supervision)
-middlewares.install(settings.limits)
+seams.install(settings.limits)
 
 _beating: set["asyncio.Task[None]"] = set()
 
@@ -98,21 +78,19 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     )
 
 
-def serve_in_front(
-    service: "bentoml.Service[Any]",
-    front: ASGIApp,
-    owns: Callable[[str, str], bool],
-    paths: Container[str],
-    refuse: Callable[[TiffinError], ASGIApp] = refusal,
-) -> None:
-    """Put our app in front of a service's BentoML routes, for what it owns; count these `paths`."""
-    service.add_asgi_middleware(Dispatcher, front=front, owns=owns, refuse=refuse)
-    middlewares.counted.append(paths)
+def put_in_front(service: "bentoml.Service[Any]", front: Callable[[ASGIApp], ASGIApp]) -> None:
+    """Put an app of ours before BentoML's, which `front` is given when the service starts."""
+    service.add_asgi_middleware(front)
 
 
 def serve_rpc(service: "bentoml.Service[Any]", rpc: RpcApp) -> None:
-    """Put the internal methods in front of a service's BentoML routes."""
-    serve_in_front(service, rpc, lambda _, path: path.startswith(wire.PREFIX), rpc.paths)
+    """Put the internal methods in front of a service's BentoML routes, and count their paths."""
+    put_in_front(service, partial(Dispatcher, front=rpc, owns=_is_internal))
+    request_metrics.counted.append(rpc.paths)
+
+
+def _is_internal(_: str, path: str) -> bool:
+    return path.startswith(wire.PREFIX)
 
 
 _store = Store(settings.home, shipped=shipped_folder)
@@ -127,15 +105,6 @@ def bento_model(model: str) -> CatalogModel:
         return weights(model)
 
     return CatalogModel(entry, fetch)
-
-
-def put_in_front(
-    service: "bentoml.Service[Any]",
-    middleware: Callable[..., ASGIApp],
-    **options: object,
-) -> None:
-    """Let a middleware see every request of a service; the first one put there sees it first."""
-    service.add_asgi_middleware(middleware, **options)
 
 
 def fetch_weights(model: str) -> None:
@@ -163,19 +132,6 @@ def check_access(hosts: Sequence[str]) -> None:
             check_address(settings.access, host)
     except SettingsError as error:
         raise SystemExit(f"tiffin: {error}") from None
-
-
-def configured_hosts() -> list[str]:
-    """Where `bentoml serve` is about to listen, as told to it in the supervisor."""
-    context = click.get_current_context(silent=True)
-    host = context.params.get("host") if context is not None else None
-    return [host or BentoMLContainer.http.host.get()]
-
-
-def bound_hosts() -> list[str]:
-    """Where this worker listens, whichever way it was started."""
-    connections = psutil.Process().net_connections("tcp")
-    return [entry.laddr.ip for entry in connections if entry.status == psutil.CONN_LISTEN]
 
 
 def log_ready(service: str) -> None:

@@ -4,19 +4,17 @@ from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 import bentoml
+from starlette.types import ASGIApp
 
 from services import hosting
+from services.bento.addresses import bound_hosts, configured_hosts
+from services.bento.bento_yaml import PROFILE_LABEL
+from services.bento.image import image
 from services.embedding import Embedding
 from services.hosting import settings
-from services.image import image
 from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
-from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
-from tiffin.api.errors import error_response
-from tiffin.api.middleware.behind import InOurShape
-from tiffin.api.routes.rag import answer_events, whole_answer
-from tiffin.api.sse import frames
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.routing import check_keys
 from tiffin.config.section import SettingsError
@@ -33,7 +31,6 @@ from tiffin.transport.client import ServiceClient
 
 LLMS: dict[str, "bentoml.Service[Any]"] = {"SmallLLM": SmallLLM, "LargeLLM": LargeLLM}
 
-app = create_app()
 drain = Drain()
 
 Client = TypeVar("Client", bound=ServiceClient)
@@ -71,7 +68,7 @@ def depends_on(tier: str) -> Any:  # noqa: ANN401  BentoML's dependency, or None
     workers=1,
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
-    labels={hosting.PROFILE_LABEL: settings.profile},
+    labels={PROFILE_LABEL: settings.profile},
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
     image=image(),
 )
@@ -94,7 +91,7 @@ class RAG:
         It does not start on an open address without keys, nor without the keys of its providers or
         its ledger.
         """
-        hosting.check_access(hosting.configured_hosts())
+        hosting.check_access(configured_hosts())
         try:
             check_keys(settings.providers)
             open_storage(settings.ledger_at()).close()
@@ -105,7 +102,9 @@ class RAG:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the routes; they answer 503 until the services behind are ready."""
-        hosting.check_access(hosting.bound_hosts())
+        hosting.check_access(bound_hosts())
+        from services.front import app
+
         self.gateway.start()
         app.state.gateway = self.gateway
         drain.on_signals(settings.resilience.supervision, self.gateway.cut_off)
@@ -122,22 +121,32 @@ class RAG:
     @bentoml.api(input_spec=RagRequest)
     async def rag_query(self, **fields: object) -> RagAnswer:
         """Answer a question from the documents given with it."""
+        from tiffin.api.routes.rag import whole_answer
+
         return await whole_answer(self._events(fields))
 
     @bentoml.api(input_spec=RagRequest)
     async def rag_stream(self, **fields: object) -> AsyncGenerator[str, None]:
         """The same as server-sent events."""
+        from tiffin.api.sse import frames
+
         async for frame in frames(self._events({**fields, "stream": True})):
             yield frame
 
     def _events(self, fields: dict[str, object]) -> AsyncGenerator[RagEvent, None]:
+        from tiffin.api.routes.rag import answer_events
+
         deadline = Deadline.after(settings.rag.deadline_ms / 1000)
         return answer_events(
             RagRequest.model_validate(fields), self.gateway, RequestContext(deadline)
         )
 
 
-# Outermost, so that BentoML's routes need a key too.
-hosting.put_in_front(RAG, guard, settings=settings)
-hosting.serve_in_front(RAG, wrap(app, settings, drain), is_ours, paths_of(app), error_response)
-hosting.put_in_front(RAG, InOurShape)  # behind the dispatcher: what BentoML answers passes here
+def front(bentoml_app: ASGIApp) -> ASGIApp:
+    """What is before BentoML's app. BentoML calls it in the entry service's process only."""
+    from services.front import before
+
+    return before(bentoml_app, drain)
+
+
+hosting.put_in_front(RAG, front)

@@ -1,10 +1,13 @@
-"""uvicorn's protocol, made safe against clients that break it. `QuietServer` speaks it.
+"""uvicorn's protocol, made safe against clients that break it. `http_server` installs it.
 
-uvicorn waits for ever for a request that has begun and for a client that does not read, takes a
-head of any length, answers what it cannot read in plain text, sends chunks to HTTP/1.0, and loses
-the body of a request that offers HTTP/2. What is no request never gets so far as to be seen by a
-middleware: it is answered here, in our shape. A request that comes whole in one piece, as nearly
-all do, sets no timer.
+Why: uvicorn waits for ever for a request that has begun and for a client that does not read, takes
+a head of any length, answers what it cannot read in plain text, sends chunks to HTTP/1.0, and loses
+the body of a request that offers HTTP/2. What is no request never gets as far as a middleware: it
+is answered here, in our shape. A request that comes whole in one piece, as nearly all do, sets no
+timer.
+
+Upstream: uvicorn#157 asks for the two timeouts and is closed without them. The rest is not
+reported.
 """
 
 import asyncio
@@ -23,10 +26,10 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from tiffin.api.errors import error_body
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 from tiffin.config.requests import LimitSettings
 from tiffin.core.context import RequestContext
+from tiffin.core.error_body import error_body
 from tiffin.core.errors import HeadersTooLarge, InvalidRequest, RequestTimeout, TiffinError
 from tiffin.transport import wire
 

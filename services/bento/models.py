@@ -1,7 +1,11 @@
 """Weights inside a Bento: a model of the catalogue as a content-addressed BentoML model.
 
-Each service names its model as a class attribute, so that `bentoml build` records it in the Bento,
-`bentoml export` carries it and a Bento serves offline. Used by `services.hosting`.
+Why: each service names its model as a class attribute, so that `bentoml build` records it in the
+Bento, `bentoml export` carries it and a Bento serves offline (docs/decisions/0070). BentoML's own
+classes expect a model that is already in its store, or one of the model hub.
+
+Upstream: not reported. Overriding `to_info` and `resolve` is how BentoML's own `HuggingFaceModel`
+is made.
 """
 
 import shutil

@@ -1,9 +1,12 @@
 """The supervisor: keeps every service's process alive, and ends them in order.
 
-It is BentoML's own (circus's arbiter, in the process of `bentoml serve` or of the container), with
-what that one does not do: look several times a second, replace what is dead, stopped or hung, in a
-container too; end a start that cannot succeed with one line; on SIGTERM let the entry service
-finish before those that it needs. `services/hosting.py` installs it.
+Why: BentoML's own (circus's arbiter, in the process of `bentoml serve` or of the container) looks
+every ten seconds, replaces nothing in a container, starts for ever what cannot start, and ends
+everything at once. This one looks several times a second; replaces what is dead, stopped or hung,
+in a container too; ends a start that cannot succeed with one line; and on SIGTERM lets the entry
+service finish before those that it needs (docs/decisions/0060).
+
+Upstream: not reported to BentoML. circus#16 asked for an end to restarts that fail.
 """
 
 import asyncio
@@ -21,6 +24,7 @@ import psutil
 from bentoml._internal.utils import circus
 from circus.watcher import Watcher
 
+from services.bento.versions import replace
 from tiffin.config.resilience import SupervisionSettings
 from tiffin.lifecycle.supervision import (
     DIRECTORY_VARIABLE,
@@ -43,7 +47,7 @@ def install(limits: SupervisionSettings) -> None:
     class Configured(Supervisor):
         supervision = limits
 
-    circus.Arbiter = Configured  # type: ignore[misc]  # read when `bentoml serve` makes one
+    replace(circus, "Arbiter", Configured)  # read when `bentoml serve` makes one
 
 
 class Supervisor(circus.Arbiter):

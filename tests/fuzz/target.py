@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.bento.http_server import QuietServer
+from services.bento import http_server
 from tests.support.services import Services, entry
 from tests.support.stack import free_port
+from tiffin.config.requests import LimitSettings
 from tiffin.config.settings import load_settings
 
 
@@ -61,8 +62,9 @@ def running_target() -> Generator[Target, None, None]:
                 port=target.port,
                 log_config=None,
                 lifespan="off",
+                **http_server.options(LimitSettings()),
             )
-            server = QuietServer(config)
+            server = uvicorn.Server(config)
             task = asyncio.create_task(server._serve())  # noqa: SLF001  serve() takes the signals
             while not server.started:
                 await asyncio.sleep(0.01)

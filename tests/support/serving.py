@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.bento.http_server import QuietServer
+from services.bento import http_server
 from tiffin.config.requests import LimitSettings
 
 
@@ -27,10 +27,12 @@ async def all_served(
     """The `file://` URLs of several apps, which start and stop together."""
     with tempfile.TemporaryDirectory(prefix="tiffin-test-") as directory:
         sockets = [Path(directory) / f"{number}.sock" for number in range(len(apps))]
-        servers = [
-            QuietServer(uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off"), limits)
+        options = http_server.options(limits or LimitSettings())
+        configs = [
+            uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off", **options)
             for app, path in zip(apps, sockets, strict=True)
         ]
+        servers = [uvicorn.Server(config) for config in configs]
         # serve() would take over the process's signals.
         tasks = [asyncio.create_task(server._serve()) for server in servers]  # noqa: SLF001
         while not all(server.started for server in servers):

@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tiffin.core.context import Deadline
-from tiffin.transport import connections as module
+from tiffin.transport import unix
+from tiffin.transport.client import connections_to
 from tiffin.transport.connections import Connections, GivenUp, NotReachable
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/x\r\n"
@@ -46,11 +48,21 @@ class Server:
             writer.close()
 
 
+over_both = pytest.mark.parametrize("over", ["unix", "tcp"])
+
+
 @asynccontextmanager
-async def on_socket(server: Server, folder: Path) -> AsyncGenerator[Connections, None]:
-    path = folder / "service.sock"
-    listening = await asyncio.start_unix_server(server.serve, path)
-    connections = Connections(path.as_uri(), {})
+async def on_socket(
+    server: Server, folder: Path, over: str = "unix"
+) -> AsyncGenerator[Connections, None]:
+    if over == "unix":
+        path = folder / "service.sock"
+        listening = await asyncio.start_unix_server(server.serve, path)
+        connections = connections_to(path.as_uri(), {})
+    else:
+        listening = await asyncio.start_server(server.serve, "127.0.0.1")
+        port = listening.sockets[0].getsockname()[1]
+        connections = connections_to(f"http://127.0.0.1:{port}", {})
     try:
         yield connections
     finally:
@@ -96,7 +108,7 @@ async def test_a_server_that_says_it_will_close_gets_no_more_requests(tmp_path: 
 async def test_a_connection_is_not_used_after_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_CONNECTION_S", 0.05)
+    monkeypatch.setattr(unix, "IDLE_CONNECTION_S", 0.05)
     server = Server()
     async with on_socket(server, tmp_path) as connections:
         await ask(connections)
@@ -105,7 +117,8 @@ async def test_a_connection_is_not_used_after_a_pause(
     assert len(server.writers) == 2
 
 
-async def test_a_message_of_any_size_arrives_whole(tmp_path: Path) -> None:
+@over_both
+async def test_a_message_of_any_size_arrives_whole(tmp_path: Path, over: str) -> None:
     body = bytes(range(256)) * 80_000
     server = Server()
 
@@ -114,11 +127,14 @@ async def test_a_message_of_any_size_arrives_whole(tmp_path: Path) -> None:
         writer.write(OK + b"content-length: %d\r\n\r\n" % len(came) + came)
 
     server.answer = echo
-    async with on_socket(server, tmp_path) as connections:
+    async with on_socket(server, tmp_path, over) as connections:
         assert await ask(connections, body) == body
 
 
-async def test_a_reader_that_does_not_keep_up_holds_up_the_service(tmp_path: Path) -> None:
+@over_both
+async def test_a_reader_that_does_not_keep_up_holds_up_the_service(
+    tmp_path: Path, over: str
+) -> None:
     size = 32 << 20
     sent = 0
 
@@ -130,22 +146,23 @@ async def test_a_reader_that_does_not_keep_up_holds_up_the_service(tmp_path: Pat
             sent += 1 << 16
             await writer.drain()
 
-    async with on_socket(Server(much), tmp_path) as connections:
+    async with on_socket(Server(much), tmp_path, over) as connections:
         connection = await connections.post("/x", {}, b"", Deadline.after(20))
         await asyncio.sleep(0.2)
         assert len(connection.body) < 1 << 20
-        assert sent < 4 << 20
+        assert sent < (4 << 20 if over == "unix" else 16 << 20)  # TCP's buffers are the larger
         assert len(await connection.rest()) == size
         connections.end(connection)
 
 
-async def test_what_came_is_read_before_the_break(tmp_path: Path) -> None:
+@over_both
+async def test_what_came_is_read_before_the_break(tmp_path: Path, over: str) -> None:
     async def breaks(writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"content-length: 9\r\n\r\nhalf")
         await writer.drain()
         writer.close()
 
-    async with on_socket(Server(breaks), tmp_path) as connections:
+    async with on_socket(Server(breaks), tmp_path, over) as connections:
         connection = await connections.post("/x", {}, b"", Deadline.after(5))
         await asyncio.sleep(0.1)
         assert connection.body == b"half"
@@ -154,17 +171,18 @@ async def test_what_came_is_read_before_the_break(tmp_path: Path) -> None:
         connections.end(connection)
 
 
+@over_both
 @pytest.mark.parametrize(
     "answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", SHORT + SHORT]
 )
 async def test_what_is_no_answer_ends_the_request_and_the_connection(
-    answer: bytes, tmp_path: Path
+    answer: bytes, tmp_path: Path, over: str
 ) -> None:
     async def odd(writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
 
     server = Server(odd)
-    async with on_socket(server, tmp_path) as connections:
+    async with on_socket(server, tmp_path, over) as connections:
         if answer.startswith(SHORT):  # one answer too many
             assert await ask(connections) == b"hi"
         else:
@@ -173,12 +191,13 @@ async def test_what_is_no_answer_ends_the_request_and_the_connection(
         await asyncio.wait_for(server.left.wait(), 1)
 
 
-async def test_a_request_that_is_left_closes_its_connection(tmp_path: Path) -> None:
+@over_both
+async def test_a_request_that_is_left_closes_its_connection(tmp_path: Path, over: str) -> None:
     async def never(_: asyncio.StreamWriter) -> None:
         pass
 
     server = Server(never)
-    async with on_socket(server, tmp_path) as connections:
+    async with on_socket(server, tmp_path, over) as connections:
         with pytest.raises(TimeoutError):
             await ask(connections, within_s=0.1)
         await asyncio.wait_for(server.left.wait(), 1)
@@ -198,7 +217,7 @@ async def test_over_tcp_each_request_has_a_connection_and_each_address_its_turn(
         return [(*kind, (address, port)) for address in ("127.0.0.1", "127.0.0.2")]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two, raising=False)
-    connections = Connections(f"http://replicas:{port}/below/", {"x-token": "t"})
+    connections = connections_to(f"http://replicas:{port}/below/", {"x-token": "t"})
     assert [await ask(connections) for _ in range(4)] == [b"hi"] * 4  # nobody is at 127.0.0.2
     await connections.close()
     listening.close()
@@ -212,11 +231,14 @@ async def test_over_tcp_each_request_has_a_connection_and_each_address_its_turn(
 async def test_nobody_there_is_not_reachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        connections = Connections(f"http://127.0.0.1:{taken.getsockname()[1]}", {})
+        connections = connections_to(f"http://127.0.0.1:{taken.getsockname()[1]}", {})
         with pytest.raises(NotReachable):
             await ask(connections)
+        await connections.close()
+    connections = connections_to("http://no-such-host.invalid", {})
     with pytest.raises(NotReachable):
-        await ask(Connections("http://no-such-host.invalid", {}))
+        await ask(connections)
+    await connections.close()
 
 
 async def test_a_service_given_up_while_it_is_being_connected_to(
@@ -224,13 +246,13 @@ async def test_a_service_given_up_while_it_is_being_connected_to(
 ) -> None:
     server = Server()
     async with on_socket(server, tmp_path) as connections:
-        connect = connections._connect  # noqa: SLF001
+        connect = unix.UnixConnections.connect
 
-        async def slowly(*arguments: object) -> None:
+        async def slowly(*arguments: Any) -> None:
             await asyncio.sleep(0.1)
-            await connect(*arguments)  # type: ignore[arg-type]
+            await connect(*arguments)
 
-        monkeypatch.setattr(connections, "_connect", slowly)
+        monkeypatch.setattr(unix.UnixConnections, "connect", slowly)
         call = asyncio.create_task(ask(connections))
         await asyncio.sleep(0.05)
         connections.give_up("gone")
@@ -239,8 +261,38 @@ async def test_a_service_given_up_while_it_is_being_connected_to(
     assert not server.requests
 
 
-async def test_a_header_cannot_bring_another(tmp_path: Path) -> None:
-    async with on_socket(Server(), tmp_path) as connections:
+@over_both
+async def test_a_header_cannot_bring_another(tmp_path: Path, over: str) -> None:
+    async with on_socket(Server(), tmp_path, over) as connections:
         for text in ("a\r\nx-tiffin-token: b", "a\nb", "a\rb"):
             with pytest.raises(ValueError, match="one line"):
                 await connections.post("/x", {"x-request-id": text}, b"", Deadline.after(1))
+
+
+@over_both
+async def test_a_service_given_up_ends_the_requests_in_flight(tmp_path: Path, over: str) -> None:
+    async def begins(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-length: 9\r\n\r\nhalf")
+
+    server = Server(begins)
+    async with on_socket(server, tmp_path, over) as connections:
+        call = asyncio.create_task(ask(connections))
+        while not server.requests or not connections.heard_at:
+            await asyncio.sleep(0.01)
+        connections.give_up("gone")
+        with pytest.raises(GivenUp, match="gone"):
+            await asyncio.wait_for(call, 1)
+        await asyncio.wait_for(server.left.wait(), 1)
+
+
+async def test_over_tcp_a_caller_that_is_cancelled_closes_its_connection(tmp_path: Path) -> None:
+    async def never(_: asyncio.StreamWriter) -> None:
+        pass
+
+    server = Server(never)
+    async with on_socket(server, tmp_path, "tcp") as connections:
+        call = asyncio.create_task(ask(connections))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        await asyncio.wait_for(server.left.wait(), 1)

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 from tiffin.core import errors
+from tiffin.core.error_body import error_body
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ UNKNOWN_TYPE = "unknown_type"
 
 EXPECTED = (errors.TiffinError, HTTPException)
 """What is raised to be answered. Anything else is raised again once it is, for the server."""
-
-MESSAGE_CHARS = 2000
-"""The longest that a message is, but for the dots in it; it may quote what was sent."""
 
 SHOWN_CHARS = 60
 """Of a value that is quoted in a message."""
@@ -47,20 +45,6 @@ class ErrorBody(BaseModel):
     """The body of every response that is not a success, and of an error frame in a stream."""
 
     error: ErrorDetail
-
-
-def error_body(error: errors.TiffinError) -> dict[str, Any]:
-    """The JSON body that an error becomes; what a client sent is not all sent back to it."""
-    param = None if error.param is None else _shortened(error.param)
-    message = _shortened(error.message)
-    detail = ErrorDetail(message=message, type=error.type, param=param, code=error.code)
-    return ErrorBody(error=detail).model_dump()
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= MESSAGE_CHARS:
-        return text
-    return f"{text[: MESSAGE_CHARS // 2]} ... {text[-MESSAGE_CHARS // 2 :]}"
 
 
 class ErrorResponse(JSONResponse):

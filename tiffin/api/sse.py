@@ -10,8 +10,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.types import Send
 
-from tiffin.api.errors import error_body, translate
+from tiffin.api.errors import translate
 from tiffin.core import errors
+from tiffin.core.error_body import error_body
 from tiffin.transport.coalesce import WriteCoalescer
 
 logger = logging.getLogger(__name__)

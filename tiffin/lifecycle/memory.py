@@ -1,21 +1,18 @@
 """How a service's process looks after memory. `services/hosting.py` calls it once it has loaded."""
 
 import gc
-import sys
 
 YOUNG_OBJECTS = 10_000
-"""Allocations between two looks at the young. Python's 700 means a look at each request, for a
-tenth of the entry service's time; what a request leaves is freed by its reference counts anyway."""
+"""Allocations between two collections of young objects. Python's 700 mean a collection for each
+request, which takes a tenth of the entry service's time; what a request leaves is freed by its
+reference counts anyway."""
 
 
 def settle() -> None:
-    """Look no more through what is loaded, which stays, and less often through the rest.
+    """Leave what is loaded out of garbage collection, and collect the rest less often.
 
-    A look through everything would hold up requests for 50 ms.
+    Going through everything that is loaded would hold up requests for 50 ms.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
-    # The loop lists every generator that is in use, eight of a chat, to close them at its end.
-    # There is none by then: the drain has ended the requests.
-    sys.set_asyncgen_hooks(firstiter=None, finalizer=sys.get_asyncgen_hooks().finalizer)

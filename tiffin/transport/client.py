@@ -5,10 +5,12 @@ message, or with a `TiffinError`: the one that the service raised, or `Unavailab
 `DeadlineExceeded` from here.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import msgspec
 
@@ -17,15 +19,29 @@ from tiffin.core.context import Deadline, RequestContext
 from tiffin.telemetry import metrics
 from tiffin.traffic.limiter import Limiter
 from tiffin.transport import wire
-from tiffin.transport.connections import Connection, Connections, GivenUp, NotReachable
+from tiffin.transport.connections import Answer, Connections, GivenUp, NotReachable
+from tiffin.transport.tcp import TcpConnections
+from tiffin.transport.unix import UnixConnections
 
 Reply = TypeVar("Reply")
 
-# Kept, for to make one takes as long as to decode twenty events. A union of structs is no `type`.
+# Cached: building a decoder costs as much as decoding twenty events. A union of structs is no
+# `type`.
 _decoder: Callable[[Any], "msgspec.msgpack.Decoder[Any]"] = cache(msgspec.msgpack.Decoder)
 
 UNLIMITED = 1 << 30
 """Calls in flight of a client that was made without a limiter."""
+
+
+def connections_to(url: str, headers: Mapping[str, str]) -> Connections:
+    """The connections to `file://<socket>`, `http://host:port` or `https://...`.
+
+    `headers` go along with every request.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return UnixConnections(url2pathname(parts.path), headers)
+    return TcpConnections(url, headers)
 
 
 class ServiceClient:
@@ -38,7 +54,7 @@ class ServiceClient:
         self, service: str, url: str, token: str | None = None, limiter: Limiter | None = None
     ) -> None:
         self._service = service
-        self._connections = Connections(url, {wire.TOKEN_HEADER: token} if token else {})
+        self._connections = connections_to(url, {wire.TOKEN_HEADER: token} if token else {})
         self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
         self._lost: str | None = None
 
@@ -70,13 +86,13 @@ class ServiceClient:
         self._count()
         with self._limiter.place(context.tenant):
             try:
-                with await self._post(method, request, context) as connection:
-                    await self._check_status(connection)
-                    body = await connection.rest()
+                with await self._post(method, request, context) as answer:
+                    await self._check_status(answer)
+                    body = await answer.rest()
             except OSError as error:
                 raise self._failure(method, error) from error
-        answer: Reply = self._decode(body, _decoder(reply))
-        return answer
+        message: Reply = self._decode(body, _decoder(reply))
+        return message
 
     async def stream(
         self,
@@ -94,11 +110,11 @@ class ServiceClient:
         self._count()
         with self._limiter.place(context.tenant) as sample:
             try:
-                with await self._post(method, request, context) as connection:
-                    await self._check_status(connection)
+                with await self._post(method, request, context) as answer:
+                    await self._check_status(answer)
                     while True:
-                        if (frame := wire.next_frame(connection.body)) is None:
-                            await connection.more()
+                        if (frame := wire.next_frame(answer.body)) is None:
+                            await answer.more()
                             continue
                         kind, payload = frame
                         sample.done()
@@ -114,9 +130,9 @@ class ServiceClient:
         """The service's own health message. Raises Unavailable when there is none in time."""
         try:
             deadline = Deadline.after(timeout_s)
-            with await self._connections.get(wire.HEALTH_PATH, deadline) as connection:
-                await self._check_status(connection)
-                health: Reply = self._decode(await connection.rest(), _decoder(reply))
+            with await self._connections.get(wire.HEALTH_PATH, deadline) as answer:
+                await self._check_status(answer)
+                health: Reply = self._decode(await answer.rest(), _decoder(reply))
                 return health
         except OSError as error:
             raise errors.Unavailable(f"{self._service} does not answer") from error
@@ -129,10 +145,8 @@ class ServiceClient:
         """A call is wanted, made or not: that wakes a service which has no replica."""
         metrics.series(metrics.calls_total, self._service).inc()
 
-    async def _post(
-        self, method: str, request: msgspec.Struct, context: RequestContext
-    ) -> Connection:
-        """The connection whose answer has begun, whatever it says."""
+    async def _post(self, method: str, request: msgspec.Struct, context: RequestContext) -> Answer:
+        """The answer, once it has begun, whatever it says."""
         if self._lost is not None:
             raise errors.Unavailable(self._lost)
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
@@ -150,15 +164,15 @@ class ServiceClient:
             return errors.Unavailable(f"{self._service} is not reachable")
         return errors.UpstreamFailed(f"{self._service}.{method} broke off")
 
-    async def _check_status(self, connection: Connection) -> None:
+    async def _check_status(self, answer: Answer) -> None:
         """Raises the error that an answer carries, unless it has status 200."""
-        status = connection.status
+        status = answer.status
         if status == HTTPStatus.OK:
             return
-        body = await connection.rest()
-        if connection.content_type == wire.MESSAGE_TYPE:
+        body = await answer.rest()
+        if answer.content_type == wire.MESSAGE_TYPE:
             raise wire.decode_error(body)
-        # BentoML's own refusals: its concurrency limit (429), its timeout, a crash before our door.
+        # BentoML's own refusals: its concurrency limit (429), or a crash before our dispatcher.
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise errors.Overloaded(f"{self._service} takes no more requests at once")
         raise errors.UpstreamFailed(f"{self._service} answered with status {status}")

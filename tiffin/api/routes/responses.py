@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 
 from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.answers import model_answer
-from tiffin.api.errors import error_body, translate
+from tiffin.api.errors import translate
 from tiffin.api.generation import Generation, begin
 from tiffin.api.json_route import JsonRoute
 from tiffin.api.middleware.limits import check_prompts
@@ -30,6 +30,7 @@ from tiffin.api.schemas.responses import (
     TextOptions,
 )
 from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.core.error_body import error_body
 from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
 

@@ -1,6 +1,12 @@
 """What `bentoml containerize` makes an image of, by the profile that the Bento is built for.
 
-Every package comes as a wheel, CUDA too: the base image is the same with and without a GPU.
+Why: `bentoml.images.Image` adds a compiler and git to every distribution that it knows, so that a
+`distro` is named here which it does not know; and uv inside the image needs to be told which torch
+to take, and of the overrides without which vLLM's pins collide. Every package comes as a wheel,
+CUDA too: the base image is the same with and without a GPU (docs/decisions/0075).
+
+Upstream: not reported. An unknown `distro` is accepted if a base image is given. BentoML installs
+the newest uv into the image, 1.4.40 a pinned one.
 """
 
 import json
@@ -14,7 +20,7 @@ from models.user_catalog import catalog_of
 from services.hosting import settings
 from tiffin.config.placement import gpus_together
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "requirements"
 """There when a Bento is built, as is pyproject.toml; a Bento carries what was chosen of it."""
 

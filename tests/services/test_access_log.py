@@ -2,7 +2,7 @@
 
 import logging
 
-from services.bento.middlewares import REFUSALS_LOGGED, FewRefusals
+from services.bento.access_log import REFUSALS_LOGGED, FewRefusals
 
 
 def line(status: int) -> logging.LogRecord:
