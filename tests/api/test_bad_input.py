@@ -20,7 +20,7 @@ GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 me
         ({"query": "x" * 8001}, 422, "query", "8,001 characters, the limit is 8,000"),
         ({"documents": []}, 400, "documents", "at least 1 item"),
         ({"documents": ["  ", "\n"]}, 400, "documents", "white space"),
-        ({"documents": "text"}, 400, "documents", "valid list"),
+        ({"documents": "text"}, 400, "documents", "valid array"),
         ({"documents": [5]}, 400, "documents[0]", "valid"),
         ({"documents": ["ok", ""]}, 400, "documents[1]", "at least 1 character"),
         ({"documents": ["ok", {"txt": "x"}]}, 400, "documents[1].text", "required"),
@@ -64,11 +64,18 @@ async def test_a_bad_field_is_named(
         (json.dumps(GOOD).encode(), "application/json-seq", 400, "application/json"),
         (b"[" * 200_000, "application/json", 400, "body"),
         (b'{"top_k": ' + b"9" * 5000 + b"}", "application/json", 400, "not valid JSON"),
-        (b'{"query": "\\ud83d?"}', "application/json", 400, "in pairs"),
-        (b'{"query": "\\\\\\ud83d\\\\"}', "application/json", 400, "in pairs"),
-        (b'{"query": "\xed\xa0\xbd"}', "application/json", 400, "byte 11 is not UTF-8"),
+        (b'{"query": "\\ud83d?"}', "application/json", 400, "end of hex escape"),
+        (b'{"query": "\\\\\\ud83d\\\\"}', "application/json", 400, "end of hex escape"),
+        (
+            b'{"query": "\xed\xa0\xbd"}',
+            "application/json",
+            400,
+            "invalid unicode code point",
+        ),
         (json.dumps(GOOD).encode("utf-16"), "application/json", 400, "UTF-8"),
         (json.dumps(GOOD).encode("utf-16-le"), "application/json", 400, "UTF-8"),
+        (b'{"query": "\0"}', "application/json", 400, "control character"),
+        (b'{"query": NaN}', "application/json", 400, "query"),
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused(
@@ -103,6 +110,16 @@ async def test_json_may_be_announced_in_other_words(
     assert response.status_code == 200, response.text
 
 
+async def test_a_byte_order_mark_is_passed_over(services: Services, settings: Settings) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query",
+            content=json.dumps(GOOD).encode("utf-8-sig"),
+            headers={"content-type": "application/json"},
+        )
+    assert response.status_code == 200, response.text
+
+
 async def test_every_character_may_be_escaped(services: Services, settings: Settings) -> None:
     query = 'a lake \\ud83d \\ a nul \0 \U0001f30a "'
     async with entry(services, settings) as client:
@@ -125,7 +142,8 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_so(
 
     content: Any = b"x" * (20 << 20) if declared else pieces()
     async with entry(services, settings) as client:
-        response = await client.post("/rag_query", content=content)
+        headers = {"content-type": "application/json"}
+        response = await client.post("/rag_query", content=content, headers=headers)
     assert response.status_code == 413
     assert "16,777,216 bytes" in response.json()["error"]["message"]
 

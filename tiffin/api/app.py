@@ -1,6 +1,7 @@
 """Assembles the entry service's ASGI app. `services/rag.py` serves it before BentoML's routes."""
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -8,11 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiffin import __version__
 from tiffin.api import errors, openapi
-from tiffin.api.json_route import Shortcut
 from tiffin.api.middleware.access import KeyGuard
 from tiffin.api.middleware.context import ContextMiddleware
-from tiffin.api.middleware.limits import BodyLimit, HeaderLimit, JsonLimit
-from tiffin.api.middleware.origins import Origins
+from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
     chat,
@@ -23,8 +22,6 @@ from tiffin.api.routes import (
     rag,
     rerank,
     responses,
-    score,
-    tei,
 )
 from tiffin.config.settings import Settings
 from tiffin.core.errors import MethodNotAllowed
@@ -48,9 +45,8 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (chat, rag, completions, responses, embeddings, rerank, score, tei, models):
-        app.include_router(module.router)
-    app.include_router(health.router)
+    for routes in (chat, rag, completions, responses, embeddings, rerank, models, health):
+        app.include_router(routes.router)
     for path in BENTOML_PATHS:
         app.add_route(path, _elsewhere, methods=["GET"], include_in_schema=False)
     errors.install(app)
@@ -77,13 +73,9 @@ class HeadAsGet:
 
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
-    """The app behind its limits; a client that leaves cancels its work.
-
-    What is refused on the way never gets so far as to need a watch on its client.
-    """
-    watched = CancelOnDisconnect(HeadAsGet(Shortcut(app)))
-    readable = JsonLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
-    limited = BodyLimit(readable, max_bytes=settings.limits.body_bytes)
+    """The app behind its limits; a client that leaves cancels its work."""
+    watched = CancelOnDisconnect(HeadAsGet(app))
+    limited = BodyLimit(watched, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,
@@ -101,7 +93,7 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
     if access.cors_origins:
         # Outside the keys: a browser asks whether it may call before it sends one. Outside of all,
         # or a page could not read what it is refused with.
-        app = Origins(
+        app = CORSMiddleware(
             app,
             allow_origins=access.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],

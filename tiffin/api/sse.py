@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -19,6 +19,11 @@ logger = logging.getLogger(__name__)
 Event = TypeVar("Event", bound=BaseModel)
 
 MEDIA_TYPE = "text/event-stream"
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+"""How a route that may stream describes that answer; `tiffin.api.openapi` says the rest."""
 
 
 def event_stream(

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -86,11 +85,6 @@ class ContextMiddleware:
             deadline_named=timeout_ms is not None,
             key=state.get("key", ""),
         )
-
-
-def with_priority(context: RequestContext, priority: str | None) -> RequestContext:
-    """The context with what a body says of its priority, over the header."""
-    return context if priority is None else replace(context, batch=priority == "batch")
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:

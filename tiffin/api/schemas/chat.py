@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, Tag, model_validator
 
 from models.values import FinishReason
+from tiffin.api.schemas.logprobs import Logprob
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
     Choices,
@@ -176,20 +177,6 @@ class ChatRequest(Sent):
             message = "max_tokens and max_completion_tokens are one limit; send one of them"
             raise ValueError(message)
         return self
-
-
-class TopLogprob(BaseModel):
-    """A token that could have stood here."""
-
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-
-class Logprob(TopLogprob):
-    """A token of the answer, its natural log probability, and the likeliest alternatives."""
-
-    top_logprobs: list[TopLogprob]
 
 
 class Logprobs(BaseModel):
