@@ -4,10 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from tests.support.services import Services, entry
 from tiffin.api.app import is_ours
+from tiffin.api.schemas.chat import ChatRequest
+from tiffin.api.schemas.completions import CompletionRequest
+from tiffin.api.schemas.embeddings import EmbedBody, EmbeddingsRequest
+from tiffin.api.schemas.rerank import RerankBody, ScoreBody, TeiRerankBody
+from tiffin.api.schemas.responses import ResponsesRequest
 from tiffin.config.settings import Settings
+from tiffin.core.values import RagRequest
 
 GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
 
@@ -93,6 +100,40 @@ async def test_a_body_that_cannot_be_read_is_refused(
     assert response.status_code == status
     assert says in response.json()["error"]["message"]
     assert services.calls == []
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (RagRequest, {"query": "q", "documents": [5] * 1000}),
+        (RerankBody, {"query": "q", "documents": [5] * 1000}),
+        (TeiRerankBody, {"query": "q", "texts": [5] * 1000}),
+        (ScoreBody, {"text_1": "q", "text_2": [5] * 1000}),
+        (EmbeddingsRequest, {"model": "m", "input": ["a"] + [{}] * 1000}),
+        (EmbedBody, {"inputs": [[{}] * 1000] * 1000}),
+        (ChatRequest, {"model": "m", "messages": [5] * 1000}),
+        (CompletionRequest, {"model": "m", "prompt": [{}] * 1000}),
+        (ResponsesRequest, {"model": "m", "input": [{"type": "?"}] * 1000}),
+    ],
+)
+def test_the_check_of_a_list_ends_at_the_first_wrong_item(
+    body: type[BaseModel], fields: dict[str, Any]
+) -> None:
+    """To describe every one of the millions that fit into a body takes gigabytes."""
+    with pytest.raises(ValidationError) as raised:
+        body.model_validate_json(json.dumps(fields))
+    assert raised.value.error_count() <= 4
+
+
+async def test_very_many_wrong_fields_are_only_counted(
+    services: Services, settings: Settings
+) -> None:
+    unknown = {f"field {number}": number for number in range(2000)}
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**GOOD, **unknown})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "too_many_errors")
+    assert "2,000 fields" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ JSON = "application/json"
 PARSER_LEVELS = 201
 """How deep pydantic's parser reads arrays and objects inside one another."""
 
+PROBLEMS_READ = 1000
+"""Listing more problems than these to find the worst would hold up other requests."""
+
 SHOWN_CHARS = 60
 """Of a value that is quoted in a message."""
 
@@ -65,7 +68,7 @@ def _reading(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except ValidationError as error:
-            raise from_validation(error.errors(include_url=False)) from error
+            raise _refusal(error) from error
         return await endpoint(body, http)
 
     return answer
@@ -74,6 +77,14 @@ def _reading(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
 def _says_json(content_type: str) -> bool:
     kind, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
     return kind == "application" and subtype.rpartition("+")[2] == "json"
+
+
+def _refusal(error: ValidationError) -> InvalidRequest:
+    """The error for a body that is not what the route reads."""
+    if (count := error.error_count()) > PROBLEMS_READ:
+        message = f"body: {count:,} fields of it are unknown or wrong"
+        return InvalidRequest(message, param="body", code="too_many_errors")
+    return from_validation(error.errors(include_url=False))
 
 
 def from_validation(problems: Sequence[Any]) -> InvalidRequest:

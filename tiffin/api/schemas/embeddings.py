@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from tiffin.core.values import Value
+from tiffin.core.values import Items, Value
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-TokenArray = Annotated[list[TokenId], Field(min_length=1)]
+TokenArray = Annotated[Items[TokenId], Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -25,9 +25,9 @@ def _form(value: Any) -> str:  # noqa: ANN401  what the client sent
 # Tags begin with a capital: `tiffin.api.bodies.field_name` leaves those out of a field's name.
 Inputs = Annotated[
     Annotated[Text, Tag("Text")]
-    | Annotated[list[Text], Field(min_length=1), Tag("Texts")]
+    | Annotated[Items[Text], Field(min_length=1), Tag("Texts")]
     | Annotated[TokenArray, Tag("TokenArray")]
-    | Annotated[list[TokenArray], Field(min_length=1), Tag("TokenArrays")],
+    | Annotated[Items[TokenArray], Field(min_length=1), Tag("TokenArrays")],
     Discriminator(_form),
 ]
 

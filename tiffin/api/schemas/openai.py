@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from models.values import TokenUsage, Tool
 from tiffin.config.requests import LimitSettings
 from tiffin.core.errors import InvalidRequest
-from tiffin.core.values import Value
+from tiffin.core.values import Items, Value
 
 UNKNOWN_TYPE = "unknown_type"
 """What pydantic finds wrong when the field `type` names no member of a union."""
@@ -37,7 +37,7 @@ SEEDS = 2**31
 """Seeds wrap here: engines take 31 bits in common."""
 
 Stop = Annotated[
-    str | list[str] | None, Field(description="Generation ends before any of these; up to four.")
+    str | Items[str] | None, Field(description="Generation ends before any of these; up to four.")
 ]
 Temperature = Annotated[float | None, Field(ge=0, le=2)]
 TopP = Annotated[float | None, Field(gt=0, le=1)]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Discriminator, Field, Tag
 
-from tiffin.core.values import Value
+from tiffin.core.values import Items, Value
 
 
 class TextDocument(Value):
@@ -17,7 +17,7 @@ class RerankBody(Value):
     """A query and documents. What is longer than the model reads is truncated."""
 
     query: Annotated[str, Field(min_length=1)]
-    documents: Annotated[list[str | TextDocument], Field(min_length=1)]
+    documents: Annotated[Items[str | TextDocument], Field(min_length=1)]
     model: Annotated[
         str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
     ] = None
@@ -34,7 +34,7 @@ class TeiRerankBody(Value):
     """A query and texts, as text-embeddings-inference reads them."""
 
     query: Annotated[str, Field(min_length=1)]
-    texts: Annotated[list[str], Field(min_length=1)]
+    texts: Annotated[Items[str], Field(min_length=1)]
     raw_scores: Annotated[bool, Field(description="Answer logits instead of 0..1.")] = False
     return_text: bool = False
     truncate: Annotated[
@@ -106,7 +106,7 @@ class TeiRank(Value):
     text: str | None = None
 
 
-Texts = str | Annotated[list[str], Field(min_length=1)]
+Texts = str | Annotated[Items[str], Field(min_length=1)]
 
 
 class ScoreBody(Value):

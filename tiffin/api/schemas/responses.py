@@ -21,6 +21,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
+from tiffin.core.values import Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
 LOGPROBS = "message.output_text.logprobs"
@@ -50,7 +51,7 @@ class InputMessage(Sent):
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextContent]
+    content: str | Items[TextContent]
     id: str | None = None
     status: Status | None = None
     phase: str | None = None
@@ -73,7 +74,7 @@ class InputCallOutput(Sent):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[TextContent]
+    output: str | Items[TextContent]
     id: str | None = None
     status: Status | None = None
 
@@ -141,16 +142,16 @@ class ResponsesRequest(Sent):
 
     model: ModelName
     input: Annotated[
-        str | list[InputItem], Field(min_length=1, description="A question, or all turns so far.")
+        str | Items[InputItem], Field(min_length=1, description="A question, or all turns so far.")
     ]
     instructions: Annotated[str | None, Field(description="A system turn before the rest.")] = None
     max_output_tokens: MaxTokens = None
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: Items[Literal["message.output_text.logprobs"]] | None = None
     text: TextOptions | None = None
-    tools: list[ResponsesTool] | None = None
+    tools: Items[ResponsesTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
