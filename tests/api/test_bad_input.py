@@ -257,7 +257,7 @@ async def test_an_error_does_not_send_all_back_that_was_sent(
     assert max(len(long.text), len(field.text)) < 10_000
 
 
-async def test_what_nobody_expected_answers_in_our_shape_too(
+async def test_what_no_one_expected_answers_in_our_shape_too(
     services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

@@ -155,7 +155,7 @@ LONG = "x" * 1_000_001
 async def test_more_than_a_model_can_read_is_refused_before_it_counts_the_tokens(
     services: Services, settings: Settings, path: str, field: str, value: Any, says: str
 ) -> None:
-    """A chat template takes minutes over 100,000 turns, and nobody can stop it."""
+    """A chat template takes minutes over 100,000 turns, and no one can stop it."""
     if field != "prompt" and isinstance(value, list):
         value = [{"role": "user", "content": text} for text in value]
     async with entry(services, settings) as client:

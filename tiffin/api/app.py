@@ -1,4 +1,4 @@
-"""Assembles the entry service's ASGI app. `services/rag.py` serves it before BentoML's routes."""
+"""Assembles the entry service's ASGI app. `services/rag.py` puts it before BentoML's routes."""
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -33,7 +33,7 @@ BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
 
 
 GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
-"""Their answers may be as long as a model's context: they have a deadline of their own."""
+"""These have a deadline of their own, because answers may be as long as a model's context."""
 
 
 def create_app() -> FastAPI:
@@ -55,12 +55,15 @@ def create_app() -> FastAPI:
 
 
 async def _elsewhere(_: Request) -> Response:
-    """Where BentoML answers GET: declared, so that we know it when another method comes."""
-    raise MethodNotAllowed("BentoML answers this, where it is there")
+    """BentoML answers GET here. Declaring it lets us refuse other methods by name."""
+    raise MethodNotAllowed("BentoML answers this path, and it does not serve this app")
 
 
 class HeadAsGet:
-    """ASGI middleware: FastAPI's routes know no HEAD. The server leaves the body out."""
+    """ASGI middleware: answers HEAD as GET, because FastAPI's routes do not take HEAD.
+
+    The server leaves the body out.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,8 +94,8 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
         app = KeyGuard(app, keys_file=access.keys_file)
     app = HeaderLimit(app, max_bytes=settings.limits.header_bytes)
     if access.cors_origins:
-        # Outside the keys: a browser asks whether it may call before it sends one. Outside of all,
-        # or a page could not read what it is refused with.
+        # Outside the keys, because a browser asks whether it may call before it sends one; outside
+        # everything, because a page could not read a refusal otherwise.
         app = CORSMiddleware(
             app,
             allow_origins=access.cors_origins,
@@ -111,5 +114,5 @@ def is_ours(method: str, path: str) -> bool:
 
 
 def paths_of(app: FastAPI) -> frozenset[str]:
-    """The paths that the entry service answers, but for those with a name in them."""
+    """The paths that the entry service answers, as its routes declare them."""
     return BENTOML_PATHS.union(route.path for route in app.routes if isinstance(route, Route))

@@ -24,24 +24,24 @@ from tiffin.transport.disconnect import CLIENT_CLOSED_REQUEST
 JSON = "application/json"
 
 PARSER_LEVELS = 201
-"""How deep pydantic's parser reads arrays and objects inside one another."""
+"""Levels of arrays and objects inside one another that pydantic's parser reads."""
 
 PROBLEMS_READ = 1000
-"""Listing more problems than these to find the worst would hold up other requests."""
+"""Describing more problems than these, to name one, would hold up other requests."""
 
 SHOWN_CHARS = 60
-"""Of a value that is quoted in a message."""
+"""A value that a message quotes is cut to so many characters."""
 
 Endpoint = Callable[[Any, Request], Awaitable[Response]]
 
 
 def numbers_answer(body: object) -> Response:
-    """JSON of many numbers, written without holding up other requests."""
+    """JSON of many numbers, written fast enough not to hold up other requests."""
     return Response(msgspec.json.encode(body), media_type=JSON)
 
 
 def model_answer(body: BaseModel, headers: dict[str, str] | None = None) -> Response:
-    """A response model by its public names, as it is."""
+    """A response model as JSON, under its public names."""
     return Response(body.model_dump_json(by_alias=True), headers=headers, media_type=JSON)
 
 
@@ -124,7 +124,7 @@ def _no_object() -> InvalidRequest:
 
 
 def _type_of(value: object) -> str:
-    """What an object says that it is, for a message."""
+    """The type that an object names, as a message shows it."""
     if not isinstance(value, dict):
         return "missing: this is no object"
     return repr(value["type"])[:SHOWN_CHARS] if "type" in value else "missing"

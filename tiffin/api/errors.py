@@ -111,7 +111,7 @@ def _methods(request: Request) -> list[str]:
 
 
 def translate(error: Exception) -> errors.TiffinError:
-    """The TiffinError for whatever was raised; an unexpected error is logged, not shown."""
+    """The TiffinError for what was raised. An unexpected error is logged and not shown."""
     if isinstance(error, errors.TiffinError):
         return error
     logger.error("unexpected error", exc_info=error)

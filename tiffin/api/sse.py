@@ -1,4 +1,4 @@
-"""Server-sent events. JSON is ASCII-escaped, so no chunk boundary ever splits a character."""
+"""Server-sent events. JSON is ASCII-escaped, so no chunk boundary splits a character."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ MEDIA_TYPE = "text/event-stream"
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
-"""How a route that may stream describes that answer; `tiffin.api.openapi` says the rest."""
+"""How a route that may stream describes it; `tiffin.api.openapi` adds the rest."""
 
 
 def event_stream(
@@ -53,7 +53,7 @@ class _EventStream(StreamingResponse):
 async def first_awaited(
     events: AsyncGenerator[Event, None],
 ) -> AsyncGenerator[Event, None]:
-    """The same events once the first has come: a failure before it is raised here."""
+    """The same events once the first has come. A failure before it is raised here."""
     try:
         first = await anext(events)
     except StopAsyncIteration:

@@ -50,7 +50,7 @@ class ContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A dict, for Headers goes through all lines at each look. Of several of a name the first.
+        # A dict, because Headers searches all lines for each name. The first of a name counts.
         sent = dict(reversed(Headers(scope=scope).items()))
         state = scope.setdefault("state", {})
         try:

@@ -68,12 +68,12 @@ class BodyLimit:
 
 
 def _has_body(scope: Scope) -> bool:
-    """Whether a method's body is read."""
+    """Whether the body that comes with this method is read."""
     return scope["method"] not in {"GET", "HEAD", "OPTIONS"}
 
 
 def _encoding(scope: Scope) -> str:
-    """How the body is encoded, but for what changes nothing; empty when it is not."""
+    """The encodings of the body that change it; empty if there is none."""
     lines = Headers(scope=scope).getlist("content-encoding")
     codings = [coding.strip().lower() for line in lines for coding in line.split(",")]
     return ", ".join(coding for coding in codings if coding not in {"", "identity"})

@@ -113,7 +113,7 @@ class _Answer:
             self.reason = event.reason
             return CompletionChoice(index=piece.index, text="", finish_reason=event.reason)
         if isinstance(event, ToolCallDelta):
-            raise UpstreamFailed("the model called a tool that nobody offered")
+            raise UpstreamFailed("the model called a tool that no one offered")
         self.text += event.text
         logprobs = self._legacy(event.logprobs) if event.logprobs else None
         return CompletionChoice(

@@ -25,10 +25,10 @@ from tiffin.core.errors import InvalidRequest
 from tiffin.core.values import Items, Value
 
 UNKNOWN_TYPE = "unknown_type"
-"""What pydantic finds wrong when the field `type` names no member of a union."""
+"""The error's code when the field `type` names no member of a union."""
 
 TOO_DEEP = "too_deep"
-"""What is wrong with arrays and objects that lie too deep inside one another."""
+"""The error's code when arrays and objects lie too deep inside one another."""
 
 RESERVED_TOOL_NAMES = frozenset({"auto", "none", "required"})
 MAX_CHOICES = 16
@@ -56,7 +56,7 @@ def _plain(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     """The same JSON object, if an engine can take it.
 
     Refuses numbers that Python reads and no message carries, and arrays and objects nested deeper
-    than the limit, where the caller gives limits as context.
+    than the limit if the caller passes limits as the context.
     """
     limits: LimitSettings | None = info.context
     level: list[Any] = [value]
@@ -114,7 +114,7 @@ def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator
 
 
 def absent(value: object) -> bool:
-    """For fields that are left out of a body, rather than null, when there is nothing."""
+    """Whether a field is left out of a body, rather than null, because it has no value."""
     return value is None
 
 
@@ -183,14 +183,14 @@ class StreamOptions(Sent):
 
 
 class PromptTokensDetails(BaseModel):
-    """Of the prompt's tokens."""
+    """What the prompt's tokens are made of."""
 
     cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
     audio_tokens: int = 0
 
 
 class CompletionTokensDetails(BaseModel, frozen=True):
-    """Of the answer's tokens. Frozen, or each answer would get a copy of the default."""
+    """What the answer's tokens are made of. Frozen, so that all answers share the default."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
@@ -223,7 +223,7 @@ def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> Comp
 
 
 def check_stream_options(options: StreamOptions | None, *, stream: bool | None) -> None:
-    """Raise InvalidRequest for options of a stream that there is none of."""
+    """Raise InvalidRequest for the options of a stream if no stream is asked for."""
     if options is not None and not stream:
         raise InvalidRequest("stream_options: needs stream: true", param="stream_options")
 
@@ -238,7 +238,7 @@ def stops(stop: str | list[str] | None) -> list[str]:
 
 
 def seed_of(seed: int | None, choice: int = 0) -> int | None:
-    """A seed of its own for each choice, or all would be the same."""
+    """A different seed for each choice, because with one seed all would be the same."""
     return None if seed is None else (seed + choice) % SEEDS
 
 

@@ -43,14 +43,14 @@ OutputItem = OutputMessage | OutputCall
 
 
 class InputTokensDetails(BaseModel):
-    """Of the input's tokens."""
+    """What the input's tokens are made of."""
 
     cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
     cache_write_tokens: int = 0
 
 
 class OutputTokensDetails(BaseModel, frozen=True):
-    """Of the output's tokens."""
+    """What the output's tokens are made of."""
 
     reasoning_tokens: int = 0
 
