@@ -93,7 +93,7 @@ async def test_a_key_works_until_it_is_revoked(client: httpx.AsyncClient, file: 
     assert (await client.get("/v1/models", headers=bearer(other))).status_code == 200
 
 
-async def test_a_damaged_file_lets_nobody_in(
+async def test_a_damaged_file_lets_no_one_in(
     client: httpx.AsyncClient, file: KeyFile, guarded: Settings
 ) -> None:
     key = file.create("app")

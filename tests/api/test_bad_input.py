@@ -4,10 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from tests.support.services import Services, entry
 from tiffin.api.app import is_ours
+from tiffin.api.schemas.chat import ChatRequest
+from tiffin.api.schemas.completions import CompletionRequest
+from tiffin.api.schemas.embeddings import EmbedBody, EmbeddingsRequest
+from tiffin.api.schemas.rerank import RerankBody, ScoreBody, TeiRerankBody
+from tiffin.api.schemas.responses import ResponsesRequest
 from tiffin.config.settings import Settings
+from tiffin.core.values import RagRequest
 
 GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 metres tall."]}
 
@@ -20,7 +27,7 @@ GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 me
         ({"query": "x" * 8001}, 422, "query", "8,001 characters, the limit is 8,000"),
         ({"documents": []}, 400, "documents", "at least 1 item"),
         ({"documents": ["  ", "\n"]}, 400, "documents", "white space"),
-        ({"documents": "text"}, 400, "documents", "valid list"),
+        ({"documents": "text"}, 400, "documents", "valid array"),
         ({"documents": [5]}, 400, "documents[0]", "valid"),
         ({"documents": ["ok", ""]}, 400, "documents[1]", "at least 1 character"),
         ({"documents": ["ok", {"txt": "x"}]}, 400, "documents[1].text", "required"),
@@ -64,11 +71,18 @@ async def test_a_bad_field_is_named(
         (json.dumps(GOOD).encode(), "application/json-seq", 400, "application/json"),
         (b"[" * 200_000, "application/json", 400, "body"),
         (b'{"top_k": ' + b"9" * 5000 + b"}", "application/json", 400, "not valid JSON"),
-        (b'{"query": "\\ud83d?"}', "application/json", 400, "in pairs"),
-        (b'{"query": "\\\\\\ud83d\\\\"}', "application/json", 400, "in pairs"),
-        (b'{"query": "\xed\xa0\xbd"}', "application/json", 400, "byte 11 is not UTF-8"),
+        (b'{"query": "\\ud83d?"}', "application/json", 400, "end of hex escape"),
+        (b'{"query": "\\\\\\ud83d\\\\"}', "application/json", 400, "end of hex escape"),
+        (
+            b'{"query": "\xed\xa0\xbd"}',
+            "application/json",
+            400,
+            "invalid unicode code point",
+        ),
         (json.dumps(GOOD).encode("utf-16"), "application/json", 400, "UTF-8"),
         (json.dumps(GOOD).encode("utf-16-le"), "application/json", 400, "UTF-8"),
+        (b'{"query": "\0"}', "application/json", 400, "control character"),
+        (b'{"query": NaN}', "application/json", 400, "query"),
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused(
@@ -89,6 +103,40 @@ async def test_a_body_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (RagRequest, {"query": "q", "documents": [5] * 1000}),
+        (RerankBody, {"query": "q", "documents": [5] * 1000}),
+        (TeiRerankBody, {"query": "q", "texts": [5] * 1000}),
+        (ScoreBody, {"text_1": "q", "text_2": [5] * 1000}),
+        (EmbeddingsRequest, {"model": "m", "input": ["a"] + [{}] * 1000}),
+        (EmbedBody, {"inputs": [[{}] * 1000] * 1000}),
+        (ChatRequest, {"model": "m", "messages": [5] * 1000}),
+        (CompletionRequest, {"model": "m", "prompt": [{}] * 1000}),
+        (ResponsesRequest, {"model": "m", "input": [{"type": "?"}] * 1000}),
+    ],
+)
+def test_the_check_of_a_list_ends_at_the_first_wrong_item(
+    body: type[BaseModel], fields: dict[str, Any]
+) -> None:
+    """To describe every one of the millions that fit into a body takes gigabytes."""
+    with pytest.raises(ValidationError) as raised:
+        body.model_validate_json(json.dumps(fields))
+    assert raised.value.error_count() <= 4
+
+
+async def test_very_many_wrong_fields_are_only_counted(
+    services: Services, settings: Settings
+) -> None:
+    unknown = {f"field {number}": number for number in range(2000)}
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**GOOD, **unknown})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "too_many_errors")
+    assert "2,000 fields" in error["message"]
+
+
+@pytest.mark.parametrize(
     "content_type", ["Application/JSON; charset=utf-8", "application/vnd.tiffin+json"]
 )
 async def test_json_may_be_announced_in_other_words(
@@ -99,6 +147,16 @@ async def test_json_may_be_announced_in_other_words(
             "/rag_query",
             content=json.dumps(GOOD).encode(),
             headers={"content-type": content_type},
+        )
+    assert response.status_code == 200, response.text
+
+
+async def test_a_byte_order_mark_is_passed_over(services: Services, settings: Settings) -> None:
+    async with entry(services, settings) as client:
+        response = await client.post(
+            "/rag_query",
+            content=json.dumps(GOOD).encode("utf-8-sig"),
+            headers={"content-type": "application/json"},
         )
     assert response.status_code == 200, response.text
 
@@ -125,7 +183,8 @@ async def test_a_body_over_the_limit_is_refused_whether_or_not_it_says_so(
 
     content: Any = b"x" * (20 << 20) if declared else pieces()
     async with entry(services, settings) as client:
-        response = await client.post("/rag_query", content=content)
+        headers = {"content-type": "application/json"}
+        response = await client.post("/rag_query", content=content, headers=headers)
     assert response.status_code == 413
     assert "16,777,216 bytes" in response.json()["error"]["message"]
 
@@ -198,7 +257,7 @@ async def test_an_error_does_not_send_all_back_that_was_sent(
     assert max(len(long.text), len(field.text)) < 10_000
 
 
-async def test_what_nobody_expected_answers_in_our_shape_too(
+async def test_what_no_one_expected_answers_in_our_shape_too(
     services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

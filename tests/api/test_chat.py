@@ -9,7 +9,7 @@ import pytest
 
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
-from tiffin.api.answers import JSON
+from tiffin.api.bodies import JSON
 from tiffin.config.settings import Settings, load_settings
 from tiffin.core.errors import InvalidRequest, Overloaded, UpstreamFailed
 

@@ -17,7 +17,7 @@ PATIENCE_MS = 1000
 TURNS = [{"role": "user", "content": "How tall is the tower?"}]
 
 
-async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_nobody(
+async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_no_one(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"large": 60}

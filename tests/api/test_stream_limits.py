@@ -58,7 +58,7 @@ async def test_a_stream_that_stalls_or_never_ends_ends_in_a_typed_frame(
     assert response.status_code == 200
     assert last_frame(response.text)["error"]["type"] == "timeout_error"
     assert response.elapsed.total_seconds() < 1
-    assert services.stopped.is_set(), "the engine writes on for nobody"
+    assert services.stopped.is_set(), "the engine writes on for no one"
 
 
 @each_route

@@ -1,6 +1,7 @@
-"""Assembles the entry service's ASGI app. `services/rag.py` serves it before BentoML's routes."""
+"""Assembles the entry service's ASGI app. `services/rag.py` puts it before BentoML's routes."""
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -8,11 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiffin import __version__
 from tiffin.api import errors, openapi
-from tiffin.api.json_route import Shortcut
 from tiffin.api.middleware.access import KeyGuard
 from tiffin.api.middleware.context import ContextMiddleware
-from tiffin.api.middleware.limits import BodyLimit, HeaderLimit, JsonLimit
-from tiffin.api.middleware.origins import Origins
+from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
     chat,
@@ -23,8 +22,6 @@ from tiffin.api.routes import (
     rag,
     rerank,
     responses,
-    score,
-    tei,
 )
 from tiffin.config.settings import Settings
 from tiffin.core.errors import MethodNotAllowed
@@ -36,7 +33,7 @@ BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
 
 
 GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
-"""Their answers may be as long as a model's context: they have a deadline of their own."""
+"""These have a deadline of their own, because answers may be as long as a model's context."""
 
 
 def create_app() -> FastAPI:
@@ -48,9 +45,8 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (chat, rag, completions, responses, embeddings, rerank, score, tei, models):
-        app.include_router(module.router)
-    app.include_router(health.router)
+    for routes in (chat, rag, completions, responses, embeddings, rerank, models, health):
+        app.include_router(routes.router)
     for path in BENTOML_PATHS:
         app.add_route(path, _elsewhere, methods=["GET"], include_in_schema=False)
     errors.install(app)
@@ -59,12 +55,15 @@ def create_app() -> FastAPI:
 
 
 async def _elsewhere(_: Request) -> Response:
-    """Where BentoML answers GET: declared, so that we know it when another method comes."""
-    raise MethodNotAllowed("BentoML answers this, where it is there")
+    """BentoML answers GET here. Declaring it lets us refuse other methods by name."""
+    raise MethodNotAllowed("BentoML answers this path, and it does not serve this app")
 
 
 class HeadAsGet:
-    """ASGI middleware: FastAPI's routes know no HEAD. The server leaves the body out."""
+    """ASGI middleware: answers HEAD as GET, because FastAPI's routes do not take HEAD.
+
+    The server leaves the body out.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,13 +76,9 @@ class HeadAsGet:
 
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
-    """The app behind its limits; a client that leaves cancels its work.
-
-    What is refused on the way never gets so far as to need a watch on its client.
-    """
-    watched = CancelOnDisconnect(HeadAsGet(Shortcut(app)))
-    readable = JsonLimit(Shed(watched, owner=app), max_depth=settings.limits.nesting)
-    limited = BodyLimit(readable, max_bytes=settings.limits.body_bytes)
+    """The app behind its limits; a client that leaves cancels its work."""
+    watched = CancelOnDisconnect(HeadAsGet(app))
+    limited = BodyLimit(watched, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
         Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,
@@ -99,9 +94,9 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
         app = KeyGuard(app, keys_file=access.keys_file)
     app = HeaderLimit(app, max_bytes=settings.limits.header_bytes)
     if access.cors_origins:
-        # Outside the keys: a browser asks whether it may call before it sends one. Outside of all,
-        # or a page could not read what it is refused with.
-        app = Origins(
+        # Outside the keys, because a browser asks whether it may call before it sends one; outside
+        # everything, because a page could not read a refusal otherwise.
+        app = CORSMiddleware(
             app,
             allow_origins=access.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
@@ -119,5 +114,5 @@ def is_ours(method: str, path: str) -> bool:
 
 
 def paths_of(app: FastAPI) -> frozenset[str]:
-    """The paths that the entry service answers, but for those with a name in them."""
+    """The paths that the entry service answers, as its routes declare them."""
     return BENTOML_PATHS.union(route.path for route in app.routes if isinstance(route, Route))

@@ -1,4 +1,7 @@
-"""What the OpenAI routes do alike around `tiffin.pipeline.chat`: a place, the head, the headers."""
+"""What all OpenAI routes that generate do around `tiffin.pipeline.chat`.
+
+They take a place in the admission queue, wait for the head of the answer, and set its headers.
+"""
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -37,10 +40,11 @@ async def begin(
     prompt_field: str,
     schema_field: str = "json_schema",
 ) -> Generation:
-    """Start one answer for each request; a failure before the first event is raised here.
+    """Start one answer for each request. A failure before the first event is raised here.
 
-    `whole` says that the client does not read it as a stream. A schema that the engine refuses is
-    blamed on `schema_field`, or on the tools that it is from; too long an input on `prompt_field`.
+    `whole` says that the client does not read a stream. An error about a schema that the engine
+    refuses names `schema_field`, or the tools that it comes from; one about too long an input names
+    `prompt_field`.
     """
     began = time.perf_counter()
     settings = gateway.settings
@@ -95,7 +99,7 @@ async def _placed(
 
 @contextmanager
 def _blamed(prompt_field: str, schema_field: str) -> Iterator[None]:
-    """Errors of what engines call the input, or `json_schema`, get the client's name for it."""
+    """Errors about the input, or what engines call `json_schema`, get the client's name for it."""
     try:
         yield
     except InvalidRequest as error:

@@ -1,4 +1,4 @@
-"""Images in a conversation: read off its parts, and refused where no tier can see them.
+"""Images in a conversation: read from its parts, and refused if no tier can see them.
 
 Called by `tiffin.api.routes.chat`. An image's address is passed on to the provider and never
 fetched here, so that no client can make this server call another.
@@ -21,7 +21,7 @@ _DATA_URL = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,(.+)", re.DOTALL)
 
 
 def parts_of(message: Message, param: str) -> list[str | Image]:
-    """A turn's texts and images in order; none where it has no image. Raises InvalidRequest."""
+    """A turn's texts and images in order, or nothing if it has no image. Raises InvalidRequest."""
     if not isinstance(message.content, list):
         return []
     parts: list[str | Image] = []
@@ -38,9 +38,9 @@ def parts_of(message: Message, param: str) -> list[str | Image]:
 
 
 def check_seen(messages: Iterable[ChatMessage], tier: str, settings: Settings) -> None:
-    """Raise InvalidRequest, naming the first image, where no tier has vision.
+    """Raise InvalidRequest, naming the first image, if no tier that may answer has vision.
 
-    `tier` is the only one asked; the name of a policy asks all.
+    `tier` names the only one that may, or a policy, under which all may.
     """
     capabilities = {str(name): card.capabilities for name, card in settings.tiers.items()}
     capabilities |= {name: card.capabilities for name, card in settings.providers.items()}

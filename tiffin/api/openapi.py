@@ -1,8 +1,8 @@
 """`/openapi.json` and the page at `/docs` that calls what it describes, without any network.
 
-FastAPI describes the routes; here come the headers that they read and write, the errors that they
-can answer with, the keys, and what BentoML answers on the same URL. The page's files are data of
-the fastapi-offline package.
+FastAPI describes the routes. This module adds the headers that they read and write, the errors
+that they answer with, the keys, and what BentoML answers on the same URL. The page's files are data
+of the fastapi-offline package.
 """
 
 from importlib.resources import files
@@ -33,17 +33,17 @@ ASSETS = "/docs/assets"
 
 ERRORS = {
     "400": "A field is missing, unknown or impossible; `param` names it.",
-    "401": "No API key, or one that is not valid; only where keys are set up.",
+    "401": "No API key, or one that is not valid; only if keys are set up.",
     "404": "No such route or model.",
     "405": "The route takes another method.",
-    "408": "The request did not come whole in its time.",
+    "408": "The request did not arrive in full in time.",
     "413": "The body passes its limit.",
-    "415": "Pickled messages are never read, nor compressed bodies.",
+    "415": "Neither pickled messages nor compressed bodies are read.",
     "422": "A field passes its limit.",
     "429": "The key has spent its minute; see `Retry-After`.",
     "431": "The headers pass their limit.",
     "500": "A model broke while it worked.",
-    "503": "Too much is in work, or a service is not there; see `Retry-After`.",
+    "503": "Too many requests are in flight, or a service is missing; see `Retry-After`.",
     "504": "The deadline passed.",
 }
 WITHOUT_BODY = ("400", "401", "405", "408", "415", "429", "431", "500", "503", "504")
@@ -59,24 +59,24 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     TIMEOUT_HEADERS[0]: ("The deadline of this request, in place of the route's own.", TIMEOUT_MS),
     TIMEOUT_HEADERS[1]: ("The same, as Envoy sends it; the other one goes before.", TIMEOUT_MS),
     PRIORITY_HEADER: (
-        "`batch`: nobody waits for it, so it gives way to others.",
+        "`batch`: no one waits for it, so it gives way to others.",
         {"type": "string", "enum": list(PRIORITIES), "default": PRIORITIES[0]},
     ),
     DEBUG_HEADER: (f"`1` asks for the routing decision, in `{DECISION_HEADER}`.", TEXT),
     "traceparent": ("W3C trace context; it is passed on to every service.", TEXT),
 }
-"""What requests may carry, and every route reads; of BentoML's, only the id."""
+"""What requests may carry and every route reads. BentoML's routes read only the id."""
 
 HEADERS = {
-    "x-request-id": "Names the request in the log; yours, where you sent one.",
+    "x-request-id": "Names the request in the log; yours, if you sent one.",
     "www-authenticate": "`Bearer`.",
     "allow": "The methods that the route takes.",
     "retry-after": "Seconds after which there may be room.",
     "openai-processing-ms": "Until the answer began.",
     "x-tiffin-tier": "Who answered.",
-    "x-tiffin-cost-usd": "What it cost; not of a stream, which has only begun.",
+    "x-tiffin-cost-usd": "What it cost. A stream does not have it, because it has only begun.",
     "x-tiffin-degraded": "What the answer was given without.",
-    DECISION_HEADER: f"How the tier was chosen, as JSON, where `{DEBUG_HEADER}` asked for it.",
+    DECISION_HEADER: f"How the tier was chosen, as JSON, if `{DEBUG_HEADER}` asked for it.",
     **{
         f"x-ratelimit-{what}-{of}": f"The key's {of} of a minute: {says}."
         for what, says in {
@@ -87,7 +87,7 @@ HEADERS = {
         for of in ("requests", "tokens")
     },
 }
-"""What responses carry beside their bodies; none is always there."""
+"""What responses may carry beside their bodies."""
 RATE_LIMITS = tuple(name for name in HEADERS if name.startswith("x-ratelimit-"))
 OF_STATUS = {
     "401": ("www-authenticate",),
@@ -105,7 +105,7 @@ OF_TAG = {
         DECISION_HEADER,
     ),
 }
-"""Of an answer."""
+"""The headers of an answer, by the tag of its route."""
 
 BENTOML = {
     "/": ("text/html", "BentoML's page."),
@@ -186,7 +186,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _name_models(schemas: dict[str, Any], gateway: Gateway) -> None:
-    """Say which model each of the routes takes that take but one."""
+    """Say which model a route takes if it takes only one."""
     embedding, reranker = gateway.settings.embedding.model, gateway.settings.reranker.model
     for name, model in (("EmbeddingsRequest", embedding), ("RerankBody", reranker)):
         schemas[name]["properties"]["model"]["examples"] = [model]
@@ -198,7 +198,7 @@ def _parameter(name: str) -> dict[str, Any]:
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Add to one operation what FastAPI does not know of."""
+    """Add to one operation what FastAPI does not know about."""
     read = (REQUEST_ID_HEADER,) if path in BENTOML else SENT
     parameters = [{"$ref": f"#/components/parameters/{name}"} for name in read]
     operation["parameters"] = operation.get("parameters", []) + parameters
@@ -227,7 +227,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         responses["503"] = {"description": "A service is not ready.", "content": content}
     _add_headers(path, operation)
     if path not in OPEN_PATHS:
-        # Either way: no key is asked for on loopback, unless keys are set up.
+        # With or without a key: none is asked for on loopback unless keys are set up.
         operation["security"] = [{}, {"key": []}]
 
 

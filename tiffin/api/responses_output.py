@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
-from tiffin.api.routes.chat import logprob
-from tiffin.api.schemas.responses import (
+from tiffin.api.schemas.logprobs import EventLogprob, Logprob
+from tiffin.api.schemas.responses import Status
+from tiffin.api.schemas.responses_answer import (
     IncompleteDetails,
     InputTokensDetails,
     OutputCall,
@@ -14,10 +15,9 @@ from tiffin.api.schemas.responses import (
     OutputMessage,
     OutputText,
     Response,
+    ResponseEvent,
     ResponseUsage,
-    Status,
 )
-from tiffin.api.schemas.responses_events import EventLogprob, ResponseEvent
 
 
 class Output:
@@ -55,7 +55,7 @@ class Output:
             yield from self._open_message()
         message = self._items[-1]
         assert isinstance(message, OutputMessage)  # noqa: S101  opened above
-        found = [logprob(token) for token in event.logprobs]
+        found = [Logprob.of(token) for token in event.logprobs]
         message.content[0].text += event.text
         message.content[0].logprobs += found
         yield self._event(

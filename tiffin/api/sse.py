@@ -1,10 +1,10 @@
-"""Server-sent events. JSON is ASCII-escaped, so no chunk boundary ever splits a character."""
+"""Server-sent events. JSON is ASCII-escaped, so no chunk boundary splits a character."""
 
 import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 Event = TypeVar("Event", bound=BaseModel)
 
 MEDIA_TYPE = "text/event-stream"
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+"""How a route that may stream describes it; `tiffin.api.openapi` adds the rest."""
 
 
 def event_stream(
@@ -49,7 +54,7 @@ class _EventStream(StreamingResponse):
 async def first_awaited(
     events: AsyncGenerator[Event, None],
 ) -> AsyncGenerator[Event, None]:
-    """The same events once the first has come: a failure before it is raised here."""
+    """The same events once the first has come. A failure before it is raised here."""
     try:
         first = await anext(events)
     except StopAsyncIteration:

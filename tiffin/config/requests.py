@@ -36,7 +36,9 @@ class LimitSettings(Section):
     header_bytes: Annotated[
         int, Field(ge=1024, description="Total size of a request's headers.")
     ] = 32 * 1024
-    nesting: Annotated[Count, Field(description="Depth of nested JSON arrays and objects.")] = 32
+    nesting: Annotated[
+        Count, Field(description="Depth of arrays and objects in a JSON schema.")
+    ] = 32
     body_bytes: Annotated[int, Field(ge=1024, description="Size of a request's body.")] = (
         16 * 1024 * 1024
     )

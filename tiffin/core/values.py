@@ -1,11 +1,16 @@
 """What the pipeline takes and gives, which is also its shape on the wire (`tiffin.api`)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
 from tiffin.core.names import AUTO
+
+Item = TypeVar("Item")
+Items = Annotated[list[Item], Field(fail_fast=True)]
+"""A list that a client sends. Its check ends at the first wrong item, because to describe each of
+a few million takes a minute and gigabytes."""
 
 
 class Value(BaseModel):
@@ -27,7 +32,7 @@ class RagRequest(Value):
 
     query: Annotated[str, Field(min_length=1, description="The question.")]
     documents: Annotated[
-        list[Annotated[str, Field(min_length=1)] | Document],
+        Items[Annotated[str, Field(min_length=1)] | Document],
         Field(min_length=1, description="What to answer from; long ones are split into passages."),
     ]
     model: Annotated[

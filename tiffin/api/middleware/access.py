@@ -1,7 +1,7 @@
 """Asks for a key and holds it to its limits, before anything of a request's body is read.
 
 Stands in front of all routes of the entry service, BentoML's own too. `/metrics` needs a key like
-the rest: it tells how much is used. Only the probes and the version are open to everybody.
+the rest: it tells how much is used. Only the probes and the version are open to everyone.
 """
 
 import math

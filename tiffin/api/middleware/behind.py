@@ -1,7 +1,7 @@
-"""What others answer on the entry service (BentoML, Starlette's files), made like our answers.
+"""Makes what BentoML, or Starlette for files, answers on the entry service look like our answers.
 
-`services/rag.py` puts it behind the door, so that of BentoML only its own page and metrics pass
-here; `tiffin.api.openapi` around the files of its page.
+`services/rag.py` puts it behind the dispatcher, where only BentoML's own pages and metrics pass;
+`tiffin.api.openapi` puts it around the files of its page. No request for a model passes it.
 """
 
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from tiffin.core.errors import InvalidRequest, NotFound, TiffinError, UpstreamFa
 
 
 class InOurShape:
-    """ASGI middleware: gives answers their request's id, and failures our body."""
+    """ASGI middleware: gives each answer its request's id, and each failure our body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

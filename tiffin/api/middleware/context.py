@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,7 +49,7 @@ class ContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A dict, for Headers goes through all lines at each look. Of several of a name the first.
+        # A dict, because Headers searches all lines for each name. The first of a name counts.
         sent = dict(reversed(Headers(scope=scope).items()))
         state = scope.setdefault("state", {})
         try:
@@ -85,11 +84,6 @@ class ContextMiddleware:
             deadline_named=timeout_ms is not None,
             key=state.get("key", ""),
         )
-
-
-def with_priority(context: RequestContext, priority: str | None) -> RequestContext:
-    """The context with what a body says of its priority, over the header."""
-    return context if priority is None else replace(context, batch=priority == "batch")
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:

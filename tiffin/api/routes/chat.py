@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from msgspec import structs
@@ -14,16 +13,14 @@ from models.values import (
     FinishReason,
     GenerateRequest,
     TextDelta,
-    TokenLogprob,
     TokenUsage,
     ToolCall,
     ToolCallDelta,
 )
-from tiffin.api.answers import model_answer
+from tiffin.api.bodies import JsonRoute, model_answer
+from tiffin.api.checks import check_prompts
 from tiffin.api.generation import Generation, begin, tier_of
 from tiffin.api.images import check_seen, parts_of
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.limits import check_prompts
 from tiffin.api.schemas.chat import (
     AnsweredCall,
     AnswerMessage,
@@ -37,26 +34,27 @@ from tiffin.api.schemas.chat import (
     Delta,
     FunctionDelta,
     ImagePart,
-    Logprob,
     Logprobs,
     Message,
     NamedTool,
-    TopLogprob,
 )
-from tiffin.api.schemas.openai import check_stream_options, seed_of, stops, usage_of
-from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
+from tiffin.api.schemas.logprobs import Logprob
+from tiffin.api.schemas.openai import (
+    check_stream_options,
+    chosen_tool,
+    seed_of,
+    stops,
+    usage_of,
+)
+from tiffin.api.sse import STREAM, event_stream, frames
 from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
 from tiffin.pipeline.writing import Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
-
-@router.post(
-    "/v1/chat/completions", response_model=ChatCompletion, responses={200: {"content": _STREAM}}
-)
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAM)
 async def chat_completions(body: ChatRequest, http: Request) -> Response:
     """Continue a conversation. With `stream: true`: `chat.completion.chunk`s, then `[DONE]`."""
     gateway, context = work_of(http)
@@ -131,16 +129,10 @@ def _message(message: Message, index: int) -> ChatMessage:
 
 
 def _tool_choice(body: ChatRequest) -> str:
-    choice = body.tool_choice
-    if isinstance(choice, NamedTool):
-        choice_name = choice.function.name
-        if choice_name not in [tool.function.name for tool in body.tools or ()]:
-            message = f"tool_choice: there is no function {choice_name!r} in tools"
-            raise InvalidRequest(message, param="tool_choice")
-        return choice_name
-    if choice == "required" and not body.tools:
-        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
-    return choice or "auto"
+    names = [tool.function.name for tool in body.tools or ()]
+    if isinstance(body.tool_choice, NamedTool):
+        return chosen_tool(None, body.tool_choice.function.name, names)
+    return chosen_tool(body.tool_choice, None, names)
 
 
 def _choices(request: GenerateRequest, body: ChatRequest) -> list[GenerateRequest]:
@@ -162,7 +154,7 @@ class _Answer:
         """Take the next event."""
         if isinstance(event, TextDelta):
             self.text += event.text
-            self.logprobs += map(logprob, event.logprobs)
+            self.logprobs += map(Logprob.of, event.logprobs)
         elif event.id is not None:
             function = CalledFunction(name=event.name or "", arguments=event.arguments)
             self.calls.append(AnsweredCall(id=event.id, function=function))
@@ -231,7 +223,7 @@ def _chunk_choice(piece: Piece) -> ChunkChoice:
     event = piece.event
     match event:
         case TextDelta():
-            logprobs = Logprobs(content=[logprob(token) for token in event.logprobs])
+            logprobs = Logprobs(content=[Logprob.of(token) for token in event.logprobs])
             return ChunkChoice(
                 index=piece.index,
                 delta=Delta(content=event.text),
@@ -247,15 +239,3 @@ def _chunk_choice(piece: Piece) -> ChunkChoice:
             return ChunkChoice(index=piece.index, delta=Delta(tool_calls=[call]))
         case Finished():
             return ChunkChoice(index=piece.index, delta=Delta(), finish_reason=event.reason)
-
-
-def logprob(token: TokenLogprob) -> Logprob:
-    """A token in OpenAI's shape."""
-    top = [_top(other) for other in token.top]
-    return Logprob(
-        token=token.token, logprob=token.logprob, bytes=token.bytes or None, top_logprobs=top
-    )
-
-
-def _top(token: TokenLogprob) -> TopLogprob:
-    return TopLogprob(token=token.token, logprob=token.logprob, bytes=token.bytes or None)

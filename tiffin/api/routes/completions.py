@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from msgspec import structs
@@ -16,10 +15,9 @@ from models.values import (
     TokenUsage,
     ToolCallDelta,
 )
-from tiffin.api.answers import model_answer
+from tiffin.api.bodies import JsonRoute, model_answer
+from tiffin.api.checks import check_prompts
 from tiffin.api.generation import Generation, begin
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.limits import check_prompts
 from tiffin.api.schemas.completions import (
     MAX_PROMPTS,
     Completion,
@@ -28,17 +26,15 @@ from tiffin.api.schemas.completions import (
     CompletionRequest,
 )
 from tiffin.api.schemas.openai import MAX_CHOICES, check_stream_options, seed_of, stops, usage_of
-from tiffin.api.sse import MEDIA_TYPE, event_stream, frames
+from tiffin.api.sse import STREAM, event_stream, frames
 from tiffin.core.errors import InvalidRequest, UpstreamFailed
 from tiffin.gateway import work_of
 from tiffin.pipeline.writing import Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
-
-@router.post("/v1/completions", response_model=Completion, responses={200: {"content": _STREAM}})
+@router.post("/v1/completions", response_model=Completion, responses=STREAM)
 async def completions(body: CompletionRequest, http: Request) -> Response:
     """Continue each prompt. With `stream: true`: pieces of `text_completion`, then `[DONE]`."""
     gateway, context = work_of(http)
@@ -117,7 +113,7 @@ class _Answer:
             self.reason = event.reason
             return CompletionChoice(index=piece.index, text="", finish_reason=event.reason)
         if isinstance(event, ToolCallDelta):
-            raise UpstreamFailed("the model called a tool that nobody offered")
+            raise UpstreamFailed("the model called a tool that no one offered")
         self.text += event.text
         logprobs = self._legacy(event.logprobs) if event.logprobs else None
         return CompletionChoice(

@@ -1,94 +1,26 @@
-"""`/v1/embeddings` as OpenAI's clients call it: texts or token arrays in, vectors out."""
+"""Texts or token arrays in, vectors out, in the shapes of two kinds of clients.
+
+OpenAI's call `/v1/embeddings`. Those of text-embeddings-inference call `/embed`, which answers the
+bare vectors; huggingface_hub's InferenceClient posts the same to the base URL itself, with or
+without `/v1`.
+"""
 
 import base64
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag
 
-from tiffin.api.answers import numbers_answer
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.limits import check_inputs
-from tiffin.api.names import check_model
+from tiffin.api.bodies import JsonRoute, numbers_answer
+from tiffin.api.checks import check_dimensions, check_inputs, check_model
+from tiffin.api.schemas.embeddings import EmbedBody, EmbeddingList, EmbeddingsRequest, as_list
 from tiffin.core.errors import InvalidRequest
-from tiffin.core.values import Value
 from tiffin.gateway import work_of
 from tiffin.traffic.admission import EMBED
 from tiffin.traffic.quota import charge
 
 router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
-
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-TokenArray = Annotated[list[TokenId], Field(min_length=1)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-def _form(value: Any) -> str:  # noqa: ANN401  what the client sent
-    """Which form of input this is meant to be, by its first item: the error names what is wrong."""
-    if not isinstance(value, list):
-        return "Text"
-    first = value[0] if value else ""
-    if isinstance(first, list):
-        return "TokenArrays"
-    return "TokenArray" if isinstance(first, int) else "Texts"
-
-
-# Tags have a capital: `tiffin.api.errors.field_name` leaves those out of a field's name.
-Inputs = Annotated[
-    Annotated[Text, Tag("Text")]
-    | Annotated[list[Text], Field(min_length=1), Tag("Texts")]
-    | Annotated[TokenArray, Tag("TokenArray")]
-    | Annotated[list[TokenArray], Field(min_length=1), Tag("TokenArrays")],
-    Discriminator(_form),
-]
-
-
-class EmbeddingsRequest(Value):
-    """What to embed. A text longer than the model reads is truncated, as the bare library does."""
-
-    input: Annotated[
-        Inputs,
-        Field(
-            description="A text, texts, or token ids as the model's own tokenizer gives them, the"
-            " special ones included."
-        ),
-    ]
-    model: Annotated[str, Field(description="The embedding model, as `/v1/models` names it.")]
-    encoding_format: Annotated[
-        Literal["float", "base64"] | None,
-        Field(description="`base64` holds little-endian float32."),
-    ] = "float"
-    dimensions: Annotated[
-        int | None, Field(ge=1, description="Only the model's own number is possible.")
-    ] = None
-    user: Annotated[str | None, Field(description="Yours; it changes nothing.")] = None
-
-
-class EmbeddingsUsage(Value):
-    """Tokens read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingItem(Value):
-    """One vector of length 1: numbers, or base64 of them."""
-
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class EmbeddingList(Value):
-    """All vectors, in the order of the input."""
-
-    object: Literal["list"]
-    data: list[EmbeddingItem]
-    model: str
-    usage: EmbeddingsUsage
 
 
 @router.post("/v1/embeddings", response_model=EmbeddingList)
@@ -111,13 +43,24 @@ async def create_embeddings(body: EmbeddingsRequest, http: Request) -> Response:
     return numbers_answer({"object": "list", "data": data, "model": model, "usage": usage})
 
 
-def as_list(value: str | Sequence[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
-    """The inputs one by one: a single text or token array is a list of one."""
-    if isinstance(value, str):
-        return [value]
-    if all(isinstance(item, int) for item in value):
-        return [list(value)]  # type: ignore[arg-type]
-    return list(value)  # type: ignore[arg-type]
+@router.post("/embed", response_model=list[list[float]])
+@router.post("/", response_model=list[list[float]])
+@router.post("/v1", response_model=list[list[float]])
+async def embed(body: EmbedBody, http: Request) -> Response:
+    """Embed texts; one vector each, in their order."""
+    gateway, context = work_of(http)
+    if not body.normalize:
+        message = "normalize: false is not possible, this model's vectors have length 1"
+        raise InvalidRequest(message, param="normalize", code="unsupported_value")
+    inputs = as_list(body.inputs)
+    check_inputs(inputs, gateway.settings.limits, "inputs")
+    async with gateway.admission.place(context, EMBED):
+        rows, tokens = await gateway.clients.embedding.embed(
+            inputs, context, truncate=body.truncate is not False
+        )
+    charge(tokens)
+    check_dimensions(body.dimensions, rows.shape[1])
+    return numbers_answer(rows.tolist())
 
 
 def _encoded(rows: NDArray[np.float32], encoding: str | None) -> list[Any]:
@@ -125,10 +68,3 @@ def _encoded(rows: NDArray[np.float32], encoding: str | None) -> list[Any]:
         return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows]
     vectors: list[Any] = rows.tolist()
     return vectors
-
-
-def check_dimensions(asked: int | None, width: int) -> None:
-    """Raise InvalidRequest for vectors of another length than the model's."""
-    if asked is not None and asked != width:
-        message = f"dimensions: {asked} is not possible, this model's vectors have {width}"
-        raise InvalidRequest(message, param="dimensions", code="unsupported_value")

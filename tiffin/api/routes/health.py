@@ -1,4 +1,7 @@
-"""Is it alive, is it ready, what is it. Never waits for a service: readiness is watched beside."""
+"""Says whether it is alive and ready, and which version it is.
+
+No route here waits for a service: `tiffin.lifecycle.readiness` watches them.
+"""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -27,10 +30,10 @@ async def livez() -> str:
 @router.get("/health")
 @router.get("/ping", include_in_schema=False)  # where RunPod's load balancer asks
 async def readyz(http: Request) -> JSONResponse:
-    """200 when questions are answered, else 503.
+    """Answer 200 if questions can be answered, else 503.
 
-    `ready`, or `degraded` where a service is missing that has a substitute; `down`, or `draining`
-    from the first SIGTERM on.
+    The status is `ready`; `degraded` if a service is missing that has a substitute; `down`; or
+    `draining` from the first SIGTERM on.
     """
     gateway = gateway_of(http)
     state = "draining" if gateway.drain.began else gateway.readiness.state()

@@ -2,16 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from msgspec.structs import replace
 
-from tiffin.api.answers import model_answer
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.context import with_priority
-from tiffin.api.middleware.limits import check_rag_request
-from tiffin.api.sse import MEDIA_TYPE, event_stream, first_awaited, frames
+from tiffin.api.bodies import JsonRoute, model_answer
+from tiffin.api.checks import check_rag_request
+from tiffin.api.sse import STREAM, event_stream, first_awaited, frames
 from tiffin.core.context import Deadline, RequestContext
 from tiffin.core.errors import Unavailable, UpstreamFailed
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
@@ -22,11 +19,9 @@ from tiffin.traffic.quota import charge
 
 router = APIRouter(tags=["rag"], route_class=JsonRoute)
 
-_EVENTS: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
-
-@router.post("/v1/rag", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
-@router.post("/rag_query", response_model=RagAnswer, responses={200: {"content": _EVENTS}})
+@router.post("/v1/rag", response_model=RagAnswer, responses=STREAM)
+@router.post("/rag_query", response_model=RagAnswer, responses=STREAM)
 async def rag_query(body: RagRequest, http: Request) -> Response:
     """Answer a question from the documents given with it.
 
@@ -40,7 +35,7 @@ async def rag_query(body: RagRequest, http: Request) -> Response:
     return model_answer(await whole_answer(events))
 
 
-@router.post("/rag_stream", response_class=Response, responses={200: {"content": _EVENTS}})
+@router.post("/rag_stream", response_class=Response, responses=STREAM)
 async def rag_stream(body: RagRequest, http: Request) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
     gateway, context = work_of(http)
@@ -76,7 +71,9 @@ def with_fields(context: RequestContext, body: RagRequest) -> RequestContext:
     if body.timeout_ms is not None:
         deadline = Deadline.after(body.timeout_ms / 1000)
         context = replace(context, deadline=deadline, deadline_named=True)
-    return with_priority(context, body.priority)
+    if body.priority is not None:
+        context = replace(context, batch=body.priority == "batch")
+    return context
 
 
 def _tokens(answer: RagAnswer) -> int:

@@ -1,25 +1,32 @@
-"""Reranking in the shapes of Jina's and Cohere's clients, and of TEI's where the body has `texts`.
+"""Relevance of texts to a query, in the shapes of four kinds of clients.
 
-`/rerank` reads both: `documents` is Jina's and Cohere's, `texts` is TEI's.
+`/rerank` reads two: `documents` is Jina's and Cohere's, `texts` is TEI's. `/score` is vLLM's: how
+relevant are the texts of one side to those of the other.
 """
 
+import time
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag
 
 from models.user_catalog import catalog_of
-from tiffin.api.answers import numbers_answer
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.limits import check_documents, check_query
-from tiffin.api.names import check_model
+from tiffin.api.bodies import JsonRoute, numbers_answer
+from tiffin.api.checks import check_documents, check_model, check_query
+from tiffin.api.schemas.rerank import (
+    AnyRerankBody,
+    RerankAnswer,
+    RerankBody,
+    ScoreBody,
+    ScoreList,
+    TeiRank,
+    TeiRerankBody,
+)
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
-from tiffin.core.values import Value
+from tiffin.core.scores import best_first, sigmoid
 from tiffin.gateway import Gateway, work_of
 from tiffin.traffic.admission import RERANK
 from tiffin.traffic.quota import charge
@@ -28,105 +35,6 @@ router = APIRouter(tags=["rerank"], route_class=JsonRoute)
 
 DOCUMENTS_OF_A_SEARCH_UNIT = 100
 """Cohere bills a query with up to this many documents as one search unit."""
-
-
-class TextDocument(Value):
-    """A document as an object."""
-
-    text: str
-
-
-class RerankBody(Value):
-    """A query and documents. What is longer than the model reads is truncated."""
-
-    query: Annotated[str, Field(min_length=1)]
-    documents: Annotated[list[str | TextDocument], Field(min_length=1)]
-    model: Annotated[
-        str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
-    ] = None
-    top_n: Annotated[int | None, Field(ge=1, description="How many to answer; none for all.")] = (
-        None
-    )
-    return_documents: Annotated[bool | None, Field(description="Answer the texts as well.")] = False
-    max_tokens_per_doc: Annotated[
-        int | None, Field(ge=1, description="Not fewer than the reranker reads.")
-    ] = None
-
-
-class TeiRerankBody(Value):
-    """A query and texts, as text-embeddings-inference reads them."""
-
-    query: Annotated[str, Field(min_length=1)]
-    texts: Annotated[list[str], Field(min_length=1)]
-    raw_scores: Annotated[bool, Field(description="Answer logits instead of 0..1.")] = False
-    return_text: bool = False
-    truncate: Annotated[
-        bool | None, Field(description="False refuses what is longer than the model reads.")
-    ] = True
-    truncation_direction: Literal["right", "Right"] = "right"
-
-
-def _shape(body: Any) -> str:  # noqa: ANN401  what the client sent
-    return "Texts" if isinstance(body, dict) and "texts" in body else "Documents"
-
-
-# Names with a capital, which `tiffin.api.errors.field_name` leaves out of a field's name.
-AnyRerankBody = Annotated[
-    Annotated[RerankBody, Tag("Documents")] | Annotated[TeiRerankBody, Tag("Texts")],
-    Discriminator(_shape),
-]
-
-
-class RerankResult(Value):
-    """One document: its position in the request and its relevance, 0 to 1."""
-
-    index: int
-    relevance_score: float
-    document: TextDocument | None = None
-
-
-class RerankUsage(Value):
-    """Tokens read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class BilledUnits(Value):
-    """What Cohere's clients read as the price."""
-
-    search_units: int
-
-
-class ApiVersion(Value):
-    """Which version of Cohere's API the answer has the shape of."""
-
-    version: str
-
-
-class RerankMeta(Value):
-    """What Cohere's clients read beside the results."""
-
-    api_version: ApiVersion
-    billed_units: BilledUnits
-
-
-class RerankAnswer(Value):
-    """The results, best first."""
-
-    id: str
-    model: str
-    results: list[RerankResult]
-    usage: RerankUsage
-    meta: RerankMeta
-
-
-class TeiRank(Value):
-    """One text in TEI's shape."""
-
-    index: int
-    score: float
-    text: str | None = None
 
 
 @router.post("/v1/rerank", response_model=RerankAnswer)
@@ -161,7 +69,7 @@ async def _rerank(
     _check_cut(body.max_tokens_per_doc, _tokens_read(gateway.settings.home, model))
     check_query(body.query, gateway.settings.limits)
     check_documents(texts, gateway.settings.limits, "documents")
-    logits, tokens = await score(body.query, texts, gateway, context)
+    logits, tokens = await _score(body.query, texts, gateway, context)
     scores = sigmoid(logits)
     results = [
         {"index": index, "relevance_score": float(scores[index])}
@@ -199,7 +107,7 @@ def _tokens_read(home: Path, model: str) -> int:
 async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestContext) -> Response:
     check_query(body.query, gateway.settings.limits)
     check_documents(body.texts, gateway.settings.limits, "texts")
-    logits, _ = await score(
+    logits, _ = await _score(
         body.query, body.texts, gateway, context, truncate=body.truncate is not False
     )
     scores = logits if body.raw_scores else sigmoid(logits)
@@ -212,7 +120,48 @@ async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestCon
     )
 
 
-async def score(
+@router.post("/score", response_model=ScoreList)
+@router.post("/v1/score", response_model=ScoreList)
+async def score_pairs(body: ScoreBody, http: Request) -> Response:
+    """Score pairs of texts."""
+    gateway, context = work_of(http)
+    model, limits = gateway.settings.reranker.model, gateway.settings.limits
+    check_model(body.model, model)
+    queries, texts = _pairs(body)
+    check_documents(texts, limits, "text_2")
+    for index, query in enumerate(queries):
+        check_query(query, limits, f"text_1[{index}]")
+    logits, tokens = await _score(queries, texts, gateway, context)
+    data = [
+        {"index": index, "object": "score", "score": float(value)}
+        for index, value in enumerate(sigmoid(logits))
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
+    return numbers_answer(
+        {
+            "id": f"score-{context.request_id}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": model,
+            "data": data,
+            "usage": usage,
+        }
+    )
+
+
+def _pairs(body: ScoreBody) -> tuple[list[str], list[str]]:
+    """As many queries as texts."""
+    queries = [body.text_1] if isinstance(body.text_1, str) else body.text_1
+    texts = [body.text_2] if isinstance(body.text_2, str) else body.text_2
+    if len(queries) == 1:
+        queries = queries * len(texts)
+    if len(queries) != len(texts):
+        message = f"text_1: {len(queries)} texts cannot pair up with {len(texts)} of text_2"
+        raise InvalidRequest(message, param="text_1", code="length_mismatch")
+    return queries, texts
+
+
+async def _score(
     query: str | list[str],
     texts: list[str],
     gateway: Gateway,
@@ -226,14 +175,3 @@ async def score(
         logits, tokens = await reranker.score(query, texts, context, truncate=truncate)
     charge(tokens)
     return logits, tokens
-
-
-def best_first(logits: NDArray[np.float32]) -> list[int]:
-    """Indices from the most to the least relevant; equal ones keep their order."""
-    order: list[int] = np.argsort(-logits, kind="stable").tolist()
-    return order
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Relevance from 0 to 1."""
-    return 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))

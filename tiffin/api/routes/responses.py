@@ -7,39 +7,35 @@ import json
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import fastapi
 from fastapi import APIRouter, Request
 
 from models.values import ChatMessage, GenerateRequest, ToolCall
-from tiffin.api.answers import model_answer
+from tiffin.api.bodies import JsonRoute, model_answer
+from tiffin.api.checks import check_prompts
 from tiffin.api.errors import translate
 from tiffin.api.generation import Generation, begin
-from tiffin.api.json_route import JsonRoute
-from tiffin.api.middleware.limits import check_prompts
 from tiffin.api.responses_output import Output
+from tiffin.api.schemas.openai import chosen_tool
 from tiffin.api.schemas.responses import (
     InputCall,
     InputCallOutput,
     InputItem,
     NamedFunction,
-    Response,
     ResponsesRequest,
     TextContent,
     TextOptions,
 )
-from tiffin.api.sse import MEDIA_TYPE, event_stream
+from tiffin.api.schemas.responses_answer import Response
+from tiffin.api.sse import STREAM, event_stream
 from tiffin.core.error_body import error_body
-from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 
-
-@router.post("/v1/responses", response_model=Response, responses={200: {"content": _STREAM}})
+@router.post("/v1/responses", response_model=Response, responses=STREAM)
 async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
     gateway, context = work_of(http)
@@ -113,15 +109,10 @@ def _text(content: str | list[TextContent]) -> str:
 
 
 def _tool_choice(body: ResponsesRequest) -> str:
-    choice = body.tool_choice
-    if isinstance(choice, NamedFunction):
-        if choice.name not in [tool.name for tool in body.tools or ()]:
-            message = f"tool_choice: there is no function {choice.name!r} in tools"
-            raise InvalidRequest(message, param="tool_choice")
-        return choice.name
-    if choice == "required" and not body.tools:
-        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
-    return choice or "auto"
+    names = [tool.name for tool in body.tools or ()]
+    if isinstance(body.tool_choice, NamedFunction):
+        return chosen_tool(None, body.tool_choice.name, names)
+    return chosen_tool(body.tool_choice, None, names)
 
 
 def _opened(body: ResponsesRequest, generation: Generation) -> Response:

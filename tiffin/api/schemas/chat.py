@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, Tag, model_validator
 
 from models.values import FinishReason
+from tiffin.api.schemas.logprobs import Logprob
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
     Choices,
@@ -25,6 +26,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
+from tiffin.core.values import Items
 
 
 class TextPart(Sent):
@@ -94,9 +96,9 @@ class Message(Sent):
     """One turn. Fields that only answers carry are accepted where a client sends an answer back."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Items[Part] | None = None
     name: Annotated[str | None, Field(description="Chat templates here do not show it.")] = None
-    tool_calls: list[SentToolCall] | None = None
+    tool_calls: Items[SentToolCall] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
@@ -129,7 +131,7 @@ class ChatRequest(Sent):
     """A conversation to continue."""
 
     model: ModelName
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[Items[Message], Field(min_length=1)]
     max_tokens: MaxTokens = None
     max_completion_tokens: MaxTokens = None
     temperature: Temperature = 1.0
@@ -142,7 +144,7 @@ class ChatRequest(Sent):
     logprobs: bool | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
     response_format: ResponseFormat | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Items[FunctionTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
@@ -159,7 +161,7 @@ class ChatRequest(Sent):
     # Only the values that ask for what is done anyway.
     store: Literal[False] | None = None
     service_tier: AutoServiceTier = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Items[Literal["text"]] | None = None
     logit_bias: LogitBias = None
     reasoning_effort: Literal["none"] | None = None
     verbosity: Literal["medium"] | None = None
@@ -176,20 +178,6 @@ class ChatRequest(Sent):
             message = "max_tokens and max_completion_tokens are one limit; send one of them"
             raise ValueError(message)
         return self
-
-
-class TopLogprob(BaseModel):
-    """A token that could have stood here."""
-
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-
-class Logprob(TopLogprob):
-    """A token of the answer, its natural log probability, and the likeliest alternatives."""
-
-    top_logprobs: list[TopLogprob]
 
 
 class Logprobs(BaseModel):

@@ -20,6 +20,7 @@ from tiffin.api.schemas.openai import (
     TopP,
     absent,
 )
+from tiffin.core.values import Items
 
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 MAX_PROMPTS = 64
@@ -30,7 +31,7 @@ class CompletionRequest(Sent):
 
     model: ModelName
     prompt: Annotated[
-        str | list[str] | list[Token] | list[list[Token]],
+        str | Items[str] | Items[Token] | Items[Items[Token]],
         Field(description="Text or tokens, or a list of either."),
     ]
     max_tokens: MaxTokens = 16

@@ -5,15 +5,30 @@ that change nothing: any other value is a 400 that names it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from models.values import TokenUsage, Tool
-from tiffin.api.errors import UNKNOWN_TYPE
+from tiffin.config.requests import LimitSettings
 from tiffin.core.errors import InvalidRequest
-from tiffin.core.values import Value
+from tiffin.core.values import Items, Value
+
+UNKNOWN_TYPE = "unknown_type"
+"""The error's code when the field `type` names no member of a union."""
+
+TOO_DEEP = "too_deep"
+"""The error's code when arrays and objects lie too deep inside one another."""
 
 RESERVED_TOOL_NAMES = frozenset({"auto", "none", "required"})
 MAX_CHOICES = 16
@@ -22,7 +37,7 @@ SEEDS = 2**31
 """Seeds wrap here: engines take 31 bits in common."""
 
 Stop = Annotated[
-    str | list[str] | None, Field(description="Generation ends before any of these; up to four.")
+    str | Items[str] | None, Field(description="Generation ends before any of these; up to four.")
 ]
 Temperature = Annotated[float | None, Field(ge=0, le=2)]
 TopP = Annotated[float | None, Field(gt=0, le=1)]
@@ -37,23 +52,40 @@ AutoServiceTier = Literal["auto", "default"] | None
 Metadata = dict[str, str] | None
 
 
-def _with_plain_numbers(value: dict[str, Any]) -> dict[str, Any]:
-    """The same JSON. Raises ValueError for numbers that Python reads, and no message carries."""
-    nodes: list[Any] = [value]
-    while nodes:
-        match nodes.pop():
-            case dict() as node:
-                nodes += node.values()
-            case list() as node:
-                nodes += node
-            case float() as number if not math.isfinite(number):
-                raise ValueError(f"{number} is no number in JSON")
-            case int() as number if not -(2**63) <= number < 2**63:
-                raise ValueError("a number in it does not fit into 64 bits")
+def _plain(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """The same JSON object, if an engine can take it.
+
+    Refuses numbers that Python reads and no message carries, and arrays and objects nested deeper
+    than the limit if the caller passes limits as the context.
+    """
+    limits: LimitSettings | None = info.context
+    level: list[Any] = [value]
+    depth = 1
+    while level:
+        if limits is not None and depth > limits.nesting:
+            raise PydanticCustomError(
+                TOO_DEEP,
+                "nested deeper than the limit of {limit} levels",
+                {"limit": limits.nesting},
+            )
+        below: list[Any] = []
+        for node in level:
+            below += node.values() if isinstance(node, dict) else node
+        for number in below:
+            _check_number(number)
+        level = [node for node in below if isinstance(node, dict | list)]
+        depth += 1
     return value
 
 
-JsonObject = Annotated[dict[str, Any], AfterValidator(_with_plain_numbers)]
+def _check_number(value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number in JSON")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number in it does not fit into 64 bits")
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 def _no_bias(value: dict[str, float] | None) -> None:
@@ -67,7 +99,7 @@ LogitBias = Annotated[dict[str, float] | None, AfterValidator(_no_bias)]
 def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator:
     """Tells the members of a union by the field `type`; `unsaid` is what it is when left out.
 
-    Capital letters keep a tag out of a field's name (`tiffin.api.errors`).
+    Capital letters keep a tag out of a field's name (`tiffin.api.bodies.field_name`).
     """
 
     def tag(value: Any) -> str | None:  # noqa: ANN401  JSON, or a value made of it
@@ -82,7 +114,7 @@ def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator
 
 
 def absent(value: object) -> bool:
-    """For fields that are left out of a body, rather than null, when there is nothing."""
+    """Whether a field is left out of a body, rather than null, because it has no value."""
     return value is None
 
 
@@ -151,14 +183,14 @@ class StreamOptions(Sent):
 
 
 class PromptTokensDetails(BaseModel):
-    """Of the prompt's tokens."""
+    """What the prompt's tokens are made of."""
 
     cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
     audio_tokens: int = 0
 
 
 class CompletionTokensDetails(BaseModel, frozen=True):
-    """Of the answer's tokens. Frozen, or each answer would get a copy of the default."""
+    """What the answer's tokens are made of. Frozen, so that all answers share the default."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
@@ -191,7 +223,7 @@ def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> Comp
 
 
 def check_stream_options(options: StreamOptions | None, *, stream: bool | None) -> None:
-    """Raise InvalidRequest for options of a stream that there is none of."""
+    """Raise InvalidRequest for the options of a stream if no stream is asked for."""
     if options is not None and not stream:
         raise InvalidRequest("stream_options: needs stream: true", param="stream_options")
 
@@ -206,5 +238,20 @@ def stops(stop: str | list[str] | None) -> list[str]:
 
 
 def seed_of(seed: int | None, choice: int = 0) -> int | None:
-    """A seed of its own for each choice, or all would be the same."""
+    """A different seed for each choice, because with one seed all would be the same."""
     return None if seed is None else (seed + choice) % SEEDS
+
+
+def chosen_tool(choice: str | None, function: str | None, tools: Sequence[str]) -> str:
+    """The choice for the engine: a mode, or the name of the function that must be called.
+
+    Raises InvalidRequest if there is no such function, or no tool at all where one is required.
+    """
+    if function is not None:
+        if function not in tools:
+            message = f"tool_choice: there is no function {function!r} in tools"
+            raise InvalidRequest(message, param="tool_choice")
+        return function
+    if choice == "required" and not tools:
+        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
+    return choice or "auto"

@@ -1,4 +1,4 @@
-"""The bodies of `/v1/responses`, as OpenAI publishes them.
+"""What clients send to `/v1/responses`, as OpenAI publishes it.
 
 Nothing is stored: the conversation is the client's. What it gets in `output` it may send back in
 `input`.
@@ -6,9 +6,8 @@ Nothing is stored: the conversation is the client's. What it gets in `output` it
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
-from tiffin.api.schemas.chat import Logprob
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
     Function,
@@ -22,6 +21,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
+from tiffin.core.values import Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
 LOGPROBS = "message.output_text.logprobs"
@@ -51,7 +51,7 @@ class InputMessage(Sent):
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextContent]
+    content: str | Items[TextContent]
     id: str | None = None
     status: Status | None = None
     phase: str | None = None
@@ -74,7 +74,7 @@ class InputCallOutput(Sent):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[TextContent]
+    output: str | Items[TextContent]
     id: str | None = None
     status: Status | None = None
 
@@ -142,16 +142,16 @@ class ResponsesRequest(Sent):
 
     model: ModelName
     input: Annotated[
-        str | list[InputItem], Field(min_length=1, description="A question, or all turns so far.")
+        str | Items[InputItem], Field(min_length=1, description="A question, or all turns so far.")
     ]
     instructions: Annotated[str | None, Field(description="A system turn before the rest.")] = None
     max_output_tokens: MaxTokens = None
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: Items[Literal["message.output_text.logprobs"]] | None = None
     text: TextOptions | None = None
-    tools: list[ResponsesTool] | None = None
+    tools: Items[ResponsesTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
@@ -176,95 +176,3 @@ class ResponsesRequest(Sent):
     prompt: None = None
     moderation: None = None
     context_management: None = None
-
-
-class OutputText(BaseModel):
-    """The text of a message."""
-
-    type: Literal["output_text"] = "output_text"
-    text: str
-    annotations: list[Any] = []
-    logprobs: list[Logprob] = []
-
-
-class OutputMessage(BaseModel):
-    """The model's turn."""
-
-    type: Literal["message"] = "message"
-    id: str
-    role: Literal["assistant"] = "assistant"
-    status: Status
-    content: list[OutputText]
-
-
-class OutputCall(BaseModel):
-    """A call that the model asks for; answer it with a `function_call_output`."""
-
-    type: Literal["function_call"] = "function_call"
-    id: str
-    call_id: str
-    name: str
-    arguments: str
-    status: Status
-
-
-OutputItem = OutputMessage | OutputCall
-
-
-class InputTokensDetails(BaseModel):
-    """Of the input's tokens."""
-
-    cached_tokens: Annotated[int, Field(description="Needed no prefill.")] = 0
-    cache_write_tokens: int = 0
-
-
-class OutputTokensDetails(BaseModel, frozen=True):
-    """Of the output's tokens."""
-
-    reasoning_tokens: int = 0
-
-
-class ResponseUsage(BaseModel):
-    """Tokens read and written."""
-
-    input_tokens: int
-    input_tokens_details: InputTokensDetails
-    output_tokens: int
-    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
-    total_tokens: int
-
-
-class IncompleteDetails(BaseModel):
-    """Why the answer was cut."""
-
-    reason: Literal["max_output_tokens"]
-
-
-class Response(BaseModel):
-    """The answer so far; whole when `status` is not `in_progress`."""
-
-    id: str
-    object: Literal["response"] = "response"
-    created_at: int
-    status: Status
-    background: Literal[False] = False
-    error: None = None
-    incomplete_details: IncompleteDetails | None = None
-    instructions: str | None
-    max_output_tokens: int | None
-    metadata: dict[str, str]
-    model: str
-    output: list[OutputItem]
-    parallel_tool_calls: bool
-    previous_response_id: None = None
-    service_tier: Literal["default"] = "default"
-    store: Literal[False] = False
-    temperature: float
-    text: TextOptions
-    tool_choice: Literal["none", "auto", "required"] | NamedFunction
-    tools: list[ResponsesTool]
-    top_logprobs: int
-    top_p: float
-    truncation: Literal["disabled"] = "disabled"
-    usage: Annotated[ResponseUsage | None, Field(exclude_if=absent)] = None
-    user: Annotated[str | None, Field(exclude_if=absent)] = None

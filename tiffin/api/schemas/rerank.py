@@ -1,0 +1,158 @@
+"""The bodies of `/rerank`, as Jina, Cohere and TEI publish them, and of vLLM's `/score`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Discriminator, Field, Tag
+
+from tiffin.core.values import Items, Value
+
+
+class TextDocument(Value):
+    """A document as an object."""
+
+    text: str
+
+
+class RerankBody(Value):
+    """A query and documents. What is longer than the model reads is truncated."""
+
+    query: Annotated[str, Field(min_length=1)]
+    documents: Annotated[Items[str | TextDocument], Field(min_length=1)]
+    model: Annotated[
+        str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
+    ] = None
+    top_n: Annotated[int | None, Field(ge=1, description="How many to answer; none for all.")] = (
+        None
+    )
+    return_documents: Annotated[bool | None, Field(description="Answer the texts as well.")] = False
+    max_tokens_per_doc: Annotated[
+        int | None, Field(ge=1, description="Not fewer than the reranker reads.")
+    ] = None
+
+
+class TeiRerankBody(Value):
+    """A query and texts, as text-embeddings-inference reads them."""
+
+    query: Annotated[str, Field(min_length=1)]
+    texts: Annotated[Items[str], Field(min_length=1)]
+    raw_scores: Annotated[bool, Field(description="Answer logits instead of 0..1.")] = False
+    return_text: bool = False
+    truncate: Annotated[
+        bool | None, Field(description="False refuses what is longer than the model reads.")
+    ] = True
+    truncation_direction: Literal["right", "Right"] = "right"
+
+
+def _shape(body: Any) -> str:  # noqa: ANN401  what the client sent
+    return "Texts" if isinstance(body, dict) and "texts" in body else "Documents"
+
+
+# Tags begin with a capital: `tiffin.api.bodies.field_name` leaves those out of a field's name.
+AnyRerankBody = Annotated[
+    Annotated[RerankBody, Tag("Documents")] | Annotated[TeiRerankBody, Tag("Texts")],
+    Discriminator(_shape),
+]
+
+
+class RerankResult(Value):
+    """One document: its position in the request and its relevance, 0 to 1."""
+
+    index: int
+    relevance_score: float
+    document: TextDocument | None = None
+
+
+class RerankUsage(Value):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class BilledUnits(Value):
+    """What Cohere's clients read as the price."""
+
+    search_units: int
+
+
+class ApiVersion(Value):
+    """Which version of Cohere's API the answer has the shape of."""
+
+    version: str
+
+
+class RerankMeta(Value):
+    """What Cohere's clients read beside the results."""
+
+    api_version: ApiVersion
+    billed_units: BilledUnits
+
+
+class RerankAnswer(Value):
+    """The results, best first."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    usage: RerankUsage
+    meta: RerankMeta
+
+
+class TeiRank(Value):
+    """One text in TEI's shape."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+Texts = str | Annotated[Items[str], Field(min_length=1)]
+
+
+class ScoreBody(Value):
+    """Two sides: one text against many, or as many on both sides, pair by pair."""
+
+    text_1: Annotated[
+        Texts,
+        Field(
+            validation_alias=AliasChoices("text_1", "queries", "data_1"),
+            description="The query, or one for each text of `text_2`; also `queries`, `data_1`.",
+        ),
+    ]
+    text_2: Annotated[
+        Texts,
+        Field(
+            validation_alias=AliasChoices("text_2", "documents", "data_2"),
+            description="The text, or texts; also `documents`, `data_2`.",
+        ),
+    ]
+    model: Annotated[
+        str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
+    ] = None
+
+
+class ScoreItem(Value):
+    """The relevance of one pair, 0 to 1."""
+
+    index: int
+    object: Literal["score"]
+    score: float
+
+
+class ScoreUsage(Value):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int
+
+
+class ScoreList(Value):
+    """The scores in the order of the pairs."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[ScoreItem]
+    usage: ScoreUsage
