@@ -1,4 +1,4 @@
-"""The models themselves: which weights there are (catalogue) and what runs them (engines).
+"""The models themselves: the catalogue of weights, the store, and the engines that run them.
 
-The ground floor of the house: it imports nothing else of ours.
+This is the lowest floor of the house: it imports nothing else of ours.
 """

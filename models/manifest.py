@@ -1,6 +1,6 @@
-"""The manifest beside the files of an installed model: what they were when last checked in full.
+"""The manifest in the folder of an installed model: its files at their last full check.
 
-It lets a start trust the files by `stat` alone. Written and read by `models.store`.
+It lets a start trust the files by `stat` alone. `models.store` writes and reads it.
 """
 
 import errno
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_fresh(folder: Path, model: Model) -> bool:
-    """Say whether every file is as it was at the last full check, by size and time."""
+    """Whether every file has the size and time that it had at the last full check."""
     recorded = _read(folder)
     for file in model.files:
         seen = recorded.get(file.path)
@@ -35,9 +35,9 @@ def is_fresh(folder: Path, model: Model) -> bool:
 
 
 def check_and_record(folder: Path, model: Model) -> None:
-    """Check every digest (WeightsError at the first wrong one), then record what was seen.
+    """Check every digest (WeightsError at the first wrong one), then record the files.
 
-    A file without a digest in the catalogue is held to the one recorded before.
+    A file without a digest in the catalogue must have the one recorded before.
     """
     recorded, seen = _read(folder), {}
     for file in model.files:

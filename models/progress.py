@@ -1,4 +1,4 @@
-"""How a pull tells what it is doing. Made by the CLI, called by everything that moves bytes."""
+"""Progress reports of a pull. The CLI makes the receiver; everything that moves bytes calls it."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ class Progress(Protocol):
     """Receives the state of the current step, several times a second and from any thread."""
 
     def __call__(self, step: str, done_bytes: int, total_bytes: int) -> None:
-        """`done_bytes` of the `total_bytes` that `step` will move are there."""
+        """Report that `done_bytes` of the `total_bytes` of `step` are done."""
 
 
 def silent(step: str, done_bytes: int, total_bytes: int) -> None:
@@ -23,7 +23,7 @@ def silent(step: str, done_bytes: int, total_bytes: int) -> None:
 
 
 def after(progress: Progress, earlier_bytes: int, all_bytes: int) -> Progress:
-    """Report a part as what it is in the whole: `earlier_bytes` of `all_bytes` came before it."""
+    """Report a part in terms of the whole: `earlier_bytes` of `all_bytes` came before it."""
 
     def report(step: str, done_bytes: int, total_bytes: int) -> None:
         progress(step, earlier_bytes + min(done_bytes, total_bytes), all_bytes)
@@ -33,7 +33,7 @@ def after(progress: Progress, earlier_bytes: int, all_bytes: int) -> Progress:
 
 @contextmanager
 def watched(folder: Path, step: str, total_bytes: int, progress: Progress) -> Iterator[None]:
-    """Report how much `folder` has grown while the body runs, whoever writes into it."""
+    """Report how much `folder` grows while the body runs, no matter who writes into it."""
     report = partial(progress, step, total_bytes=total_bytes)
     start_bytes = _size(folder)
     stop = threading.Event()
@@ -56,7 +56,7 @@ def watched(folder: Path, step: str, total_bytes: int, progress: Progress) -> It
 def _size(folder: Path) -> int:
     """Add up the files while someone else writes, renames and removes them."""
     total = 0
-    for parent, _, names in os.walk(folder):  # passes over folders that vanish
+    for parent, _, names in os.walk(folder):  # skips folders that vanish
         for name in names:
             with suppress(FileNotFoundError):
                 total += Path(parent, name).stat().st_size

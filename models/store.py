@@ -1,12 +1,11 @@
 """The store: verified weights in a folder of the user's. Filled by the CLI, read by the services.
 
-- `models/NAME/`: the files of the catalogue and a manifest; complete, or not there at all
-- `staging/NAME/`: a pull at work; what it made is renamed to `models/NAME` as its last act
-- `downloads/NAME/`: finished downloads of an unfinished pull, from which a retry goes on
-- `locks/NAME.lock`: held by the one process that pulls NAME
+- `models/NAME/`: the files of the catalogue and a manifest; either complete or absent
+- `staging/NAME/`: a running pull, whose last step renames the result to `models/NAME`
+- `downloads/NAME/`: finished downloads of an unfinished pull, from which a retry continues
+- `locks/NAME.lock`: held by the process that pulls NAME
 
-A model that is not in the folder is looked for where it may have been shipped (in a Bento), which
-is only read.
+A model that is not in the folder may have been shipped in a Bento; that place is only read.
 """
 
 import errno
@@ -33,7 +32,7 @@ Shipped = Callable[[Model], Path | None]
 
 
 def nothing_shipped(_: Model) -> None:
-    """The weights come from the home directory alone."""
+    """No model was shipped: the weights come only from the home directory."""
 
 
 class Store:
@@ -46,8 +45,8 @@ class Store:
     def path(self, model: Model) -> Path:
         """Return the folder with the model's files.
 
-        Costs one `stat` a file while nothing was touched since the last full check, and a full
-        check otherwise. Raises WeightsError when the model is not there or not intact.
+        Costs one `stat` for each file if nothing was touched since the last full check, and a full
+        check otherwise. Raises WeightsError if the model is absent or not intact.
         """
         folder = self._folder(model)
         if not self.holds(model):
@@ -58,15 +57,15 @@ class Store:
         return folder
 
     def holds(self, model: Model) -> bool:
-        """Say whether the model's folder is there, intact or not."""
+        """Whether the model's folder exists, intact or not."""
         return self._folder(model).is_dir()
 
     def is_present(self, model: Model) -> bool:
-        """Say whether all files are there and untouched since their last full check."""
+        """Whether all files exist and are untouched since their last full check."""
         return manifest.is_fresh(self._folder(model), model)
 
     def verify(self, model: Model) -> None:
-        """Check every digest; WeightsError names the first file that is wrong."""
+        """Check every digest. Raises WeightsError, which names the first wrong file."""
         try:
             manifest.check_and_record(self._folder(model), model)
         except WeightsError as error:
@@ -74,12 +73,12 @@ class Store:
             raise WeightsError(message) from error
 
     def pull(self, model: Model, progress: Progress = silent) -> Path:
-        """Bring the model into the store and return its `path`; at once when it is there.
+        """Bring the model into the store and return its `path`; return at once if it is there.
 
-        Of several processes that pull the same model one does the work, the others wait for it.
-        WeightsError gives the reason of every source; the store is then as it was before.
+        If several processes pull the same model, one does the work and the others wait for it.
+        WeightsError gives the reason of every source; the store is then unchanged.
         """
-        # What is intact needs no lock, which could not be had under a read-only home.
+        # An intact model needs no lock, which could not be created in a read-only home.
         with suppress(WeightsError):
             return self.path(model)
         try:
@@ -164,7 +163,7 @@ class Store:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Give an empty folder, whatever a killed pull left there, and remove it in the end."""
+    """Yield an empty folder, even if a killed pull left files in it, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -174,7 +173,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _make_readable(folder: Path) -> None:
-    """Let a service under another user read what the conversion libraries wrote as private."""
+    """Let services of other users read files that conversion libraries wrote as private."""
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 

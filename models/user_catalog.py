@@ -1,6 +1,6 @@
-"""The user's own catalogue beside ours: `catalog.yaml` in Tiffin's home, of the same shape.
+"""The user's own catalogue, in addition to ours: `catalog.yaml` in Tiffin's home, in the same form.
 
-Written by `tiffin models quantize`, and by hand; read wherever the catalogue is.
+`tiffin models quantize` and users write it; it is read wherever the catalogue is.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ FILE = "catalog.yaml"
 
 
 def catalog_of(home: Path) -> Catalog:
-    """Our catalogue and the user's. Raises CatalogError for a mistake, or a name of ours."""
+    """Our catalogue and the user's. Raises CatalogError for a mistake or a name that is ours."""
     ours, path = load_catalog(), home.expanduser() / FILE
     if not path.is_file():
         return ours
@@ -28,7 +28,7 @@ def catalog_of(home: Path) -> Catalog:
 
 
 def add(home: Path, model: Model) -> None:
-    """Put a model into the user's catalogue, in place of one of the same name."""
+    """Put a model into the user's catalogue; it replaces one of the same name."""
     (home / "locks").mkdir(parents=True, exist_ok=True)
     path = home / FILE
     with FileLock(home / "locks" / "catalog.lock"):

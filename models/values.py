@@ -20,9 +20,9 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image by its address (https), or with `media_type` by its bytes in base64.
+    """An image as an https address, or, with a `media_type`, as its bytes in base64.
 
-    `detail` is how closely a provider that knows the word is to look: low, high, or auto.
+    `detail` says how closely a provider with such a parameter should look: low, high, or auto.
     """
 
     data: str
@@ -33,8 +33,8 @@ class Image(msgspec.Struct, frozen=True):
 class ChatMessage(msgspec.Struct, frozen=True):
     """One turn of a conversation; the engine renders turns with the model's own chat template.
 
-    An assistant's turn may hold `tool_calls`; a tool's turn answers the call `tool_call_id`. A
-    turn with images holds its texts and images in order in `parts`, and its text in `content` too.
+    An assistant's turn may have `tool_calls`; a tool's turn answers the call `tool_call_id`. A
+    turn with images has its texts and images in order in `parts`, and its text in `content` too.
     """
 
     role: Role
@@ -45,14 +45,14 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
     @property
     def images(self) -> list[Image]:
-        """Those among its parts."""
+        """The images among its parts."""
         return [part for part in self.parts if isinstance(part, Image)]
 
 
 class Tool(msgspec.Struct, frozen=True):
     """A function that the model may call; `parameters` is the JSON schema of its arguments.
 
-    They are held to it where the tool is `strict`, or must be called.
+    The arguments must fit it if the tool is `strict` or must be called.
     """
 
     name: str
@@ -64,16 +64,16 @@ class Tool(msgspec.Struct, frozen=True):
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What an LLM engine is asked to write.
 
-    That is the next turn of `messages` or, where `prompt` is given, the text (or tokens) that
-    follow it, without any chat template.
+    That is the next turn of `messages` or, if there is a `prompt`, the text (or tokens) that follow
+    it, without a chat template.
 
     `temperature` 0 is greedy decoding. `seed` None lets the engine choose. Generation ends at the
     model's end token, before a `stop` string, or after `max_tokens` tokens (None: as many as the
     context holds). `logprobs` asks for that many likeliest alternatives of each token, 0 for the
     chosen one alone. `json_schema` constrains the answer; `{}` allows any JSON object;
-    `strict_schema` is for providers that hold to one only where they are told to.
-    `tool_choice` is auto, none, required, or the name of the tool to call; without
-    `parallel_tool_calls` an answer holds one call at most.
+    `strict_schema` is for providers that enforce a schema only on request. `tool_choice` is auto,
+    none, required, or the name of the tool to call; without `parallel_tool_calls` an answer has at
+    most one call.
     """
 
     messages: list[ChatMessage] = []
@@ -98,7 +98,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of one generation; `cached_tokens` are the prompt tokens whose prefill was reused.
 
-    `cache_write_tokens` are the prompt tokens that a provider charges for keeping in its cache.
+    `cache_write_tokens` are the prompt tokens that a provider charges for writing to its cache.
     """
 
     prompt_tokens: int
@@ -143,7 +143,7 @@ TokenEvent = TextDelta | ToolCallDelta | Finished
 
 
 class EngineHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What an LLM engine says of itself: whether it can take work, and how much it holds."""
+    """An LLM engine's report on itself: whether it accepts requests, and how many it has."""
 
     ready: bool
     running: int = 0

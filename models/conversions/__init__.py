@@ -1,6 +1,6 @@
-"""Recipes that turn what a source gives into the files that an engine opens.
+"""Recipes that convert the files of a source into the files that an engine opens.
 
-Called by `models.store`. Each recipe is a module with one function from a folder to a folder, and
+Called by `models.store`. Each recipe is a module with one function from a folder to a folder; it
 imports its libraries only when it is used.
 """
 

@@ -1,6 +1,6 @@
 """Recipe dequantise-gguf: a quantised GGUF file becomes a bfloat16 transformers folder for vLLM.
 
-vLLM reads no GGUF by itself, and transformers leaves GGUF weights packed unless told otherwise.
+vLLM cannot read GGUF by itself, and transformers leaves GGUF weights packed by default.
 """
 
 from importlib.util import find_spec
@@ -10,9 +10,9 @@ from models.errors import WeightsError
 
 
 def dequantise(source: Path, target: Path) -> None:
-    """Write config, tokenizer, chat template and `model.safetensors` of the one GGUF file."""
+    """Write config, tokenizer, chat template and `model.safetensors` of the only GGUF file."""
     (weights,) = source.glob("*.gguf")
-    # transformers asks for them later, and less clearly.
+    # transformers would ask for them later and less clearly.
     if missing := [name for name in ("gguf", "accelerate") if find_spec(name) is None]:
         message = (
             f"converting {weights.name} needs {' and '.join(missing)}, "

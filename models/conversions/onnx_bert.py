@@ -1,8 +1,8 @@
 """Recipe dequantise-onnx-bert: an int8 ONNX cross-encoder becomes a float32 BERT folder.
 
-Dynamic quantisation picks one scale for all activations of a batch, so a score depends on what
-else is in the batch. The weights alone, multiplied out, give scores that do not. The result is a
-dequantised copy, not the original float32 weights. The same input gives the same bytes.
+Dynamic quantisation picks one scale for all activations of a batch, so a score depends on the rest
+of the batch. Dequantised weights give scores that do not. The result is a dequantised copy, not the
+original float32 weights. The same input gives the same bytes.
 """
 
 import json
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Tensors = dict[str, NDArray[np.float32]]
 
 HEAD_WIDTH = 32
-"""Width of one attention head in every MiniLM; the graph does not say it."""
+"""Width of an attention head in every MiniLM, because the graph does not contain it."""
 
 QUANTIZED = "_quantized"
 
 
 def dequantise(source: Path, target: Path) -> None:
-    """Write `config.json`, `model.safetensors` and the tokenizer that lies beside `model.onnx`."""
+    """Write `config.json`, `model.safetensors` and the tokenizer found next to `model.onnx`."""
     import onnx
     from safetensors.numpy import save_file
 
@@ -45,7 +45,7 @@ def dequantise(source: Path, target: Path) -> None:
 
 
 def bert_tensors(graph: "GraphProto") -> Tensors:
-    """Name every weight of the graph as BertForSequenceClassification does, in float32."""
+    """Every weight of the graph in float32, named as in BertForSequenceClassification."""
     from onnx import numpy_helper
 
     stored = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
@@ -77,7 +77,7 @@ def _multiplied_out(
 
 
 def bert_config(tensors: Tensors) -> dict[str, object]:
-    """Read the architecture off the shapes."""
+    """Read the architecture from the shapes."""
     layers = {int(found[1]) for name in tensors if (found := re.search(r"\.layer\.(\d+)\.", name))}
     vocabulary, hidden = tensors["bert.embeddings.word_embeddings.weight"].shape
     return {
@@ -95,13 +95,13 @@ def bert_config(tensors: Tensors) -> dict[str, object]:
         "pad_token_id": 0,
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
-        # CrossEncoder would put a sigmoid behind a single label; ranking wants the logit.
+        # CrossEncoder would apply a sigmoid to a single label; ranking needs the logit.
         "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
     }
 
 
 def _check_names(tensors: Tensors, layers: int) -> None:
-    """Refuse a graph that gave more or fewer weights than the architecture has."""
+    """Refuse a graph with more or fewer weights than the architecture has."""
     dense = ("attention.self.query", "attention.self.key", "attention.self.value",
              "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense",
              "output.dense", "output.LayerNorm")  # fmt: skip

@@ -1,1 +1,1 @@
-"""Engines: what runs weights. One file an engine; `protocol.py` says what each must do."""
+"""Engines run weights. Each has its own file; `protocol.py` says what an engine must do."""

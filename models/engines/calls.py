@@ -1,6 +1,6 @@
-"""Reads the calls of tools from an answer, in the form that `models.engines.tools` shows.
+"""Reads tool calls from an answer, in the form that `models.engines.tools` shows to the model.
 
-Called by the engines on the events of an answer, as they come.
+The engines call it on the events of an answer as they arrive.
 """
 
 import json
@@ -27,11 +27,11 @@ _CALLED = re.compile(r'\{"name": "([^"]+)", "arguments": ')
 def read_calls(
     events: AsyncGenerator[TokenEvent, None], request: GenerateRequest
 ) -> AsyncGenerator[TokenEvent, None]:
-    """The events of an answer to `plain(request)`, with the calls that its text holds."""
+    """The events of an answer to `plain(request)`, with the calls found in its text."""
     if not request.tools or request.tool_choice == "none":
         return events
     if request.tool_choice == "auto":
-        # Beside a schema, JSON is the answer.
+        # With a schema, JSON without tags is the answer and not a call.
         names = [] if request.json_schema is not None else [tool.name for tool in request.tools]
         return _read_free(events, names, one=not request.parallel_tool_calls)
     if (tool := only_tool(request.tools, request.tool_choice)) is not None:
@@ -42,7 +42,7 @@ def read_calls(
 async def _read_arguments(
     events: AsyncGenerator[TokenEvent, None], name: str
 ) -> AsyncGenerator[TokenEvent, None]:
-    """All text is the arguments of one call. What fails before the first event stays that early."""
+    """Read all text as the arguments of one call. An early error stays before the first event."""
     begun = False
     async with aclosing(events):
         async for event in events:
@@ -59,13 +59,13 @@ async def _read_arguments(
 async def _read_required(
     events: AsyncGenerator[TokenEvent, None],
 ) -> AsyncGenerator[TokenEvent, None]:
-    """All text is one object with a name and arguments, which come as they are written."""
+    """Read all text as one object with a name and arguments; the arguments are streamed."""
     held = ""
     begun = False
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Finished):
-                # Held is the object's own closing brace, or what was cut before the arguments.
+                # The rest is the object's closing brace, or text that was cut before the arguments.
                 if not begun and held:
                     yield TextDelta(held)
                 yield _called(event) if begun else event
@@ -82,9 +82,9 @@ async def _read_required(
 async def _read_free(
     events: AsyncGenerator[TokenEvent, None], names: Sequence[str], *, one: bool
 ) -> AsyncGenerator[TokenEvent, None]:
-    """Text with calls between their tags, or calls of these names alone, which lack the tags.
+    """Read text with calls between tags, or nothing but calls of these names without tags.
 
-    Some models, such as Qwen2.5-Coder, leave the tags out. A call that is no valid JSON stays text.
+    Some models, such as Qwen2.5-Coder, omit the tags. A call that is not valid JSON stays text.
     """
     held = ""
     logprobs: list[TokenLogprob] = []
@@ -116,14 +116,14 @@ async def _read_free(
 
 
 def _may_be_bare(text: str, names: Sequence[str]) -> bool:
-    """Whether the text may be the beginning of a call of one of these tools, without tags."""
+    """Whether the text may be the beginning of a call of one of these tools without tags."""
     head = "".join(text.split())
     heads = [f'{{"name":"{name}"' for name in names]
     return any(one.startswith(head[: len(one)]) for one in heads)
 
 
 def _bare(text: str, names: Sequence[str]) -> list[str | ToolCall]:
-    """The calls of these tools that the text consists of; none if there is anything else."""
+    """The calls of these tools that make up the text; none if it contains anything else."""
     calls: list[str | ToolCall] = []
     try:
         while text := text.lstrip():
@@ -139,7 +139,7 @@ def _bare(text: str, names: Sequence[str]) -> list[str | ToolCall]:
 
 
 def _split(held: str, *, last: bool) -> tuple[list["str | ToolCall"], str]:
-    """What can be passed on of the text so far, and what must wait for the text to come."""
+    """The part of the text that can be passed on, and the part that must wait for more text."""
     pieces: list[str | ToolCall] = []
     while OPEN in held:
         before, _, inside = held.partition(OPEN)
@@ -181,5 +181,5 @@ def _delta(index: int, call: ToolCall) -> ToolCallDelta:
 
 
 def _called(finished: Finished) -> Finished:
-    """The end of an answer that calls; one that was cut stays cut."""
+    """The last event of an answer with calls; if the answer was cut, that reason stays."""
     return finished if finished.reason == "length" else Finished("tool_calls", finished.usage)

@@ -1,8 +1,9 @@
-"""An answer that is held to its form: checked before it begins, followed while it comes.
+"""Constrained answers: the grammar is checked before generation and followed during it.
 
-Both LLM engines generate through `held`. Their own llguidance may give up on a schema amid an
-answer, where too many ways to go on are open; llama.cpp then goes on without a grammar, and vLLM
-ends the answer where it is. Neither says so. A matcher that reads the text along does.
+Both LLM engines generate through this module. Their own llguidance may give up on a schema in the
+middle of an answer if there are too many ways to continue; llama.cpp then continues without a
+grammar, and vLLM ends the answer where it is. Neither reports this, but our own matcher reads the
+same text and notices.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ Generate = Callable[[GenerateRequest, Grammar | None], AsyncGenerator[TokenEvent
 def held(generate: Generate, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
     """The events of `generate`, given the request without tools and the grammar that it asks for.
 
-    Raises NotSupported for a schema that no answer can be held to, and amid the answer where the
-    engine gave up on it.
+    Raises NotSupported for a schema that cannot be enforced, and in the middle of the answer if the
+    engine gave up on the schema.
     """
     asked = plain(request)
     if not is_constrained(request):
@@ -47,10 +48,10 @@ async def _followed(
 
 
 def _may_end(event: TokenEvent, request: GenerateRequest) -> bool:
-    """Whether an answer may end here that is no whole JSON: it was cut, as was asked for."""
+    """Whether an answer may end here with incomplete JSON, because the request asked to cut it."""
     return isinstance(event, Finished) and (event.reason == "length" or bool(request.stop))
 
 
 def gave_up() -> NotSupported:
-    """What to tell of a schema that the engine could not hold the answer to."""
-    return NotSupported("json_schema", "too complex: the engine gave up on it amid the answer")
+    """The error for a schema that the engine could not enforce."""
+    return NotSupported("json_schema", "too complex: the engine gave up on it during the answer")

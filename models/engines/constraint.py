@@ -1,7 +1,7 @@
-"""What an answer is held to: a schema, calls of tools, or either of them, as one grammar.
+"""Turns the constraints of an answer (a schema, tool calls, or either of them) into one grammar.
 
 Called by `models.engines.constrained`, off the event loop. The calls have the form that
-`models.engines.tools` shows to the model, and `models.engines.calls` reads.
+`models.engines.tools` shows to the model and `models.engines.calls` reads.
 """
 
 import json
@@ -16,11 +16,11 @@ from models.values import GenerateRequest, Tool
 
 ANY_SPACE = r"[ \t\n]{0,16}"
 TEXT = r'TEXT: /(.|\n)*/ & ~/[ \t\n]*\{[ \t\n]*"name"[ \t\n]*:(.|\n)*/'
-"""Any but what begins as a call without tags, as `models.engines.calls` reads it."""
+"""Any text that does not begin like a call without tags, as `models.engines.calls` reads it."""
 
 
 def is_constrained(request: GenerateRequest) -> bool:
-    """Whether anything is said of the answer's form."""
+    """Whether the request constrains the answer's form."""
     if request.json_schema is not None:
         return True
     if not request.tools or request.tool_choice == "none":
@@ -31,12 +31,12 @@ def is_constrained(request: GenerateRequest) -> bool:
 def constraint(request: GenerateRequest) -> Grammar:
     """The grammar of the answers that a constrained request allows.
 
-    - No tool may be called: JSON that fits the schema.
-    - One tool must be called: its arguments. One of several: an object that names it.
-    - Calls are left to the model: calls, and any text, or in place of the schema's JSON.
+    - If no tool may be called: JSON that fits the schema.
+    - If a certain tool must be called: its arguments. If one of several: an object that names it.
+    - If calls are left to the model: calls and any text, or calls instead of the schema's JSON.
 
     Takes about 1 ms, and up to 0.1 s for the largest schemas.
-    Raises NotSupported for a schema that no answer can be held to.
+    Raises NotSupported for a schema that cannot be enforced.
     """
     schema, tools, choice = request.json_schema, request.tools, request.tool_choice
     if not tools or choice == "none":
@@ -45,7 +45,7 @@ def constraint(request: GenerateRequest) -> Grammar:
         return _of(tool)
     if choice == "required":
         return _of_calls("answer: function", tools, space=" ")
-    # What is not strict may be called with any arguments.
+    # A tool that is not strict may be called with any arguments.
     called = [tool if tool.strict else Tool(tool.name) for tool in tools]
     parallel = request.parallel_tool_calls
     rules = _beside_text(parallel) if schema is None else _in_place_of(schema, parallel)
@@ -53,7 +53,7 @@ def constraint(request: GenerateRequest) -> Grammar:
 
 
 def _beside_text(parallel: bool) -> str:  # noqa: FBT001
-    """Any text, in which a tag opens a call and nothing else; or calls without tags."""
+    """Any text in which a tag always opens a call; or calls without tags."""
     many, more = ("*", "(SPACE function)*") if parallel else ("?", "")
     return f"""answer: call{many} TEXT | function {more}
 {TEXT}
@@ -63,25 +63,28 @@ call: opened SPACE function SPACE {_text(CLOSE)}"""
 
 def _in_place_of(schema: dict[str, Any], parallel: bool) -> str:  # noqa: FBT001
     """JSON that fits, or calls."""
-    grammar_of(schema)  # if it has an error, that names the schema
+    grammar_of(schema)  # its error, if there is one, names the schema
     return f"""answer: json | call {"(SPACE call)*" if parallel else ""}
 json: {json_rule(schema)}
 call: {_text(OPEN)} SPACE function SPACE {_text(CLOSE)}"""
 
 
 def _of_calls(rules: str, tools: Sequence[Tool], space: str) -> Grammar:
-    """These rules, with `function` for an object that has a tool's name and its arguments."""
+    """The rules, with `function` for an object that has a tool's name and arguments."""
     try:
         function = " | ".join(_function(tool, space) for tool in tools)
         return checked(f"{rules}\nfunction: {function}")
     except NotSupported as error:
         for tool in tools:
-            _of(tool)  # that one's error says which it is
+            _of(tool)  # the error of a single tool names it
         raise NotSupported("tools", error.reason) from error
 
 
 def _function(tool: Tool, space: str) -> str:
-    """The object, with this between its parts, and after the brace. One lexeme, as `TEXT` is."""
+    """The object, with the given text between its parts and after the brace.
+
+    It is one lexeme, like `TEXT`.
+    """
     head = ['"name":', f'"{re.escape(tool.name)}",', '"arguments":', ""]
     before, after = ("", "") if space == " " else (space, "SPACE")
     return rf'/\{{{before}{space.join(head)}/ {json_rule(tool.parameters)} {after} "}}"'
@@ -96,5 +99,5 @@ def _of(tool: Tool) -> Grammar:
 
 
 def _text(text: str) -> str:
-    """The text as it stands, in a grammar."""
+    """The literal text, quoted for a grammar."""
     return json.dumps(text)

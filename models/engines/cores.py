@@ -1,7 +1,7 @@
-"""How many CPU cores an engine may use. Asked once by every service that starts one.
+"""How many CPU cores an engine may use. Every service that starts an engine asks this once.
 
-An engine with more threads than idle cores does not slow down a little, it collapses: llama.cpp
-falls from 120 tokens a second to 4, because each of its steps waits for the slowest thread.
+An engine with more threads than idle cores does not just slow down, it collapses: llama.cpp falls
+from 120 tokens a second to 4, because each of its steps waits for the slowest thread.
 """
 
 import time
@@ -11,14 +11,14 @@ import joblib
 import psutil
 
 SAMPLE_S = 0.3
-"""How long other programs' use of the cores is watched."""
+"""How long the use of the cores by other programs is measured."""
 
 
 def free_cores(processes: int = 1) -> int:
-    """Cores for each of so many processes: those that other programs leave idle; at least 1.
+    """Cores for each of this many processes: those that other programs leave idle; at least 1.
 
-    Counts the CPU affinity and the cgroup's quota. What the processes beside this one (children
-    of the same supervisor) use while they start does not count as taken: it will be free.
+    CPU affinity and the cgroup's quota are respected. What other children of the same supervisor
+    use while they start does not count as taken, because it will soon be free.
     """
     busy_s, ours, began = _busy_s(), _used_by_family_s(), time.monotonic()
     time.sleep(SAMPLE_S)
@@ -30,14 +30,14 @@ def free_cores(processes: int = 1) -> int:
 
 
 def _busy_s() -> float:
-    """CPU seconds spent, since the machine started, on the cores that this process may use."""
+    """CPU seconds spent since boot on the cores that this process may use."""
     cores = psutil.cpu_times(percpu=True)
     mine = psutil.Process().cpu_affinity() or ()
     return sum(sum(cores[core][:3]) for core in mine)  # user, nice, system
 
 
 def _used_by_family_s() -> dict[int, float]:
-    """CPU seconds that each child of our supervisor, and the supervisor, has used so far."""
+    """CPU seconds that our supervisor and each of its children have used so far."""
     parent = psutil.Process().parent() or psutil.Process()
     used_s = {}
     for process in [parent, *parent.children(recursive=True)]:

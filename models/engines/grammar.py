@@ -1,9 +1,9 @@
-"""JSON schemas as grammars of llguidance, which both LLM engines have built in.
+"""Turns JSON schemas into grammars for llguidance, which both LLM engines have built in.
 
-Left to themselves the engines leave out without a word what they do not know: llama.cpp the bounds
-of a number, `multipleOf`, a digit's `d` in a pattern; vLLM, which by default takes xgrammar, `not`,
-`if`, `dependentRequired`. llguidance knows most, and says what it does not know; but inside of an
-engine nobody would hear it, so it is asked here first. Called by `models.engines.constraint`.
+By default the engines silently skip what they do not know: llama.cpp the bounds of a number,
+`multipleOf` and a pattern's digit class; vLLM, whose default is xgrammar, `not`, `if` and
+`dependentRequired`. llguidance knows most keywords and reports those that it does not. Inside an
+engine no one would see its report, so it is asked here first. Used by `models.engines.constraint`.
 """
 
 import json
@@ -17,22 +17,23 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from models.errors import NotSupported
 
 ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""As Python writes JSON. Where white space is free, a small model may write nothing else."""
+"""White space as Python writes it. If it is free, a small model may write nothing else."""
 
 LIMITS = LLParserLimits(max_grammar_size=50_000, initial_lexer_fuel=100_000)
-"""A tenth of llguidance's own, so that the older one in llama.cpp takes whatever passes here."""
+"""A tenth of llguidance's own limits, so that the older version in llama.cpp accepts the same."""
 
 BYTES = LLTokenizer("byte")
-"""Its tokens are bytes, so that a matcher can follow the text of any model."""
+"""A tokenizer whose tokens are bytes, so that a matcher can follow the text of any model."""
 
 COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "multipleOf")
 MOST = 10_000
 MOST_PROPERTIES = 400
 MOST_REPETITIONS = 100_000
-"""Of a pattern's part, all its counts multiplied. Beyond these it gives up amid an answer."""
+"""The most repetitions of a pattern's part, nested counts multiplied. Beyond that, llguidance gives
+up in the middle of an answer."""
 
 LARGEST = 10**18
-"""Whole numbers that come near 64 bits end the process in llguidance."""
+"""The largest integer: those near 64 bits crash llguidance, and the process with it."""
 
 _IN_A_PATH = r"([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
 _AFTER_A_PATH = rf"({_IN_A_PATH}|[/?])*"
@@ -40,11 +41,11 @@ URI = (
     rf"^[A-Za-z][A-Za-z0-9+.-]*:(//([A-Za-z0-9._~-]+@)?[A-Za-z0-9.-]+(:[0-9]{{1,5}})?(/{_IN_A_PATH}*)*"
     rf"|{_IN_A_PATH}+(/{_IN_A_PATH}*)*)(\?{_AFTER_A_PATH})?(#{_AFTER_A_PATH})?$"
 )
-"""For the format `uri`, which the older llguidance in llama.cpp does not know; most of RFC 3986."""
+"""Most of RFC 3986, for the format `uri`, which the older llguidance in llama.cpp does not know."""
 
 _FAILED = "failed to compile JSON schema: "
 _QUOTED = re.compile(r"\n +\d+ \| ")
-"""Begins the lines of the grammar at which it failed."""
+"""The beginning of the lines in an error that quote the grammar."""
 
 _LOWER = frozenset({"minimum", "exclusiveMinimum"})
 _UPPER = frozenset({"maximum", "exclusiveMaximum"})
@@ -59,16 +60,16 @@ _OPEN_BY = frozenset(
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer may be: rules for the engines, and a matcher at its beginning.
+    """What an answer may be: the rules for the engines, and a matcher at its beginning.
 
-    It serves one answer: copies of a matcher use up one budget together.
+    It serves one answer, because copies of a matcher use up one budget together.
     """
 
     rules: str
     matcher: LLMatcher
 
     def text(self, end_token: int | None = None) -> str:
-        """As the engines take it. `end_token` may end the answer beside the engine's own."""
+        """The grammar for an engine. `end_token` may end the answer, like the engine's own."""
         return _whole(self.rules, "" if end_token is None else f"<[{end_token}]>?")
 
 
@@ -77,15 +78,15 @@ def _whole(rules: str, ending: str = "") -> str:
 
 
 def grammar_of(schema: dict[str, Any]) -> Grammar:
-    """The grammar of all JSON that fits; `{}` stands for any object.
+    """The grammar of all JSON that fits the schema; `{}` stands for any object.
 
-    Raises NotSupported for what it cannot hold an answer to.
+    Raises NotSupported for a schema that cannot be enforced.
     """
     return checked(f"answer: {json_rule(schema)}")
 
 
 def json_rule(schema: dict[str, Any]) -> str:
-    """The same as a part of a grammar. Raises NotSupported for sizes beyond the limits."""
+    """The schema as a part of a grammar. Raises NotSupported for sizes beyond the limits."""
     schema = schema or {"type": "object"}
     closes = not _has_all_of(schema)  # else the parts of one object would close it to each other
     schema = {**_narrowed(schema, closes=closes), "x-guidance": ON_ONE_LINE}
@@ -94,7 +95,7 @@ def json_rule(schema: dict[str, Any]) -> str:
 
 
 def checked(rules: str) -> Grammar:
-    """The grammar of these rules. Raises NotSupported where a schema among them is at fault."""
+    """The grammar of these rules. Raises NotSupported if one of their schemas is at fault."""
     text = _whole(rules)
     if problem := _problem(text):
         reason = problem.partition(_FAILED)[2] or problem
@@ -103,11 +104,11 @@ def checked(rules: str) -> Grammar:
 
 
 def _problem(text: str) -> str:
-    """What llguidance says against a grammar; empty where it takes it."""
+    """What llguidance objects to in a grammar; empty if it accepts the grammar."""
     try:
         return str(LLMatcher.validate_grammar(text, limits=LIMITS))
     except BaseException as panic:
-        # Its Rust panics over some of its own messages, with an error that cannot be imported.
+        # Its Rust code panics on some of its own messages, with an error that cannot be imported.
         if type(panic).__name__ != "PanicException":
             raise
         return "llguidance cannot read it"
@@ -145,11 +146,11 @@ def _repetitions(pattern: str) -> int:
 
 
 def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
-    """The same, with less where it leaves all open, so that a small model comes to its end.
+    """The schema, narrowed where it allows anything, so that a small model reaches the end.
 
-    Objects have no other properties than they name, unless they speak of others or not `closes`;
-    whole numbers without bounds fit a double, and bounds are drawn in to the largest. A `uri`
-    becomes a pattern.
+    Objects get no properties beyond those named, unless they mention others or `closes` is false.
+    Integers without bounds must fit a double, and larger bounds are reduced. A `uri` becomes a
+    pattern.
     """
     if isinstance(node, list):
         return [_narrowed(item, closes=closes) for item in node]
@@ -169,7 +170,7 @@ def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
 
 
 def _part(key: str, value: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
-    """What a schema says under this key: schemas, schemas by name, a value, or a bound."""
+    """The narrowed value of a schema's key: schemas, schemas by name, a value, or a bound."""
     if key in _VALUES:
         return value
     if key in _BY_NAME and isinstance(value, dict):
@@ -182,7 +183,7 @@ def _part(key: str, value: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
 
 
 def _names_all(node: dict[str, Any]) -> bool:
-    """Whether an object's schema names all properties that it speaks of."""
+    """Whether an object's schema names all properties that it mentions."""
     named, required = node.get("properties"), node.get("required", [])
     if not isinstance(named, dict) or not isinstance(required, list) or _OPEN_BY & set(node):
         return False

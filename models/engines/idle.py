@@ -1,6 +1,6 @@
-"""A tier that sleeps while nobody asks: its weights leave the GPU, and come back for the next one.
+"""Puts an idle tier to sleep: its weights leave the GPU and return for the next request.
 
-Wraps an engine that can sleep (`models.engines.vllm` on a GPU). Used by the LLM services where
+Wraps an engine that can sleep (`models.engines.vllm` on a GPU). The LLM services use it if
 `sleep_after_s` is set.
 """
 
@@ -17,11 +17,11 @@ from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent
 logger = logging.getLogger("bentoml.service.tiffin")
 
 CHECKS = 4
-"""How often the idle time is checked while it runs out."""
+"""How often the idle time is checked."""
 
 
 class Sleeper(LLMEngine, Protocol):
-    """An engine that can give its GPU memory back and take it again."""
+    """An engine that can free its GPU memory and take it again."""
 
     async def sleep(self) -> None:
         """Move the weights to the host's memory and drop the KV cache."""
@@ -31,7 +31,7 @@ class Sleeper(LLMEngine, Protocol):
 
 
 class IdleEngine:
-    """Puts an engine to sleep after `after_s` seconds without work; implements `LLMEngine`."""
+    """Puts an engine to sleep after `after_s` seconds without requests; implements `LLMEngine`."""
 
     def __init__(
         self, engine: Sleeper, *, after_s: float, clock: Callable[[], float] = time.monotonic
@@ -43,7 +43,7 @@ class IdleEngine:
         self._last_use = clock()
         self._in_use = 0
         self._asleep = False
-        # Held while the engine falls asleep or wakes, so that no request meets it in between.
+        # Locked while the engine falls asleep or wakes, so that no request comes in between.
         self._turning = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
 
@@ -54,7 +54,7 @@ class IdleEngine:
         self._watch = asyncio.create_task(self._sleep_when_idle())
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
-        """As the engine; the first after a sleep waits until it is awake."""
+        """Generate like the engine; the first request after a sleep waits until it is awake."""
         self._in_use += 1
         try:
             await self._ensure_awake()
@@ -66,11 +66,11 @@ class IdleEngine:
             self._last_use = self._clock()
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Needs no weights, so it wakes nobody."""
+        """Count the tokens. This needs no weights, so the engine is not woken."""
         return await self._engine.count_tokens(messages)
 
     async def health(self) -> EngineHealth:
-        """Asleep is ready: the next request wakes it."""
+        """Report ready while asleep, because the next request wakes the engine."""
         return await self._engine.health()
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class IdleEngine:
 
     @property
     def asleep(self) -> bool:
-        """Whether its weights are away from the GPU."""
+        """Whether its weights are off the GPU."""
         return self._asleep
 
     async def _ensure_awake(self) -> None:

@@ -41,28 +41,29 @@ from models.values import (
 )
 
 STEP_TOKENS = 64
-"""Prompt tokens per step. One step is how long a running prefill may outlive its caller and hold
-up the other streams: 0.2 s for SmolLM2-135M on 2 cores, where llama.cpp's default of 2048 means
-8 s. Prefill loses about 5 % against the best size (128 to 512)."""
+"""Prompt tokens per step. A running prefill may outlive its caller and hold up the other streams by
+one step: 0.2 s for SmolLM2-135M on 2 cores, where llama.cpp's default of 2048 means 8 s. Prefill is
+about 5 % slower than with the best size (128 to 512)."""
 
 KV_BLOCK_TOKENS = 256
 """llama.cpp rounds a context to multiples of this."""
 
 WAKE_EVERY_S = 1 / 30
-"""How often a generation wakes the event loop. A token that follows sooner waits for the next ones,
-which nobody sees: each waking, here and of all who read the stream, takes time from llama.cpp's
-threads, which fill the cores and wait for each other."""
+"""The shortest time between two wake-ups of the event loop by a generation. A token that follows
+sooner waits for the next ones, which no reader notices. Each wake-up, here and in everything that
+reads the stream, takes time from llama.cpp's threads, which fill the cores and wait for each other.
+"""
 
 QUIET = -1
-"""llama.cpp's log level below its errors. They come back as exceptions and error chunks."""
+"""A log level that hides llama.cpp's errors, which we get as exceptions and error chunks."""
 
 
 class LlamaCppEngine:
     """An LLM in a GGUF file; implements `models.engines.protocol.LLMEngine`.
 
-    `context_tokens` is the limit of each request, `parallel` how many are computed at once (more
-    callers wait in order), `threads` the CPU cores to use: see `models.engines.cores`. The KV
-    cache of `context_tokens * parallel` tokens is allocated at the start.
+    `context_tokens` is the limit of each request, `parallel` is how many run at once (others wait
+    in order), and `threads` is the number of CPU cores to use: see `models.engines.cores`. The KV
+    cache of `context_tokens * parallel` tokens is allocated at start.
     """
 
     def __init__(
@@ -127,19 +128,19 @@ class LlamaCppEngine:
         )
 
     async def close(self) -> None:
-        """Abort what runs, free the weights. Idempotent."""
+        """Abort running generations and free the weights. Idempotent."""
         self._server = None
         for generation in self._generations:
             generation.abort()
-        # The last worker to end drops the last reference to the server, whose destructor frees
-        # the weights; it must not run while a callback still waits for the interpreter.
+        # The last worker to end drops the last reference to the server. Its destructor frees the
+        # weights and must not run while a callback still waits for the interpreter.
         await asyncio.to_thread(self._workers.shutdown)
         self._door.close()
 
     async def _body(self, request: GenerateRequest) -> dict[str, Any]:
-        """llama.cpp's request. A raw prompt goes as tokens, so that what we count is what it reads.
+        """The request for llama.cpp. A raw prompt is sent as the tokens that we counted.
 
-        Raises InputTooLong when prompt and answer do not fit the context.
+        Raises InputTooLong if prompt and answer do not fit the context.
         """
         prompt = request.prompt
         if prompt is None:
@@ -187,7 +188,7 @@ class LlamaCppEngine:
 
 
 class _Server(Protocol):
-    """The part of `xllamacpp.Server` that we call."""
+    """The part of `xllamacpp.Server` that we use."""
 
     def handle_chat_completions(
         self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
@@ -197,7 +198,7 @@ class _Server(Protocol):
     def handle_completions(
         self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
     ) -> None:
-        """Likewise, for a raw prompt."""
+        """The same for a raw prompt."""
 
 
 class _Generation:
@@ -217,7 +218,7 @@ class _Generation:
         self._keep_until = 0.0
 
     def abort(self) -> None:
-        """Stop at the next step; a generation that still waits for a worker does not start."""
+        """Stop at the next step. A generation that still waits for a worker does not start."""
         self._aborted.set()
 
     def run(self, server: _Server) -> None:
@@ -248,7 +249,7 @@ class _Generation:
         return self._aborted.is_set()
 
     def _refused(self, message: str) -> ModelError:
-        """The field that llama.cpp does not take, where it can only be one."""
+        """The error for a field that llama.cpp refuses, if it can only be that one."""
         if "grammar" in self._body:
             return NotSupported("json_schema", message)
         if "Prompt contains invalid tokens" in message:
@@ -256,7 +257,10 @@ class _Generation:
         return _failed(message)
 
     def _keep_logprobs(self, choice: dict[str, Any]) -> None:
-        """For the next text. llama.cpp gives a character of several tokens the last one's only."""
+        """The log probabilities of the next text.
+
+        If a character takes several tokens, llama.cpp returns the last one's only.
+        """
         found = (choice.get("logprobs") or {}).get("content") or ()
         self._logprobs += [_token_logprob(token, self._top_logprobs) for token in found]
 
@@ -290,11 +294,11 @@ def _token_logprob(token: dict[str, Any], top: int) -> TokenLogprob:
 
 
 class _PrivateDoor:
-    """llama.cpp's HTTP listener, which cannot be left out, and the one route we use of it.
+    """llama.cpp's HTTP listener, which cannot be switched off, and the routes of it that we use.
 
-    It binds a unix socket in a folder that only this user may enter, in place of an open port on
-    loopback, and answers only with a random key. It counts tokens, which xllamacpp has no call
-    for, at about 1 ms, also while every slot is busy.
+    It binds a unix socket in a folder that only this user may enter, instead of an open port on
+    loopback, and answers only to a random key. It counts tokens, for which xllamacpp has no call,
+    in about 1 ms, even if every slot is busy.
     """
 
     def __init__(self) -> None:
@@ -314,15 +318,15 @@ class _PrivateDoor:
         return int(self._ask("/v1/chat/completions/input_tokens", body)["input_tokens"])
 
     def tokenize(self, text: str, *, whole: bool = True) -> list[int]:
-        """Ask llama.cpp for the tokens of a raw prompt, or of a part that begins amid one."""
+        """Ask llama.cpp for the tokens of a raw prompt, or of a part from the middle of one."""
         body = {"content": text, "add_special": whole, "parse_special": True}
         tokens: list[int] = self._ask("/tokenize", body)["tokens"]
         return tokens
 
     def end_token(self) -> int | None:
-        """What the chat template puts behind a turn, if anything.
+        """The token that the chat template puts after a turn, if any.
 
-        Of several tokens that end an answer llguidance lets pass one only, and not always this.
+        llguidance accepts only one of several tokens that end an answer, and not always this one.
         """
         answer = ChatMessage("assistant", "answer")
         body = {"messages": turns([ChatMessage("user", "question"), answer])}
@@ -363,7 +367,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Connect to the socket in place of a host."""
+        """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
 
@@ -372,7 +376,7 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
     body = {
         "temperature": request.temperature,
         "top_p": request.top_p,
-        # llama.cpp's own defaults would cut the distribution further than the caller asked for.
+        # llama.cpp's own defaults would truncate the distribution further than requested.
         "top_k": 0,
         "min_p": 0.0,
         "presence_penalty": request.presence_penalty,
@@ -381,7 +385,7 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
         "seed": -1 if request.seed is None else request.seed,
         "stream": True,
         "stream_options": {"include_usage": True},
-        # A chunk after every step of the prefill: that is where it can be stopped.
+        # Asks for a chunk after every step of the prefill, because only there can it be stopped.
         "return_progress": True,
     }
     if request.logprobs is not None:

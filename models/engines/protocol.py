@@ -1,4 +1,4 @@
-"""What an engine must do, whatever library does the work. Called by `services/` only."""
+"""What an engine must do, no matter which library it uses. Called by `services/` only."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, TypeVar
@@ -22,9 +22,9 @@ class LLMEngine(Protocol):
         """Yield `TextDelta`s and `ToolCallDelta`s, then one `Finished`.
 
         Closing the generator (or cancelling the task that reads it) aborts the generation.
-        Raises, before the first event, InputTooLong when prompt + max_tokens exceed
-        `context_tokens` and NotSupported for a field that it cannot honour; EngineFailed when the
-        engine dies. No field is ever ignored.
+        Before the first event it raises InputTooLong if prompt + max_tokens exceed `context_tokens`
+        and NotSupported for a field that it cannot honour. It raises EngineFailed if the engine
+        dies. No field is ever ignored.
         """
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
@@ -34,15 +34,15 @@ class LLMEngine(Protocol):
         """Answer at once, without touching the weights."""
 
     async def close(self) -> None:
-        """Abort what runs, free the weights. Idempotent."""
+        """Abort running generations and free the weights. Idempotent."""
 
 
 class TokenizedInput(Protocol):
-    """An encoder's input after tokenization; opaque but for its length."""
+    """An encoder's input after tokenization. Only its length is public."""
 
     @property
     def tokens(self) -> int:
-        """Tokens the forward pass will see, special tokens included."""
+        """The number of tokens in the forward pass, special tokens included."""
 
 
 Raw_contra = TypeVar("Raw_contra", contravariant=True)
@@ -56,7 +56,7 @@ class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     """
 
     max_tokens: int
-    """Longer inputs are truncated, as the bare library does."""
+    """Longer inputs are truncated, as in the bare library."""
 
     def tokenize(self, inputs: Sequence[Raw_contra]) -> list[Tokenized]:
         """Tokenize without padding; `len(result) == len(inputs)`."""

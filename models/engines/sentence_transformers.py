@@ -1,8 +1,8 @@
 """The encoder engines on sentence-transformers: passages to vectors, pairs to relevance logits.
 
-Importing this module imports torch (seconds, 400 MB): only the two encoder services do, when they
-start. Tokenizing and running are apart, so that `tiffin.traffic.batching` can sort and fill batches
-by tokens; every step between is the library's own, and so are the results.
+Importing this module imports torch (seconds, 400 MB), so only the two encoder services do that when
+they start. Tokenizing and running are separate, so that `tiffin.traffic.batching` can sort and fill
+batches by tokens; every step is the library's own, and so are the results.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ class TokenizedText:
 
     ids: list[int]
     type_ids: list[int] | None
-    """Which ids belong to the second text; None where the model does not tell them apart."""
+    """Which ids belong to the second text; None if the model does not distinguish them."""
 
     @property
     def tokens(self) -> int:
-        """Tokens the forward pass will see."""
+        """The number of tokens in the forward pass."""
         return len(self.ids)
 
 
 class _Encoder(Generic[Raw]):
-    """What both engines share: tokenize as the library does, pad, one forward pass."""
+    """What both engines share: tokenization as in the library, padding, one forward pass."""
 
     max_tokens: int
 
@@ -82,7 +82,7 @@ class _Encoder(Generic[Raw]):
     def _forward(self, batch: Sequence[TokenizedText], output: str) -> torch.Tensor:
         with torch.inference_mode():
             features = self._model(self._padded(batch))
-            # Half precision is for the multiplications only: what follows compares small numbers.
+            # Half precision is only used to multiply: later steps compare small numbers.
             return features[output].float()  # type: ignore[no-any-return]
 
     def _padded(self, batch: Sequence[TokenizedText]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class _Encoder(Generic[Raw]):
 class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
 
-    Token ids are read as they are: nothing is put before or after them.
+    Token ids are used as they are, without special tokens added.
 
     `threads` is how many CPU cores torch may use in this process.
     """
@@ -115,8 +115,8 @@ class Embedder(_Encoder[Text]):
     def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
         """Tokenize texts, check ids, and truncate at `max_tokens`.
 
-        Raises InputInvalid for ids that are another model's: one is not in the vocabulary, or they
-        do not begin as those of this tokenizer do.
+        Raises InputInvalid for ids of another model: an id that is not in the vocabulary, or a
+        first id with which this tokenizer's texts do not begin.
         """
         texts = iter(super().tokenize([text for text in inputs if isinstance(text, str)]))
         return [
@@ -162,7 +162,7 @@ class CrossEncoderScorer(_Encoder[tuple[str, str]]):
 
 
 def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
-    """Say how to load: from this folder and never from a model hub, in the device's best type."""
+    """The arguments for loading from this folder, never from a hub, in the device's best type."""
     if not (model_dir / "config.json").is_file():
         message = f"{model_dir.name}: not a model folder, it has no config.json"
         raise WeightsError(message)
@@ -188,7 +188,7 @@ def _opening(tokenizer: Any) -> list[int]:  # noqa: ANN401  transformers has man
 
 
 def _matrix(rows: Sequence[list[int]], padding: int) -> torch.Tensor:
-    """The rows, padded to the longest. NumPy reads them ten times as fast as torch does."""
+    """The rows, padded to the longest. NumPy reads them ten times as fast as torch."""
     matrix = np.full((len(rows), max(map(len, rows))), padding)
     for row, numbers in zip(matrix, rows, strict=True):
         row[: len(numbers)] = numbers

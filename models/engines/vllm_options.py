@@ -1,6 +1,6 @@
-"""How vLLM is set up beyond its context: its GPUs and their memory, adapters, metrics, sleep.
+"""Options of vLLM beyond its context: GPUs and their memory, adapters, metrics, sleep.
 
-Made by the LLM services from the plan; read by `models.engines.vllm` when it loads.
+The LLM services make them from the plan; `models.engines.vllm` reads them when it loads.
 """
 
 import json
@@ -18,13 +18,13 @@ MAX_LORA_RANK = 64
 
 @dataclass(frozen=True)
 class VLLMOptions:
-    """Where nothing is said vLLM runs on one device with the KV cache that its requests need.
+    """By default vLLM runs on one device with the KV cache that its requests need.
 
-    - `kv_cache_bytes`: of each GPU. None computes it from the model's config.
-    - `memory_share`: the part of the GPU that the engine takes in all. vLLM refuses to start where
-      less is free, whatever its KV cache, so it must be the plan's and not vLLM's 0.9.
-    - `tensor_parallel`: GPUs that the model is cut over.
-    - `adapters`: LoRA adapters by the name under which each is asked for.
+    - `kv_cache_bytes`: on each GPU. None computes it from the model's config.
+    - `memory_share`: the part of the GPU that the engine takes in all. vLLM refuses to start if
+      less is free, whatever the size of its KV cache, so it must be the plan's and not vLLM's 0.9.
+    - `tensor_parallel`: GPUs over which the model is split.
+    - `adapters`: LoRA adapters by the name that requests use.
     - `can_sleep`: allocate so that the weights can leave the GPU while the tier is idle.
     """
 
@@ -35,14 +35,14 @@ class VLLMOptions:
     can_sleep: bool = False
 
     def arguments(self, *, on_cpu: bool) -> dict[str, Any]:
-        """As `AsyncEngineArgs` names them."""
+        """The options, named as in `AsyncEngineArgs`."""
         arguments: dict[str, Any] = {
             "enable_prefix_caching": True,
             "enable_chunked_prefill": True,
-            "disable_log_stats": False,  # else there are no `vllm:*` metrics
+            "disable_log_stats": False,  # needed for the `vllm:*` metrics
         }
         if not on_cpu:
-            # What the plan counted the activations for.
+            # The number of tokens for which the plan counted the activations.
             arguments["max_num_batched_tokens"] = BATCHED_TOKENS
         if self.kv_cache_bytes is not None:
             arguments["kv_cache_memory_bytes"] = self.kv_cache_bytes
@@ -77,7 +77,7 @@ class VLLMOptions:
 
 
 def check_adapters(adapters: Mapping[str, Path]) -> None:
-    """Raise WeightsError for the first that is no LoRA folder, or whose rank is too high."""
+    """Raise WeightsError for the first that is not a LoRA folder or whose rank is too high."""
     for name, folder in adapters.items():
         try:
             config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))

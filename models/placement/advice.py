@@ -1,6 +1,6 @@
-"""The nearest plan that fits, when the asked one does not: what to change, each change alone.
+"""Finds the nearest plans that fit if the requested one does not; each changes one thing.
 
-Called by `tiffin plan` and at the start of a service, after the planner has refused.
+Called by `tiffin plan` and when a service starts, after the planner has refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ MAX_MORE_GPUS = 8
 
 
 def plan_or_advise(works: Sequence[Workload], gpus: Sequence[Gpu]) -> Plan:
-    """The plan. Raises DoesNotFit that says in one line what is too large, and what would fit."""
+    """The plan. Raises DoesNotFit, which says in one line what is too large and what would fit."""
     try:
         return make_plan(works, gpus)
     except DoesNotFit as error:
@@ -28,7 +28,7 @@ def plan_or_advise(works: Sequence[Workload], gpus: Sequence[Gpu]) -> Plan:
 
 
 def alternatives(works: Sequence[Workload], gpus: Sequence[Gpu], refused: Workload) -> list[str]:
-    """Changes to the refused model, or one to the hardware, each of which makes all of it fit."""
+    """Changes to the refused model or to the hardware, each of which makes everything fit."""
     found = []
     if refused.engine == "vllm":
         found += _less(works, gpus, refused)
@@ -76,7 +76,7 @@ def _more_gpus(works: Sequence[Workload], gpus: Sequence[Gpu]) -> list[str]:
 
 
 def _largest(limit: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from 1 to `limit` that fits, 0 for none; what fits at n fits below."""
+    """The largest number from 1 to `limit` that fits, or 0. If n fits, all smaller ones do."""
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""What one model takes of each GPU it stands on: weights, KV cache, activations, fixed costs.
+"""What one model takes of each of its GPUs: weights, KV cache, activations, fixed costs.
 
 Called by `models.placement.planner`. docs/planning.md derives each formula, with sources.
 """
@@ -11,19 +11,19 @@ from models.catalog import Engine
 MIB = 1 << 20
 
 CUDA_CONTEXT_BYTES = 500 * MIB
-"""Driver context, cuBLAS workspace and loaded kernels of one process on one GPU."""
+"""The driver context, cuBLAS workspace and loaded kernels of one process on one GPU."""
 
 CUDA_GRAPH_BYTES = 600 * MIB
-"""What vLLM captures at start: one graph for each batch size."""
+"""The CUDA graphs that vLLM captures at start, one for each batch size."""
 
 NCCL_BYTES = 400 * MIB
 """Communication buffers of each GPU in a tensor-parallel group."""
 
 BATCHED_TOKENS = 8192
-"""Tokens that vLLM computes in one step at most (`max_num_batched_tokens`)."""
+"""The most tokens that vLLM computes in one step (`max_num_batched_tokens`)."""
 
 BLOCK_TOKENS = 128
-"""The largest block in which vLLM hands out its KV cache; each request may leave one unfilled."""
+"""The largest block in which vLLM allocates its KV cache; each request may leave one unfilled."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Workload:
     """One model as a service runs it.
 
     `gpus` is a share of one card below 1, a number of whole cards from 1 on, and None to let the
-    planner choose. `parallel` requests of `context_tokens` tokens each are held at once.
+    planner choose. There is room for `parallel` requests of `context_tokens` tokens at once.
     """
 
     service: str
@@ -50,7 +50,7 @@ class Workload:
     def asking(
         self, *, context_tokens: int | None = None, parallel: int | None = None
     ) -> "Workload":
-        """The same model asked for less, or for more."""
+        """The same model with a smaller or larger context, or fewer or more requests at once."""
         return replace(
             self,
             context_tokens=context_tokens or self.context_tokens,
@@ -74,7 +74,7 @@ class Need:
 
 
 def need(work: Workload, degree: int = 1) -> Need:
-    """What each of `degree` GPUs holds of the model."""
+    """What the model takes of each of `degree` GPUs."""
     shape = work.architecture
     is_llm = work.engine != "sentence-transformers"
     fixed = CUDA_CONTEXT_BYTES
@@ -99,7 +99,7 @@ def need(work: Workload, degree: int = 1) -> Need:
 
 
 def kv_cache_bytes(shape: Architecture, tokens: int, number_bytes: int, degree: int = 1) -> int:
-    """Keys and values of so many tokens on each of `degree` GPUs, rounded up to vLLM's blocks.
+    """Keys and values of this many tokens on each of `degree` GPUs, rounded up to vLLM's blocks.
 
     A token takes 2 (key and value) * layers * KV heads * head size numbers. A GPU holds its share
     of the KV heads and never less than one.
@@ -112,7 +112,7 @@ def kv_cache_bytes(shape: Architecture, tokens: int, number_bytes: int, degree: 
 def activation_bytes(
     shape: Architecture, *, step_tokens: int, sequences: int, number_bytes: int, degree: int
 ) -> int:
-    """The peak of one step: one layer's tensors are alive at a time, and the logits at its end.
+    """The peak of one step: the tensors of one layer at a time, and the logits at the end.
 
     Four tensors as wide as the residual stream (residual, norm, attention in and out), three as
     wide as the feed-forward (gate, up, product), split over the GPUs; for each sequence the logits

@@ -1,4 +1,4 @@
-"""A model in a user's words, to plan for what is not in the catalogue.
+"""A model described by a user, to plan for models that are not in the catalogue.
 
 `params=8b,layers=32,kv_heads=8,head_dim=128,dtype=fp16`: called by `tiffin plan --model`.
 """
@@ -23,11 +23,11 @@ _OTHERS = ("context", "parallel", "gpus")
 USUAL_VOCAB = 128_256
 USUAL_HEADS_PER_KV_HEAD = 8
 USUAL_FEED_FORWARD = 3.5
-"""What the sizes that are not said are taken for: those of the Llama 3 family."""
+"""Defaults for sizes that are not given: those of the Llama 3 family."""
 
 
 def parse_model(text: str, *, number: int, context_tokens: int, parallel: int) -> Workload:
-    """The workload that a description means. Raises PlacementError with the keys there are."""
+    """The workload that a description means. Raises PlacementError, which lists the known keys."""
     fields = _fields(text)
     if missing := [key for key in _NEEDED if key not in fields]:
         raise _wrong(text, f"{', '.join(missing)} is missing")
@@ -66,7 +66,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _shape(text: str, fields: dict[str, str], parameters: int) -> Architecture:
-    """The sizes said, and for the others what is usual for a model of that size."""
+    """The sizes given, and typical ones for the others at that number of parameters."""
 
     def size(key: str, usual: Callable[[], float]) -> int:
         return _count(text, fields, key) if key in fields else max(1, round(usual()))

@@ -1,7 +1,7 @@
-"""The GPUs that are there, or that a user describes.
+"""The GPUs of this machine, or those that a user describes.
 
-Detected by NVML where its package is installed, else by `nvidia-smi`, else there are none. Called
-by `tiffin plan` and by the services before they load anything.
+They are detected with NVML if its package is installed, otherwise with `nvidia-smi`; without both
+there are none. Called by `tiffin plan` and by the services before they load anything.
 """
 
 import os
@@ -26,9 +26,9 @@ _SPEC = re.compile(
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card, or one MIG slice of a card, which behaves as a card of its own.
+    """One card, or one MIG slice of a card, which behaves like a separate card.
 
-    `device` is what `CUDA_VISIBLE_DEVICES` takes for it: an index, or the UUID of a slice.
+    `device` is its name in `CUDA_VISIBLE_DEVICES`: an index, or the UUID of a slice.
     """
 
     index: int
@@ -41,8 +41,8 @@ class Gpu:
 def parse_gpus(text: str) -> list[Gpu]:
     """GPUs as in `1x24,4x80` (count x decimal GB) or `2x3g.40gb` (MIG slices).
 
-    Decimal GB is the safe reading of what a card is called: a 24 GB L4 shows 24.2e9 bytes, an 80 GB
-    H100 85.5e9. Raises PlacementError with the form that is meant.
+    Decimal GB is the safe reading of a card's name: a 24 GB L4 shows 24.2e9 bytes, an 80 GB H100
+    85.5e9. Raises PlacementError, which shows the expected form.
     """
     gpus: list[Gpu] = []
     for item in text.split(","):
@@ -62,10 +62,10 @@ def parse_gpus(text: str) -> list[Gpu]:
 
 
 def detect_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """The GPUs of this machine that this process may use, in the driver's order; none is fine.
+    """The GPUs of this machine that this process may use, in the driver's order, if any.
 
-    Raises PlacementError when `CUDA_VISIBLE_DEVICES` names one that does not exist, or when a
-    driver is there and does not answer.
+    Raises PlacementError if `CUDA_VISIBLE_DEVICES` names one that does not exist, or if there is a
+    driver that does not answer.
     """
     return _visible(_from_nvml(), environment.get("CUDA_VISIBLE_DEVICES"))
 
@@ -80,7 +80,7 @@ def mps_runs(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def free_bytes(gpu: Gpu) -> int | None:
-    """Free memory of a GPU at this moment; None where NVML is not there to tell."""
+    """Free memory of a GPU at this moment, or None without NVML."""
     nvml = _nvml()
     if nvml is None:
         rows = _smi("uuid,index,memory.free")
@@ -98,7 +98,7 @@ def free_bytes(gpu: Gpu) -> int | None:
 
 
 def _nvml() -> Any:  # noqa: ANN401  a module without types, or None
-    """NVML, initialised; None without its package or without a driver."""
+    """NVML, initialised, or None without its package or a driver."""
     try:
         import pynvml
     except ImportError:
@@ -129,7 +129,7 @@ def _from_nvml() -> list[Gpu]:
 
 
 def _slices(nvml: Any, handle: Any, index: int, name: str) -> list[Gpu]:  # noqa: ANN401
-    """The MIG instances of a card; none where MIG is off or the card has none."""
+    """The MIG instances of a card, if it has any."""
     try:
         current, _ = nvml.nvmlDeviceGetMigMode(handle)
     except nvml.NVMLError:
@@ -141,7 +141,7 @@ def _slices(nvml: Any, handle: Any, index: int, name: str) -> list[Gpu]:  # noqa
         try:
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
         except nvml.NVMLError:
-            continue  # an unused place
+            continue  # an unused slot
         kind = str(nvml.nvmlDeviceGetName(part)).rpartition("MIG ")[2]
         total = int(nvml.nvmlDeviceGetMemoryInfo(part).total)
         found.append(Gpu(index, name, total, str(nvml.nvmlDeviceGetUUID(part)), kind))
@@ -154,7 +154,7 @@ def _from_smi() -> list[Gpu]:
 
 
 def _smi(fields: str) -> list[list[str]]:
-    """Rows of `nvidia-smi`; none where it is not installed or finds no driver."""
+    """Rows of `nvidia-smi`; none if it is not installed or finds no driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -172,7 +172,7 @@ def _smi(fields: str) -> list[list[str]]:
 
 
 def _visible(gpus: list[Gpu], allowed: str | None) -> list[Gpu]:
-    """Those that the operator left visible, in the order of the list."""
+    """The GPUs that the operator left visible, in the order of the variable."""
     if allowed is None:
         return gpus
     names = [name for name in allowed.replace(" ", "").split(",") if name]

@@ -1,7 +1,7 @@
-"""How an engine takes its place on its GPUs: one after the other, by what is really free.
+"""Starts engines on a GPU one after the other, each within the memory that is really free.
 
 Two engines that start together on one GPU measure each other's loading and mis-size themselves or
-crash. So each start holds the lock of every GPU it stands on, measures, loads, and measures again.
+crash. So each start takes the lock of every GPU it uses, measures, loads, and measures again.
 Called by the services.
 """
 
@@ -21,20 +21,20 @@ from models.placement.planner import Placement
 logger = logging.getLogger("bentoml.service.tiffin")
 
 START_LIMIT_S = 1800.0
-"""How long an engine waits for those before it; loading 140 GB from a disk takes many minutes."""
+"""How long an engine waits for earlier ones; loading 140 GB from a disk takes many minutes."""
 
 TOLERANCE = 0.10
-"""How far what an engine takes may be from its plan before it is said."""
+"""An engine that takes this much more than planned is reported."""
 
 CPU = "cpu"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an engine may take of each of its GPUs, now that they were measured.
+    """What an engine may take of each of its GPUs, after they were measured.
 
-    `claim_bytes` is what it may ask for once its CUDA context is there: vLLM compares its claim
-    with what is free at that moment, and would refuse one that counts the context twice.
+    `claim_bytes` is what it may ask for once its CUDA context exists: vLLM compares its claim with
+    what is free at that moment, and would refuse a claim that counts the context twice.
     """
 
     kv_cache_bytes: int
@@ -44,15 +44,15 @@ class Budget:
 def turn(home: Path, devices: Sequence[str], *, limit_s: float = START_LIMIT_S) -> ExitStack:
     """Wait for the locks of these devices; closing the result frees them. The CPU counts as one.
 
-    Locks are taken in one order everywhere, so that two engines never wait for each other. They
-    belong to the process: the end of a killed one frees them. Blocks: an event loop waits in a
-    thread. Raises PlacementError after `limit_s`.
+    Locks are always taken in the same order, so that two engines never wait for each other. They
+    belong to the process, so they are freed even if it is killed. This call blocks; an event loop
+    runs it in a thread. Raises PlacementError after `limit_s`.
     """
     folder = home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         for device in sorted(set(devices)) or [CPU]:
-            # Taken in a thread, released in another: the lock is the process's.
+            # One thread takes the lock and another releases it, so it must belong to the process.
             lock = FileLock(folder / f"device-{device}.lock", thread_local=False)
             try:
                 lock.acquire(timeout=limit_s)
@@ -64,10 +64,10 @@ def turn(home: Path, devices: Sequence[str], *, limit_s: float = START_LIMIT_S) 
 
 
 def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes) -> Budget:
-    """What is planned, shrunk to what is free.
+    """The plan, shrunk to what is free.
 
-    Raises PlacementError when not even one request's KV cache would remain. Called in the
-    engine's turn.
+    Raises PlacementError if there is no room for the KV cache of even one request. Called while the
+    engine has the locks.
     """
     wanted, work = placed.need, placed.work
     others = wanted.total - wanted.kv_cache
@@ -99,7 +99,7 @@ def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes)
 def compare(
     placed: Placement, before: int | None, measure: Callable[[Gpu], int | None] = free_bytes
 ) -> None:
-    """Say what the engine has really taken, and warn where that is more than its plan."""
+    """Log what the engine has really taken, and warn if that is more than planned."""
     after = _least_free(placed.gpus, measure)
     if before is None or after is None:
         return
@@ -117,14 +117,14 @@ def compare(
 
 
 def least_free(placed: Placement) -> int | None:
-    """Free bytes of the fullest of its GPUs; None where nothing can tell."""
+    """Free bytes of the fullest of its GPUs, or None if they cannot be measured."""
     return _least_free(placed.gpus, free_bytes)
 
 
 def environment(placed: Placement, *, shared: bool) -> dict[str, str]:
-    """What the engine's process must find in its environment before it loads CUDA.
+    """The environment variables that the engine's process needs before it loads CUDA.
 
-    A share counts only where the MPS daemon runs; without one CUDA ignores the variables.
+    A share only takes effect if the MPS daemon runs; without it CUDA ignores the variables.
     """
     variables = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -1,7 +1,7 @@
-"""Which model stands on which GPU, and why; or that it cannot, before anything is loaded.
+"""Decides before anything is loaded which model runs on which GPU, and why; or that it cannot.
 
-The largest model chooses first. One that fits a single card stands on the card with the most room;
-one that does not is cut over 2, 4 or 8 cards of the same size. Everything is decided from the total
+The largest model is placed first. One that fits a single card goes to the card with the most room;
+one that does not is split over 2, 4 or 8 cards of the same size. Everything follows from the total
 memory of the cards, so each process of a start comes to the same plan by itself.
 """
 
@@ -14,11 +14,11 @@ from models.placement.arithmetic import Need, Workload, need
 from models.placement.hardware import GB, Gpu
 
 RESERVE = 0.10
-"""The part of each card that no plan touches: fragmentation, and what these formulas do not see."""
+"""The part of each card that no plan uses, for fragmentation and what the formulas leave out."""
 
 DEGREES = (1, 2, 4, 8)
 SHARE_STEPS = 20
-"""Shares of a card come in twentieths."""
+"""Shares of a card are multiples of a twentieth."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +39,31 @@ class Placement:
 
 @dataclass(frozen=True)
 class Plan:
-    """All models on all GPUs; models in the order in which they chose."""
+    """All models on all GPUs; models in the order in which they were placed."""
 
     gpus: tuple[Gpu, ...]
     placements: tuple[Placement, ...]
 
     def on(self, gpu: Gpu) -> list[Placement]:
-        """The models that stand on a GPU."""
+        """The models on a GPU."""
         return [placed for placed in self.placements if gpu in placed.gpus]
 
     def left(self, gpu: Gpu) -> int:
-        """Bytes of a GPU that no model takes, the reserve not counted."""
+        """Bytes of a GPU that no model takes, without the reserve."""
         taken = sum(placed.need.total for placed in self.on(gpu))
         return usable(gpu) - taken
 
     def of(self, service: str) -> Placement | None:
-        """Where a service's model stands."""
+        """The placement of a service's model."""
         return next((p for p in self.placements if p.work.service == service), None)
 
     def shares(self, gpu: Gpu) -> bool:
-        """Say whether several processes compute on this GPU, which MPS makes fair."""
+        """Whether several processes compute on this GPU, which MPS makes fair."""
         return len(self.on(gpu)) > 1
 
 
 class DoesNotFit(PlacementError):
-    """One model found no place. `work` is the one."""
+    """A model does not fit. `work` is that model."""
 
     def __init__(self, message: str, work: Workload) -> None:
         super().__init__(message)
@@ -71,19 +71,19 @@ class DoesNotFit(PlacementError):
 
 
 def usable(gpu: Gpu) -> int:
-    """Bytes of a GPU that a plan may give away."""
+    """Bytes of a GPU that a plan may use."""
     return int(gpu.total_bytes * (1 - RESERVE))
 
 
 @dataclass
 class _Board:
-    """What is left of every GPU while models choose."""
+    """What is left of every GPU while models are placed."""
 
     room: dict[Gpu, int]
     shares: dict[Gpu, float] = field(default_factory=dict)
 
     def fits(self, gpu: Gpu, wanted: Need, given: float) -> bool:
-        """Room in bytes, and in the shares that settings gave away."""
+        """The room in bytes, also limited by the shares that settings have assigned."""
         left = 1 - self.shares.get(gpu, 0)
         return wanted.total <= self.room[gpu] and given <= left + 1e-9
 
@@ -93,7 +93,7 @@ class _Board:
 
 
 def make_plan(works: Sequence[Workload], gpus: Sequence[Gpu]) -> Plan:
-    """Place every model. Raises DoesNotFit for the first that finds no place."""
+    """Place every model. Raises DoesNotFit for the first that does not fit."""
     board = _Board({gpu: usable(gpu) for gpu in gpus})
     order = sorted(works, key=lambda work: (-(work.gpus or 0) // 1, -need(work).total))
     return Plan(tuple(gpus), tuple(_place(work, gpus, board) for work in order))
@@ -115,7 +115,7 @@ def _place(work: Workload, gpus: Sequence[Gpu], board: _Board) -> Placement:
 
 
 def _degrees(work: Workload) -> list[int]:
-    """The numbers of GPUs that may be tried, fewest first."""
+    """The numbers of GPUs to try, fewest first."""
     if work.gpus is None:
         possible = DEGREES if work.engine == "vllm" else (1,)
         return [degree for degree in possible if work.architecture.splits_into(degree)]
@@ -133,7 +133,7 @@ def _degrees(work: Workload) -> list[int]:
 
 
 def _groups(gpus: Sequence[Gpu], degree: int, board: _Board) -> list[tuple[Gpu, ...]]:
-    """Groups of so many like cards, the roomiest first. MIG slices cannot talk to each other."""
+    """Groups of this many equal cards, the roomiest first. MIG slices cannot communicate."""
     by_room = sorted(gpus, key=lambda gpu: -board.room[gpu])
     if degree == 1:
         return [(gpu,) for gpu in by_room]
