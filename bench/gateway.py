@@ -40,7 +40,8 @@ from models.values import ChatMessage, GenerateRequest
 from tests.support.stack import free_port
 from tiffin.api.app import wrap
 from tiffin.clients import LLMClient
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.lifecycle import memory
 
 CONCURRENCY, ROUNDS, CALLS, ENGINE_MS = 16, 5, 480, 50

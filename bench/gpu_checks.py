@@ -30,7 +30,8 @@ from tests.support.quantized import quantize
 from tiffin.clients import EmbeddingClient, LLMClient
 from tiffin.config.serving import TierSettings
 from tiffin.config.settings import load_settings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 
 PARALLEL = 16
 ANSWER_TOKENS = 256

@@ -11,7 +11,8 @@ from typing import Any
 import bentoml
 import msgspec
 
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.transport import wire
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.dispatcher import Dispatcher

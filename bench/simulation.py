@@ -22,7 +22,8 @@ from bench.table import Table
 from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.clients import EmbeddingClient
 from tiffin.config.scaling import Scaling
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.deploy.simulation.queueing import Simulation, Speed, Work, percentile
 from tiffin.deploy.simulation.traces import bursts, poisson
 

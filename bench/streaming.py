@@ -35,7 +35,8 @@ from tests.support.stack import Stack, running_stack
 from tiffin.clients import LLMClient
 from tiffin.config.serving import TierSettings
 from tiffin.config.settings import load_settings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 
 ROUNDS, MAX_TOKENS, SEED = 15, 256, 7
 REACH = 0.98

@@ -5,19 +5,24 @@ so that tests run the wiring that production runs. `tiffin.api` finds it in the 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from starlette.requests import Request
 
+from models.values import Finished, GenerateRequest
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import Unavailable
+from tiffin.core.deadline import Deadline
+from tiffin.core.errors import Unavailable, UpstreamFailed
+from tiffin.core.values import RagAnswer, RagEvent, RagRequest
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
-from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.chat import ChatPipeline, Head
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.stages.cite import Cite
@@ -26,6 +31,7 @@ from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
 from tiffin.pipeline.stages.search import Search
+from tiffin.pipeline.writing import Piece
 from tiffin.providers.base import Provider
 from tiffin.providers.connect import connect_providers
 from tiffin.providers.protocol import LLM
@@ -33,9 +39,12 @@ from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
+from tiffin.routing.names import routed_name
+from tiffin.telemetry import metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
+from tiffin.traffic.quota import charge
 from tiffin.transport.client import ServiceClient
 
 
@@ -77,6 +86,60 @@ class Gateway:
     providers: Mapping[str, Provider]
     ledger: Ledger
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def lane_of(self, model: str) -> str:
+        """The tier or policy that a model's name stands for. Raises NotFound for any other name."""
+        tier = self.settings.adapters().get(model)
+        return tier or routed_name(model, self.models, self.settings.routing.policies)
+
+    async def ask(
+        self, request: RagRequest, context: RequestContext
+    ) -> AsyncGenerator[RagEvent, None]:
+        """Answer a question: the pipeline's events, once the request has its place."""
+        lane = routed_name(request.model, self.models, self.settings.routing.policies)
+        request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
+        async with (
+            self._place(context, lane),
+            aclosing(self.pipeline.stream(request, context)) as events,
+        ):
+            async for event in events:
+                if isinstance(event, RagAnswer):
+                    metrics.observe(event)
+                    used = event.usage
+                    charge(used.total_tokens + used.embedding_tokens + used.rerank_tokens)
+                yield event
+
+    async def write(
+        self,
+        model: str,
+        requests: Sequence[GenerateRequest],
+        context: RequestContext,
+        *,
+        whole: bool,
+    ) -> AsyncGenerator[Head | Piece, None]:
+        """Generate without retrieval: the head, then the pieces of one answer a request."""
+        if model in self.settings.adapters():
+            requests = [replace(request, adapter=model) for request in requests]
+        lane = self.lane_of(model)
+        async with (
+            self._place(context, lane),
+            aclosing(self.chat.stream(lane, requests, context, whole=whole)) as events,
+        ):
+            async for event in events:
+                if isinstance(event, Piece) and isinstance(event.event, Finished):
+                    used = event.event.usage
+                    charge(used.prompt_tokens + used.completion_tokens)
+                yield event
+
+    @asynccontextmanager
+    async def _place(self, context: RequestContext, lane: str) -> AsyncGenerator[None, None]:
+        """Hold a place in the admission queue, and count how the request in the block ends."""
+        if missing := self.readiness.missing():
+            message = f"not ready: waiting for {', '.join(missing)}"
+            raise Unavailable(message)
+        with metrics.outcome():
+            async with self.admission.place(context, lane):
+                yield
 
     def start(self) -> None:
         """Begin to watch the services and to report saturation."""
@@ -148,6 +211,29 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         providers=providers,
         ledger=ledger,
     )
+
+
+def _named_by(request: RagRequest, context: RequestContext) -> RequestContext:
+    """The context with what the request's body says; that beats the headers."""
+    if request.timeout_ms is not None:
+        deadline = Deadline.after(request.timeout_ms / 1000)
+        context = replace(context, deadline=deadline, deadline_named=True)
+    if request.priority is not None:
+        context = replace(context, batch=request.priority == "batch")
+    return context
+
+
+async def whole_answer(events: AsyncGenerator[RagEvent, None]) -> RagAnswer:
+    """The last event. Read to the end, because one that is closed before counts as abandoned."""
+    answer: RagAnswer | None = None
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, RagAnswer):
+                answer = event
+    if answer is None:
+        message = "the pipeline ended without an answer"
+        raise UpstreamFailed(message)
+    return answer
 
 
 def gateway_of(http: Request) -> Gateway:

@@ -16,7 +16,8 @@ from bench.simulation import BURSTY, TEXTS, measure
 from tests.support.asking import ask
 from tests.support.deployment import TOKEN, Deployment, running_deployment
 from tiffin.clients import EmbeddingClient
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import TiffinError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]

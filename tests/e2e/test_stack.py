@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.stack import Stack
 from tiffin.clients import EmbeddingClient, RouterClient
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import RouteRequest
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from tests.support.serving import served
 from tiffin.clients import EmbeddingClient
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Embeddings, EmbedRequest, ServiceHealth
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness

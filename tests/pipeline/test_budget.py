@@ -3,7 +3,7 @@
 import pytest
 
 from tiffin.config.resilience import BudgetSettings
-from tiffin.core.context import Deadline
+from tiffin.core.deadline import Deadline
 from tiffin.pipeline.budget import Budget
 
 BUDGETS_MS = {"embed": 50.0, "search": 20.0, "rerank": 200.0, "generate": 3000.0, "cite": 50.0}

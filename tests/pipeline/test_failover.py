@@ -19,7 +19,8 @@ from models.values import (
 )
 from tests.routing.fleets import settings_with
 from tiffin.config.routing import FailoverSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import (
     UNSUPPORTED_PARAMETER,
     DeadlineExceeded,

@@ -22,7 +22,8 @@ from models.values import (
 from tests.support.providers import TEXT, FakeProvider, Step, fake_provider
 from tests.support.stack import free_port
 from tiffin.config.routing import ProviderSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import (
     UNSUPPORTED_PARAMETER,
     DeadlineExceeded,

@@ -7,7 +7,8 @@ import numpy as np
 from models.values import ChatMessage, GenerateRequest, Image, Tool
 from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
 from tiffin.clients import RouterClient
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import TiffinError, Unavailable
 from tiffin.core.messages import Array, RouteDecision, RouteRequest
 from tiffin.routing.assembly import decider_of

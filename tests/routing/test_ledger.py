@@ -16,7 +16,8 @@ from models.values import Finished, TokenUsage
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
 from tiffin.config.settings import Settings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import RouteDecision, RouteRequest
 from tiffin.routing.assembly import decider_of, fleet_of
 from tiffin.routing.ledger import Ledger, Recorded

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tiffin.config.resilience import AdmissionSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Overloaded
 from tiffin.traffic.admission import AdmissionQueue
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 from tiffin.config.resilience import AdmissionSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.telemetry import metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tiffin.core.context import Deadline
+from tiffin.core.deadline import Deadline
 from tiffin.transport import unix
 from tiffin.transport.client import connections_to
 from tiffin.transport.connections import Connections, GivenUp, NotReachable

@@ -16,7 +16,8 @@ from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
 from tests.support.serving import served
 from tiffin.clients import EmbeddingClient, LLMClient
 from tiffin.core import errors
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array, Embeddings, EmbedRequest, ServiceHealth
 from tiffin.telemetry import metrics
 from tiffin.transport import wire

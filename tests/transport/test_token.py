@@ -11,7 +11,8 @@ import uvicorn
 from tests.support.stack import free_port
 from tiffin.clients import EmbeddingClient
 from tiffin.core import errors
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array, Embeddings, EmbedRequest, ServiceHealth
 from tiffin.transport.server import RpcApp
 

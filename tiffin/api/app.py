@@ -77,6 +77,7 @@ class HeadAsGet:
 
 def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
+    app.state.limits = settings.limits
     watched = CancelOnDisconnect(HeadAsGet(app))
     limited = BodyLimit(watched, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(

@@ -18,7 +18,6 @@ from starlette.routing import request_response
 
 from tiffin.api.schemas.openai import TOO_DEEP, UNKNOWN_TYPE
 from tiffin.core.errors import FieldTooLarge, InvalidRequest
-from tiffin.gateway import gateway_of
 from tiffin.transport.disconnect import CLIENT_CLOSED_REQUEST
 
 JSON = "application/json"
@@ -61,10 +60,9 @@ def _reading(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def answer(http: Request) -> Response:
         if not _says_json(http.headers.get("content-type", "")):
             raise _no_object()
-        limits = gateway_of(http).settings.limits
         try:
             sent = (await http.body()).removeprefix(codecs.BOM_UTF8)
-            body = validate(sent, context=limits)
+            body = validate(sent, context=http.app.state.limits)
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except ValidationError as error:

@@ -1,24 +1,19 @@
-"""What all OpenAI routes that generate do around `tiffin.pipeline.chat`.
+"""What all OpenAI routes that generate do around `Gateway.write`.
 
-They take a place in the admission queue, wait for the head of the answer, and set its headers.
+They wait for the head of the answer, set its headers, and blame errors on the client's own fields.
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import cast
 
 import msgspec
 
-from models.values import Finished, GenerateRequest
-from tiffin.core.context import RequestContext
-from tiffin.core.errors import TOO_LONG, FieldTooLarge, InvalidRequest, Unavailable
-from tiffin.gateway import Gateway
+from models.values import GenerateRequest
+from tiffin.core.errors import TOO_LONG, FieldTooLarge, InvalidRequest
 from tiffin.pipeline.chat import Head
 from tiffin.pipeline.writing import Piece
-from tiffin.routing.names import routed_name
-from tiffin.telemetry import metrics
-from tiffin.traffic.quota import charge
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -31,69 +26,37 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 async def begin(
-    model: str,
-    requests: Sequence[GenerateRequest],
-    gateway: Gateway,
-    context: RequestContext,
+    events: AsyncGenerator[Head | Piece, None],
+    request: GenerateRequest,
     *,
-    whole: bool,
     prompt_field: str,
     schema_field: str = "json_schema",
 ) -> Generation:
-    """Start one answer for each request. A failure before the first event is raised here.
+    """Wait until the answers to a request have begun. A failure before that is raised here.
 
-    `whole` says that the client does not read a stream. An error about a schema that the engine
-    refuses names `schema_field`, or the tools that it comes from; one about too long an input names
-    `prompt_field`.
+    An error about a schema that the engine refuses names `schema_field`, or the tools that it comes
+    from; one about too long an input names `prompt_field`.
     """
     began = time.perf_counter()
-    settings = gateway.settings
-    if model in settings.adapters():
-        requests = [msgspec.structs.replace(request, adapter=model) for request in requests]
-    field = "tools" if requests[0].json_schema is None else schema_field
-    tier = tier_of(model, gateway)
-    blame = _blamed(prompt_field, field)
-    events = _placed(tier, requests, gateway, context, whole=whole, blame=blame)
-    head = await anext(events)
+    field = "tools" if request.json_schema is None else schema_field
+    blamed = _blaming(events, prompt_field, field)
+    head = await anext(blamed)
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
         "openai-processing-ms": str(round((time.perf_counter() - began) * 1000)),
     }
     if head.degraded:
         headers["x-tiffin-degraded"] = ",".join(head.degraded)
-    pieces = cast("AsyncGenerator[Piece, None]", events)  # all the rest
+    pieces = cast("AsyncGenerator[Piece, None]", blamed)  # all the rest
     return Generation(head, pieces, int(time.time()), headers)
 
 
-def tier_of(model: str, gateway: Gateway) -> str:
-    """The tier or policy that a model's name stands for."""
-    settings = gateway.settings
-    tier = settings.adapters().get(model)
-    return tier or routed_name(model, gateway.models, settings.routing.policies)
-
-
-async def _placed(
-    model: str,
-    requests: Sequence[GenerateRequest],
-    gateway: Gateway,
-    context: RequestContext,
-    *,
-    whole: bool,
-    blame: AbstractContextManager[None],
+async def _blaming(
+    events: AsyncGenerator[Head | Piece, None], prompt_field: str, schema_field: str
 ) -> AsyncGenerator[Head | Piece, None]:
-    """The pipeline's events while the request holds its place."""
-    if missing := gateway.readiness.missing():
-        message = f"not ready: waiting for {', '.join(missing)}"
-        raise Unavailable(message)
-    with metrics.outcome(), blame:
-        async with (
-            gateway.admission.place(context, model),
-            aclosing(gateway.chat.stream(model, requests, context, whole=whole)) as events,
-        ):
+    with _blamed(prompt_field, schema_field):
+        async with aclosing(events):
             async for event in events:
-                if isinstance(event, Piece) and isinstance(event.event, Finished):
-                    usage = event.event.usage
-                    charge(usage.prompt_tokens + usage.completion_tokens)
                 yield event
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from models.values import TokenUsage
+from tiffin.core.deadline import Deadline
 from tiffin.core.messages import RouteDecision
 
 BEGUN = "begun"
@@ -18,24 +19,6 @@ NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 
 DEFAULT_TENANT = "default"
 """Whose a request is that brings no key."""
-
-
-class Deadline(msgspec.Struct, frozen=True):
-    """A point on this process's monotonic clock, in seconds.
-
-    Between processes the *remaining* time travels, so clocks need not agree.
-    """
-
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float) -> "Deadline":
-        """The deadline that many seconds from now."""
-        return cls(time.monotonic() + seconds)
-
-    def remaining(self) -> float:
-        """Seconds left; 0 when it has passed."""
-        return max(0.0, self.at - time.monotonic())
 
 
 def new_request_id() -> str:

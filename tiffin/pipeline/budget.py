@@ -8,7 +8,7 @@ stage that still comes. So its latest end is the deadline less the budgets of al
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiffin.core.context import Deadline
+from tiffin.core.deadline import Deadline
 
 ENOUGH = 0.5
 """A stage that finds less than this share of its budget left does less."""

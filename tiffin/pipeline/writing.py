@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from models.values import Finished, TokenEvent
 from tiffin.config.resilience import StreamSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import DeadlineExceeded
 
 

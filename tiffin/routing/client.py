@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from models.values import GenerateRequest
 from tiffin.clients import RouterClient
 from tiffin.config.routing import VISION
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import RECOVERABLE, UpstreamFailed
 from tiffin.core.messages import RouteDecision, RouteRequest, TierState
 from tiffin.routing.decide import Decider

@@ -21,7 +21,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tiffin.config.resilience import AdmissionSettings
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Overloaded
 
 EMBED, RERANK = "embed", "rerank"

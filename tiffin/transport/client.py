@@ -15,7 +15,8 @@ from urllib.request import url2pathname
 import msgspec
 
 from tiffin.core import errors
-from tiffin.core.context import Deadline, RequestContext
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.telemetry import metrics
 from tiffin.traffic.limiter import Limiter
 from tiffin.transport import wire

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from tiffin.core.context import Deadline
+from tiffin.core.deadline import Deadline
 
 CONNECT_S = 5.0
 MOST_UNREAD_BYTES = 1 << 18

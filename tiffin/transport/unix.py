@@ -11,7 +11,7 @@ from typing import cast
 
 import httptools
 
-from tiffin.core.context import Deadline
+from tiffin.core.deadline import Deadline
 from tiffin.transport.connections import (
     CONNECT_S,
     MOST_UNREAD_BYTES,

@@ -5,7 +5,8 @@ import struct
 import msgspec
 
 from tiffin.core import errors
-from tiffin.core.context import Deadline, RequestContext, new_request_id
+from tiffin.core.context import RequestContext, new_request_id
+from tiffin.core.deadline import Deadline
 
 PREFIX = "/internal/v1/"
 HEALTH_PATH = PREFIX + "health"

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
-from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, Deadline, RequestContext
+from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, RequestContext
+from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest
 
 DEBUG_HEADER = "x-tiffin-debug"

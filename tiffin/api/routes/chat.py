@@ -19,7 +19,7 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Generation, begin, tier_of
+from tiffin.api.generation import Generation, begin
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.schemas.chat import (
     AnsweredCall,
@@ -61,14 +61,11 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "messages")
     if any(message.parts for message in request.messages):
-        check_seen(request.messages, tier_of(body.model, gateway), gateway.settings)
+        check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
     generation = await begin(
-        body.model,
-        requests,
-        gateway,
-        context,
-        whole=not body.stream,
+        gateway.write(body.model, requests, context, whole=not body.stream),
+        request,
         prompt_field="messages",
         schema_field="response_format",
     )

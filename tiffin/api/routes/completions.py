@@ -40,9 +40,8 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     gateway, context = work_of(http)
     requests = generate_requests(body)
     check_prompts(requests, gateway.settings.limits, "prompt")
-    generation = await begin(
-        body.model, requests, gateway, context, whole=not body.stream, prompt_field="prompt"
-    )
+    events = gateway.write(body.model, requests, context, whole=not body.stream)
+    generation = await begin(events, requests[0], prompt_field="prompt")
     opened = Completion(
         id=f"cmpl-{secrets.token_hex(16)}",
         created=generation.created,

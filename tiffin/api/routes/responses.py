@@ -39,14 +39,11 @@ router = APIRouter(tags=["openai"], route_class=JsonRoute)
 async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     """Answer. With `stream: true`: events from `response.created` to `response.completed`."""
     gateway, context = work_of(http)
-    requests = [generate_request(body)]
-    check_prompts(requests, gateway.settings.limits, "input")
+    request = generate_request(body)
+    check_prompts([request], gateway.settings.limits, "input")
     generation = await begin(
-        body.model,
-        requests,
-        gateway,
-        context,
-        whole=not body.stream,
+        gateway.write(body.model, [request], context, whole=not body.stream),
+        request,
         prompt_field="input",
         schema_field="text.format",
     )
