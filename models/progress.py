@@ -19,7 +19,7 @@ class Progress(Protocol):
 
 
 def silent(step: str, done_bytes: int, total_bytes: int) -> None:
-    """Tell nobody."""
+    """Report to no one."""
 
 
 def after(progress: Progress, earlier_bytes: int, all_bytes: int) -> Progress:

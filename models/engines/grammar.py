@@ -159,7 +159,7 @@ def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
     narrowed = {key: _part(key, value, closes=closes) for key, value in node.items()}
     if node.get("format") == "uri":
         if "pattern" in node:
-            raise _refused("format: uri cannot be held to beside a pattern")
+            raise _refused("format: uri cannot be combined with a pattern")
         del narrowed["format"]
         narrowed["pattern"] = URI
     if closes and _names_all(node):

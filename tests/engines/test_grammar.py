@@ -50,7 +50,10 @@ def test_what_it_can_hold_an_answer_to(schema: dict[str, Any]) -> None:
         ({"type": "object", "required": "a"}, "Expected array"),
         ({"properties": {"a": STRING}, "required": 5}, "Expected array for 'required'"),
         ({"properties": {"a": STRING}, "required": [["a"]]}, "required"),
-        ({"type": "string", "format": "uri", "pattern": "a"}, "uri cannot be held to beside"),
+        (
+            {"type": "string", "format": "uri", "pattern": "a"},
+            "uri cannot be combined with a pattern",
+        ),
         ({"const": -(2**63)}, "-9223372036854775808: whole numbers are at most"),
         ({"enum": [{"a": [2**63 - 1]}]}, "9223372036854775807: whole numbers are at most"),
         ({"type": "integer", "minimum": 2**63 - 1}, "whole numbers are at most"),

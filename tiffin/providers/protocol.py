@@ -1,4 +1,4 @@
-"""What an LLM tier is to the pipeline, whoever serves it."""
+"""The interface of an LLM tier for the pipeline, no matter who serves it."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
