@@ -34,7 +34,9 @@ class LimitSettings(Section):
     header_bytes: Annotated[
         int, Field(ge=1024, description="All header lines of a request together.")
     ] = 32 * 1024
-    nesting: Annotated[Count, Field(description="Arrays and objects inside one another, in a schema.")] = 32
+    nesting: Annotated[
+        Count, Field(description="Arrays and objects inside one another, in a schema.")
+    ] = 32
     body_bytes: Annotated[int, Field(ge=1024, description="Of a whole request.")] = 16 * 1024 * 1024
     receive_ms: Annotated[
         int,
