@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncGenerator
-from types import SimpleNamespace
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -59,7 +58,7 @@ def app(settings: Settings) -> FastAPI:
     app = FastAPI()
     app.include_router(router)
     errors.install(app)
-    app.state.gateway = SimpleNamespace(settings=settings)
+    app.state.limits = settings.limits
     return app
 
 
