@@ -30,7 +30,7 @@ class Message(msgspec.Struct, frozen=True):
 
 @bentoml.service(name="Ours", logging=QUIET)
 class Ours:
-    """Behind the door that all of Tiffin's services have."""
+    """Behind the dispatcher that all of Tiffin's services have."""
 
     def __init__(self) -> None:
         rpc.unary("echo", Message, self.echo)
@@ -47,7 +47,7 @@ ours.add_asgi_middleware(Dispatcher, front=rpc, owns=lambda _, path: path.starts
 
 @bentoml.service(name="Stock", logging=QUIET)
 class Stock:
-    """As BentoML's documentation shows it; its messages are pickles, which our door refuses."""
+    """As BentoML's documentation shows it; the dispatcher would refuse its pickles."""
 
     @bentoml.api
     async def echo(self, text: str) -> str:

@@ -44,20 +44,20 @@ class Embedding:
 
     @bentoml.on_deployment
     def fetch() -> None:  # BentoML makes it static
-        """Have a place and the weights before a worker starts."""
+        """Make the plan and fetch the weights before a worker starts."""
         placing.plan()
         hosting.fetch_weights(settings.embedding.model)
 
     @bentoml.on_startup
     async def warm_up(self) -> None:
-        """Run once, so that the first request finds everything loaded."""
+        """Run the model once, so that the first request finds everything loaded."""
         await self.batcher.submit(["warm-up"])
         rpc.health(self.health)
         hosting.log_ready("Embedding")
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Fail what still waits."""
+        """Fail the requests that still wait."""
         await self.batcher.close()
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:

@@ -1,4 +1,4 @@
-"""What all services share: settings, weights, how they declare themselves, what is before BentoML.
+"""What all services share: settings, weights, resources, and our apps in front of BentoML's.
 
 Imported first by every service, in the supervisor and in each worker process.
 """
@@ -57,14 +57,14 @@ seams.install(settings.limits)
 _beating: set["asyncio.Task[None]"] = set()
 
 REQUEST_TIMEOUT_S = 900.0
-"""BentoML's own limit on a request: above every deadline of ours, which answer first and typed."""
+"""BentoML's own limit on a request: above every deadline of ours, which ends it first and typed."""
 
 INTERNAL_LOGGING: dict[str, Any] = {"access": {"enabled": False}}
-"""No access log of the hops inside; the entry service logs each request once."""
+"""Inner services keep no access log: the entry service logs each request once."""
 
 
 def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
-    """A service's resources as BentoML declares them; no GPU is not the same as 0 GPUs."""
+    """A service's resources as BentoML declares them; to it, 0 GPUs are not the same as none."""
     return {"cpu": cpu, "memory": memory} | ({"gpu": gpus} if gpus else {})
 
 
@@ -108,7 +108,7 @@ def bento_model(model: str) -> CatalogModel:
 
 
 def fetch_weights(model: str) -> None:
-    """Download and verify a model unless it is there. Called once, before any worker starts."""
+    """Download and verify a model unless it is there already. Called once, before workers start."""
     try:
         pull_shown(_store, catalog_of(settings.home).get(model))
     except WeightsError as error:
@@ -116,17 +116,17 @@ def fetch_weights(model: str) -> None:
 
 
 def weights(model: str) -> Path:
-    """Where a model's files lie."""
+    """The folder of a model's files."""
     return _store.path(catalog_of(settings.home).get(model))
 
 
 def log_loaded(service: str, began: float) -> None:
-    """Say when an engine loaded, on the machine's monotonic clock, which all processes share."""
+    """Log when an engine loaded, by the machine's monotonic clock, which all processes share."""
     logger.info("%s: loaded from %.2f to %.2f", service, began, time.monotonic())
 
 
 def check_access(hosts: Sequence[str]) -> None:
-    """End the start with one line when strangers could reach a host and no key is asked for."""
+    """End the start with one line if strangers could reach a host and no key is required."""
     try:
         for host in hosts:
             check_address(settings.access, host)
@@ -135,9 +135,9 @@ def check_access(hosts: Sequence[str]) -> None:
 
 
 def log_ready(service: str) -> None:
-    """Say how long this process took from its start until it can serve, and what it holds.
+    """Log how long this process took until it could serve, and how much memory it holds.
 
-    From here on it gives the supervisor its sign. Needs a running event loop.
+    From here on it sends the supervisor its heartbeat. Needs a running event loop.
     """
     if directory := os.environ.get(DIRECTORY_VARIABLE):
         signs = beat(Path(directory), settings.resilience.supervision)

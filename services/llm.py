@@ -87,7 +87,7 @@ class _LLM:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Load the weights before the first request, when no other engine loads beside it."""
+        """Load the weights before the first request, while no other engine is loading."""
         with await asyncio.to_thread(self._turn), placing.measured(self.placed) as budget:
             began = time.monotonic()
             self.engine = build_engine(self.settings, self.placed, budget)
@@ -98,7 +98,7 @@ class _LLM:
         hosting.log_ready(type(self).__name__)
 
     def _turn(self) -> ExitStack:
-        """llama.cpp on the CPU sizes nothing by what is free, and waits for nobody."""
+        """llama.cpp on the CPU sizes nothing by what is free, so it need not wait for a turn."""
         if catalog_of(settings.home).get(self.settings.model).engine == "llama.cpp":
             return ExitStack()
         return placing.turn(self.placed)
@@ -111,17 +111,17 @@ class _LLM:
     def generate(
         self, request: GenerateRequest, _: RequestContext
     ) -> AsyncGenerator[TokenEvent, None]:
-        """Stream the answer; a caller that leaves stops the engine."""
+        """Stream the answer; if the caller leaves, the engine stops."""
         return self.engine.generate(request)
 
     async def health(self) -> ServiceHealth:
-        """The engine's own word."""
+        """The engine's own report."""
         health = await self.engine.health()
         return ServiceHealth(ready=health.ready, detail=health.detail)
 
 
 def _rpc(service: str, tier: str) -> RpcApp:
-    """Takes as many requests as the tier generates at once and lets wait."""
+    """As many requests in flight as the tier generates at once, and as may wait for it."""
     limits = settings.tiers.get(tier)
     return hosting.rpc_app(
         service, max_in_flight=limits.parallel + limits.max_queue if limits else 1

@@ -1,7 +1,7 @@
-"""Where each service stands: the plan, worked out alike in the supervisor and in every worker.
+"""Which GPUs each service gets: the supervisor and every worker work out the same plan.
 
-The supervisor makes it before anything is fetched, so that what cannot fit ends the start with one
-line; a worker asks for its own place before it loads CUDA.
+The supervisor does so before anything is fetched, so that a plan that cannot fit ends the start
+with one line; a worker takes its own place before it loads CUDA.
 """
 
 import functools
@@ -19,12 +19,12 @@ from services.hosting import logger, settings
 from tiffin.config.placement import workloads
 
 ONLY_SERVICE = "BENTOML_SERVE_SERVICE_NAME"
-"""Set where a process group runs one service of a Bento: the GPUs it sees are that service's."""
+"""Set if a process group runs one service of a Bento: the GPUs it sees belong to that service."""
 
 
 @functools.cache
 def plan() -> Plan | None:
-    """The plan of this start; None without a GPU. What cannot fit ends it with one line."""
+    """The plan of this start; None without a GPU. If the models cannot fit, the start ends."""
     try:
         gpus = detect_gpus()
         if not gpus:
@@ -41,7 +41,7 @@ def plan() -> Plan | None:
 
 
 def take_place(service: str) -> Placement | None:
-    """Show this process its GPUs and no others. Called before CUDA is loaded."""
+    """Let this process see its own GPUs only. Called before CUDA is loaded."""
     made = plan()
     placed = made.of(service) if made is not None else None
     if made is None or placed is None:
@@ -66,7 +66,7 @@ def turn(placed: Placement | None) -> ExitStack:
 
 @contextmanager
 def measured(placed: Placement | None) -> Generator[launch.Budget | None, None, None]:
-    """What an engine may take, given while it loads; says afterwards what it took."""
+    """Give an engine its budget while it loads; afterwards log what it took."""
     if placed is None:
         yield None
         return
@@ -77,7 +77,7 @@ def measured(placed: Placement | None) -> Generator[launch.Budget | None, None, 
 
 @contextmanager
 def encoder(service: str) -> Generator[None, None, None]:
-    """Load an encoder in its turn; on the CPU it sizes nothing by what is free, and needs none."""
+    """Load an encoder in its turn. On a CPU it needs none: it sizes nothing by what is free."""
     placed = take_place(service)
     if placed is None:
         yield

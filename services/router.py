@@ -1,4 +1,4 @@
-"""Router: says which tier should answer. Its model is a few kB; it forwards no token."""
+"""Router: decides which tier should answer. Its model is a few kB; no token passes through it."""
 
 import bentoml
 

@@ -34,18 +34,18 @@ from tiffin.core.errors import HeadersTooLarge, InvalidRequest, RequestTimeout, 
 from tiffin.transport import wire
 
 FIRST_LOOK_S = 0.1
-"""After so long at a request that is not there yet, its app knows the deadline that it names."""
+"""How long after a request began its app is sure to know the deadline that it names."""
 
 SEPARATORS = 2
-"""A head may be so many times as long as what the limit on headers counts: names and values."""
+"""How many times longer a head may be than its names and values, which the limit counts."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `limits` say how long a request may be on its way, its head, and an answer.
+    """One connection. `limits` bound a request's time and head, and an unread answer's time.
 
-    What a service answers to another waits for as long as the request's deadline says.
+    The answer of one service to another may wait until the request's deadline.
     """
 
     def __init__(self, *, limits: LimitSettings, **options: Any) -> None:  # noqa: ANN401  uvicorn's
@@ -69,7 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a request that is not whole yet may not take for ever."""
+        """Read on; a request that is not complete yet may not take for ever."""
         if self._broken:
             return
         in_head = self._in_head()
@@ -88,14 +88,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait()
 
     def pause_writing(self) -> None:
-        """The client does not read: its request would keep its place for as long as it likes."""
+        """The client does not read, so its request would keep its place for as long as it likes."""
         super().pause_writing()
         if self._unread is None and not self.cycle.scope["path"].startswith(wire.PREFIX):
             send_s = self._limits.send_ms / 1000
             self._unread = self.loop.call_later(send_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read most of what waited for it."""
+        """The client has read most of what was waiting for it."""
         super().resume_writing()
         self._read_on()
 
@@ -105,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP (uvicorn calls it while it handles what the parser raised)."""
+        """Answer what is not HTTP (uvicorn calls this while it handles what the parser raised)."""
         error = sys.exc_info()[1]
         told = error is not None and not isinstance(error, HttpParserCallbackError)
         message = f"this is no HTTP request: {error}" if told else msg
@@ -117,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
     def _in_head(self) -> bool:
-        """Whether a request has begun to come that uvicorn has made no exchange of."""
+        """Whether a request has begun to arrive that uvicorn has not begun to answer."""
         cycle = self.cycle
         return self.scope is not (None if cycle is None else cycle.scope)
 
@@ -125,7 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.more_body
 
     def _owes_an_answer(self) -> bool:
-        """Whether a request is in work, or waits for one before it."""
+        """Whether a request is in flight, or waits for an earlier one."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self) -> None:
@@ -138,14 +138,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _look(self) -> None:
-        """Give up what has had its time, or come back when it will have had it."""
+        """Give up on a request whose time is over, or check again when it will be."""
         now = time.monotonic()
         left_s = self._waits_since + self._limits.receive_ms / 1000 - now
         context = None if self._in_head() or self.cycle is None else _context_of(self.cycle)
         if context is not None and context.deadline_named:
             left_s = min(left_s, context.deadline.remaining())
         if self.flow.read_paused or (self._in_head() and self._owes_an_answer()):
-            left_s = max(left_s, FIRST_LOOK_S)  # it is ours to read on, or to answer first
+            left_s = max(left_s, FIRST_LOOK_S)  # we must read on, or answer first
         if left_s > 0:
             self._timer = self.loop.call_later(left_s, self._look)
             return
@@ -165,12 +165,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HeadersTooLarge(message, param="headers", code="too_long"))
 
     def _refuse(self, error: TiffinError) -> None:
-        """Answer in place of the app, and hang up."""
+        """Answer in place of the app, and close the connection."""
         if self.transport.is_closing():
             return
         cycle, owed = self.cycle, self._owes_an_answer()
         if owed:
-            if self._in_head():  # it would be taken for the answer to the request before
+            if self._in_head():  # the client would take it for the answer to the earlier request
                 self._broken, cycle.keep_alive = True, False
                 return
             cycle.disconnected = True
@@ -193,16 +193,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """A head that offers no other protocol, as Java's client does in every first request.
+    """The head without its offer of another protocol, which Java's client makes in a first request.
 
-    None is taken up here, and for httptools a request that offers one has no body.
+    No offer is accepted here, and httptools reads no body after one.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"", head) + end + rest
 
 
 def _context_of(cycle: RequestResponseCycle) -> RequestContext | None:
-    """What the app has made of the request's headers, on the entry service."""
+    """The context that the entry service's app has made of the request's headers."""
     state: dict[str, Any] = cycle.scope.get("state", {})
     return state.get("context")
 

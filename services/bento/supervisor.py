@@ -35,7 +35,7 @@ from tiffin.lifecycle.supervision import (
 )
 
 KILL_AFTER_S = 5.0
-"""What a process has beyond the drain limit to end by itself."""
+"""How long a process may take beyond the drain limit to end by itself."""
 
 ENTRY = "service"
 """BentoML's name for the entry service's watcher; the others are `service_<name>`."""
@@ -58,7 +58,7 @@ class Supervisor(circus.Arbiter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  circus's own
         limits = self.supervision
         super().__init__(*args, **{**kwargs, "check_delay": limits.tick_ms / 1000})
-        self._signs = Path(tempfile.mkdtemp(prefix="tiffin-signs-"))
+        self._beats = Path(tempfile.mkdtemp(prefix="tiffin-beats-"))
         self._watches: dict[int, tuple[Watcher, psutil.Process, Watch]] = {}
         self._served: set[str] = set()
         self._failures: dict[str, int] = {}
@@ -70,20 +70,20 @@ class Supervisor(circus.Arbiter):
         for watcher in self.watchers:
             watcher.respawn = True
             watcher.graceful_timeout = drain_s + KILL_AFTER_S
-            watcher.env = {**(watcher.env or {}), DIRECTORY_VARIABLE: str(self._signs)}
+            watcher.env = {**(watcher.env or {}), DIRECTORY_VARIABLE: str(self._beats)}
             watcher.hooks["after_reap"] = self._note_status
         for name in ("handle_term", "handle_int", "handle_quit"):
             setattr(self.ctrl.sys_hdl, name, self._on_signal)
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
-        """Start all and supervise until the end. Raises SystemExit when one cannot start."""
+        """Start all and supervise until the end. Raises SystemExit if one cannot start."""
         try:
             super().start(cb)
         finally:
-            shutil.rmtree(self._signs, ignore_errors=True)
+            shutil.rmtree(self._beats, ignore_errors=True)
 
     async def manage_watchers(self) -> None:
-        """One look at every process (circus calls it every tick)."""
+        """Check every process (circus calls this every tick)."""
         if self._ending or self._exclusive_running_command is not None:
             return
         self.reap_processes()
@@ -108,8 +108,8 @@ class Supervisor(circus.Arbiter):
             _, process, watch = self._watches[pid]
             stopped = process.status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:
-            return  # reaped at the next look
-        reason = watch.look(elapsed_ms, stopped=stopped, beat=last_beat(self._signs, pid))
+            return  # it is reaped at the next check
+        reason = watch.look(elapsed_ms, stopped=stopped, beat=last_beat(self._beats, pid))
         if watch.ready:
             self._served.add(watcher.name)
             self._failures[watcher.name] = 0
@@ -118,12 +118,12 @@ class Supervisor(circus.Arbiter):
             _kill_group(pid)
 
     def _bury(self, pid: int) -> None:
-        """A process is gone: start it again, or end the start if it never served."""
+        """A process is gone: schedule its restart, or end the start if it never served."""
         watcher, _, watch = self._watches.pop(pid)
         _kill_group(pid)  # what it started itself
-        # It may have become ready and died between two looks.
-        served = watch.ready or last_beat(self._signs, pid) is not None
-        (self._signs / str(pid)).unlink(missing_ok=True)
+        # It may have become ready and died between two checks.
+        served = watch.ready or last_beat(self._beats, pid) is not None
+        (self._beats / str(pid)).unlink(missing_ok=True)
         how = _describe(self._statuses.pop(pid, None))
         if served:
             self._served.add(watcher.name)
@@ -153,7 +153,7 @@ class Supervisor(circus.Arbiter):
         self.loop.add_callback(self.end)
 
     async def end(self) -> None:
-        """End the entry service first, then those that it needs. The second call forces."""
+        """End the entry service first, then those that it needs. A second call kills them."""
         if self._ending:
             for pid in self._watches:
                 _kill_group(pid)

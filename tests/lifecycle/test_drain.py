@@ -19,16 +19,16 @@ from tiffin.lifecycle.drain import Drain, DrainMiddleware
 
 
 class Entry:
-    """An app whose work ends when it is told to, behind the door."""
+    """An app whose work ends when it is told to, behind the middleware."""
 
     def __init__(self) -> None:
         self.drain = Drain()
         self.finish = asyncio.Event()
         self.server_ended = asyncio.Event()
         app = Starlette(routes=[Route("/work", self.work), Route("/readyz", self.ready)])
-        door = DrainMiddleware(app, drain=self.drain, refuse=closing_response)
+        draining = DrainMiddleware(app, drain=self.drain, refuse=closing_response)
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(door), base_url="http://tiffin"
+            transport=httpx.ASGITransport(draining), base_url="http://tiffin"
         )
 
     async def work(self, _: Request) -> PlainTextResponse:

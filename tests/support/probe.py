@@ -61,9 +61,10 @@ class Running:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def post(self, path: str) -> httpx.Response:
-        """Call one of its methods."""
-        return httpx.post(self.url + path, json={}, timeout=20)
+    def post(self, path: str, times: int = 1) -> httpx.Response:
+        """Call one of its methods, and give the last answer."""
+        with httpx.Client(base_url=self.url, timeout=20) as client:
+            return [client.post(path, json={}) for _ in range(times)][-1]
 
     def raw(self, sent: bytes) -> bytes:
         """What it answers to bytes."""

@@ -1,4 +1,4 @@
-"""Serves an ASGI app on a unix socket, by the server that every service runs."""
+"""Serves an ASGI app on a unix socket, with the server options of every service."""
 
 import asyncio
 import tempfile

@@ -218,7 +218,7 @@ async def test_over_tcp_each_request_has_a_connection_and_each_address_its_turn(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two, raising=False)
     connections = connections_to(f"http://replicas:{port}/below/", {"x-token": "t"})
-    assert [await ask(connections) for _ in range(4)] == [b"hi"] * 4  # nobody is at 127.0.0.2
+    assert [await ask(connections) for _ in range(4)] == [b"hi"] * 4  # no one listens at 127.0.0.2
     await connections.close()
     listening.close()
     head = server.requests[0][0]

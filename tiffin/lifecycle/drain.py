@@ -1,8 +1,8 @@
-"""How the entry service ends: not ready at once, done with what is in work, then gone.
+"""How the entry service ends: it is not ready at once, finishes the work in flight, then goes.
 
 `services/rag.py` makes one and hands it the signals; `tiffin.api.app` puts `DrainMiddleware` in
-front of the routes, which counts the requests in work and refuses new ones while the drain lasts.
-`tiffin.lifecycle.readiness` looks more often at the services while there are requests.
+front of the routes, which counts the requests in flight and refuses new ones while the drain lasts.
+`tiffin.lifecycle.readiness` probes the services more often while there are requests.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tiffin.core.errors import Unavailable
 logger = logging.getLogger("bentoml.service.tiffin")
 
 ABORT_S = 2.0
-"""For what is cut off at the drain limit to say so to its client."""
+"""Time for the requests that are cut off at the drain limit to say so to their clients."""
 
 HEALTH_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping", "/metrics"})
 
@@ -48,10 +48,10 @@ class Drain:
     def on_signals(
         self, limits: SupervisionSettings, cut_off: Callable[[], Awaitable[None]]
     ) -> None:
-        """From now on SIGTERM and SIGINT drain; the second one ends at once.
+        """From now on SIGTERM and SIGINT start a drain; a second one ends the process at once.
 
-        `cut_off` ends what is still in work at the drain limit. Then the handlers that stood before
-        (the server's own) are called.
+        `cut_off` ends what is still in flight at the drain limit. Then the earlier handlers (the
+        server's own) are called.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +79,7 @@ class Drain:
         cut_off: Callable[[], Awaitable[None]],
     ) -> None:
         self.began = True
-        logger.info("draining: %d requests in work", self.in_work)
+        logger.info("draining: %d requests in flight", self.in_work)
         await asyncio.sleep(limits.drain_notice_ms / 1000)
         self._refusing = True
         if not await self._is_idle(limits.drain_ms / 1000):
@@ -90,7 +90,7 @@ class Drain:
             before(number, None)
 
     async def _is_idle(self, limit_s: float) -> bool:
-        """Wait until nothing is in work; False when the limit passes first."""
+        """Wait until nothing is in flight; False if the limit passes first."""
         try:
             await asyncio.wait_for(self._idle.wait(), limit_s)
         except TimeoutError:
@@ -98,14 +98,14 @@ class Drain:
         return True
 
     async def next_request(self) -> None:
-        """Wait until one comes."""
+        """Wait until one arrives."""
         if self._next is None:
             self._next = asyncio.Event()
         await self._next.wait()
 
     @contextmanager
     def work(self) -> Generator[None, None, None]:
-        """Count the block as one request in work."""
+        """Count the block as one request in flight."""
         self.in_work += 1
         self.came += 1
         if self._next is not None:
@@ -121,7 +121,7 @@ class Drain:
 
 
 class DrainMiddleware:
-    """ASGI middleware: counts the requests in work; refuses new ones while the drain lasts."""
+    """ASGI middleware: counts the requests in flight; refuses new ones while the drain lasts."""
 
     def __init__(self, app: ASGIApp, *, drain: Drain, refuse: Refuse) -> None:
         self._app = app

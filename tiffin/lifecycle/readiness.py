@@ -1,7 +1,7 @@
 """Watches whether the services behind the entry service are ready, beside the requests.
 
 `/readyz` and every question ask what was last seen instead of asking the services, so that a dead
-or stopped service costs nobody a wait. The client of a service that went silent is told: its calls
+or stopped service makes no one wait. The client of a service that went silent is told: its calls
 end at once, and new ones are refused until the service is back.
 """
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.25
 IDLE_PERIOD_S = 1.0
-"""Between two probes while nobody asks anything: each takes time from whoever works."""
+"""Between two probes while no requests arrive: each takes CPU time from the models."""
 
 TIMEOUT_S = 0.35
 OWN_LAG_S = 0.1
@@ -40,9 +40,9 @@ State = Literal["ready", "degraded", "down"]
 class Readiness:
     """The last seen state of every service, by name.
 
-    `requests` says whether anybody asks. `optional` services are waited for at the start, and may
-    go missing later. Of `any_of` one must be ready, whether they are optional or not. Those of
-    `may_sleep` are not even waited for: they may have no replica until somebody asks for them.
+    `requests` says whether there are any requests. `optional` services are waited for at the start,
+    and may go missing later. One of `any_of` must be ready, optional or not. Those of `may_sleep`
+    are not waited for at all: they may have no replica until someone asks for them.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Readiness:
                 await self._rest(name, came)
 
     async def _rest(self, name: str, came: int) -> None:
-        """Until the next probe, which comes sooner where more requests than `came` have come."""
+        """Wait for the next probe, which comes sooner if more than `came` requests have come."""
         await asyncio.sleep(PERIOD_S)
         asked = self._requests.in_work or self._requests.came != came
         if self._states[name] == READY and not asked:

@@ -1,8 +1,8 @@
-"""Who is alive: the sign that a process gives, and the judgement of the one that watches it.
+"""Liveness: the heartbeat of a process, and the judgement of the supervisor that watches it.
 
-`services/bento/supervisor.py` watches; every service's process gives its sign from the moment that
-it is ready. A sign is the time of a file, so that a process that hangs, is stopped or is dead gives
-none.
+`services/bento/supervisor.py` watches; every service's process beats from the moment that it is
+ready. A beat is the modification time of a file, so that a process that hangs, is stopped or is
+dead gives none.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from tiffin.config.resilience import SupervisionSettings
 logger = logging.getLogger("bentoml.service.tiffin")
 
 DIRECTORY_VARIABLE = "SUPERVISED_IN"
-"""Environment variable: the folder of the signs. Set for the processes that are supervised."""
+"""Environment variable: the folder of the heartbeats. Set for the processes under supervision."""
 
-SIGNS = 5
-"""That a process gives in the time after which silence means that it hangs."""
+BEATS = 5
+"""Beats of a process within the time after which silence means that it hangs."""
 
 MAX_RESTART_DELAY_S = 30.0
 
 
 async def beat(directory: Path, limits: SupervisionSettings) -> None:
-    """Give signs for as long as the event loop runs and the supervisor lives."""
-    every_s = limits.hung_after_ms / 1000 / SIGNS
+    """Beat for as long as the event loop runs and the supervisor lives."""
+    every_s = limits.hung_after_ms / 1000 / BEATS
     sign = directory / str(os.getpid())
     supervisor = os.getppid()
     while True:
@@ -40,7 +40,7 @@ async def beat(directory: Path, limits: SupervisionSettings) -> None:
 
 
 def last_beat(directory: Path, pid: int) -> float | None:
-    """The time of a process's last sign; None before its first."""
+    """The time of a process's last beat; None before its first."""
     try:
         return (directory / str(pid)).stat().st_mtime
     except FileNotFoundError:
@@ -51,8 +51,8 @@ def last_beat(directory: Path, pid: int) -> float | None:
 class Watch:
     """One process under watch.
 
-    Time counts by the watcher's own looks, at most twice a tick for each: when the whole machine
-    stands still, nobody is to blame.
+    Time is counted by the watcher's own checks, at most two ticks for each: if the whole machine
+    stands still, no process is to blame.
     """
 
     limits: SupervisionSettings
@@ -63,7 +63,7 @@ class Watch:
 
     @property
     def ready(self) -> bool:
-        """Whether it has given a sign."""
+        """Whether it has given a beat."""
         return self.beat is not None
 
     def look(self, elapsed_ms: float, *, stopped: bool, beat: float | None) -> str | None:
@@ -85,5 +85,5 @@ class Watch:
 
 
 def restart_delay_s(failures: int) -> float:
-    """How long to wait before the next start, after so many in a row that did not become ready."""
+    """How long to wait before the next start, after a number of failed starts in a row."""
     return min(MAX_RESTART_DELAY_S, 2.0 ** (failures - 1)) if failures else 0.0

@@ -48,7 +48,7 @@ def connections_to(url: str, headers: Mapping[str, str]) -> Connections:
 class ServiceClient:
     """Calls one service. `url` is `file://<socket>` (composed) or `http://host:port` (split).
 
-    `token` goes along over TCP.
+    `token` is sent along; only TCP needs it.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class ServiceClient:
 
     @property
     def lost(self) -> str | None:
-        """Why the service is away (`tiffin.lifecycle.readiness` says so); None when it is not."""
+        """Why the service is away, as `tiffin.lifecycle.readiness` found; None if it is there."""
         return self._lost
 
     @lost.setter
     def lost(self, reason: str | None) -> None:
-        """Calls of a service that is away end now, with Unavailable."""
+        """Calls to a service that is away end now, with Unavailable."""
         self._lost = reason
         if reason is not None:
             self._connections.give_up(reason)
@@ -143,7 +143,7 @@ class ServiceClient:
         await self._connections.close()
 
     def _count(self) -> None:
-        """A call is wanted, made or not: that wakes a service which has no replica."""
+        """Count a wanted call, even if it is not made: this wakes a service that has no replica."""
         metrics.series(metrics.calls_total, self._service).inc()
 
     async def _post(self, method: str, request: msgspec.Struct, context: RequestContext) -> Answer:

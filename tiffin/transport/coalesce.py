@@ -1,7 +1,7 @@
-"""The body of a streamed response, in as few messages as may be.
+"""Sends the body of a streamed response in as few messages as possible.
 
-Each message of a stream passes every middleware, becomes a write to a socket and may wake who reads
-it, all of which costs more than what it carries. Used by the streams of both ends: `server` here,
+Each message of a stream passes every middleware, becomes a write to a socket and may wake its
+reader, all of which costs more than what it carries. Used by every stream: in `server` here and in
 `tiffin.api.sse`.
 """
 
@@ -11,9 +11,9 @@ from starlette.types import Send
 
 
 class WriteCoalescer:
-    """Sends in one what came in one turn of the event loop, or within `every_s`.
+    """Sends in one piece what was written in one turn of the event loop, or within `every_s`.
 
-    A reader that does not keep up holds up `write`, and so the writer.
+    A reader that does not keep up holds up `write`, and with it the writer.
     """
 
     def __init__(self, send: Send, every_s: float = 0.0) -> None:
@@ -26,7 +26,7 @@ class WriteCoalescer:
         self._sending: asyncio.Task[None] | None = None
 
     async def write(self, data: bytes) -> None:
-        """Let it go with what comes beside it."""
+        """Send it together with what is written at about the same time."""
         self._kept += data
         if self._sending is not None:
             await self._sending
@@ -35,13 +35,13 @@ class WriteCoalescer:
             self._timer = self._loop.call_later(max(0.0, wait_s), self._start_sending)
 
     async def end(self, data: bytes = b"") -> None:
-        """Send what there is; nothing may come after it."""
+        """Send what is left and end the body; nothing may be written after it."""
         self.stop()
         data, self._kept = self._kept + data, b""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     def stop(self) -> None:
-        """Nothing is sent from here on by itself."""
+        """Send nothing more, unless `end` is called."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -52,5 +52,5 @@ class WriteCoalescer:
 
     async def _send_kept(self) -> None:
         data, self._kept = self._kept, b""
-        if data:  # the end may have taken it along
+        if data:  # `end` may have sent it already
             await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -1,4 +1,4 @@
-"""Cancels the work of a client that left. Wraps every app of ours that answers HTTP.
+"""Cancels the work for a client that left. Wraps every app of ours that answers HTTP.
 
 ASGI servers only *tell* an app that its client is gone; a handler that waits for a model never
 listens. This listens for it.
@@ -54,7 +54,7 @@ class _Exchange:
             watch.cancel()
 
     async def _receive_body(self) -> Message:
-        """What the app reads: the body, then nothing until the client leaves."""
+        """What the app receives: the body, then nothing until the client leaves."""
         if self._body_read.is_set():
             await self._gone.wait()
             return {"type": "http.disconnect"}

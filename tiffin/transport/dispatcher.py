@@ -1,7 +1,7 @@
-"""The first thing a request meets in every service: our routes before BentoML's, and no pickle.
+"""What a request meets first in every service: our routes before BentoML's, and no pickle.
 
-BentoML unpickles what a client sends to a service that is not the entry service; here a pickle
-content type is refused on every service, composed or split, before BentoML sees the request.
+BentoML unpickles what a client sends to any service but the entry service, which lets the client
+run code. Here a pickle content type is refused by every service, before BentoML sees the request.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tiffin.transport import wire
 
 
 def refusal(error: errors.TiffinError) -> ASGIApp:
-    """The error as services tell each other."""
+    """The error in the shape that services send each other."""
 
     async def answer(_: Scope, __: Receive, send: Send) -> None:
         headers = [(b"content-type", wire.MESSAGE_TYPE.encode())]
@@ -27,7 +27,7 @@ class Dispatcher:
     """ASGI middleware, added to a service with `Service.add_asgi_middleware`.
 
     `front` answers what it `owns` by method and path; BentoML's own app answers the rest. `refuse`
-    makes the answer to a pickle; without it, what our services read.
+    makes the answer to a pickle, by default in the shape that services read.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ UnaryHandler = Callable[[Request, RequestContext], Awaitable[Reply]]
 StreamHandler = Callable[[Request, RequestContext], AsyncGenerator[Reply, None]]
 
 WHOLE_EVERY_S = 0.1
-"""How often the events go to a caller that reads the answer whole. Each sending wakes it, which
+"""How often events are sent to a caller that reads the answer whole. Each time wakes it, which
 costs more than the event itself, on cores that the model could use."""
 
 
@@ -51,8 +51,8 @@ class _Method:
 class RpcApp:
     """The methods of one service under `wire.PREFIX`. Methods are added before it serves.
 
-    At most `max_in_flight` requests are in work or wait inside; the next is refused at once.
-    Over TCP a request must bring `token`, and none is served without one; a unix socket is private
+    At most `max_in_flight` requests run or wait inside; the next one is refused at once. Over TCP a
+    request must bring `token`, and if there is no token, none is served; a unix socket is private
     to the user that runs the services.
     """
 
@@ -192,7 +192,7 @@ class _Reply:
         await self._whole(200, wire.encode(message))
 
     async def events(self, events: AsyncGenerator[msgspec.Struct, None], every_s: float) -> None:
-        """A frame each: those that come at once, or within `every_s`, go together."""
+        """Send a frame for each event; those of one moment, or of `every_s`, go together."""
         stream = WriteCoalescer(self._send, every_s)
         try:
             async with aclosing(events):

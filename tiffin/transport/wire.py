@@ -14,15 +14,15 @@ MESSAGE_TYPE = "application/msgpack"
 STREAM_TYPE = "application/vnd.tiffin.frames"
 
 PROTOCOL = 1
-"""Raised when a message changes so that the other end would misread it. Services of different
-releases work together while theirs are equal, so that each can be rolled out alone."""
+"""Incremented when a message changes in a way that the other end would misread. Services of
+different releases work together if theirs are equal, so that each can be rolled out alone."""
 
 TOKEN_HEADER = "x-tiffin-token"  # noqa: S105  the name of a header
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
 TRACE_HEADER = "traceparent"
 WHOLE_HEADER = "x-tiffin-whole"
-"""`1`: the caller reads no stream, and is woken for many events at once instead of for each."""
+"""`1`: the caller does not stream, and is woken once for many events instead of for each."""
 
 DEFAULT_TIMEOUT_S = 60.0
 """For a call that brings no deadline, such as one made by hand."""
@@ -96,7 +96,7 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
 
 
 def next_frame(buffer: bytearray) -> tuple[int, bytes] | None:
-    """Take the first frame, its kind and its message, out of what came; None until it is whole."""
+    """Take the kind and message of the first frame out of the buffer; None until it is complete."""
     if len(buffer) < FRAME_HEADER.size:
         return None
     length, kind = FRAME_HEADER.unpack_from(buffer)
