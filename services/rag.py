@@ -29,7 +29,6 @@ from tiffin.core.values import RagAnswer, RagEvent, RagRequest
 from tiffin.gateway import Clients, build, whole_answer
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.storage import LedgerError, open_storage
-from tiffin.traffic.limiter import Limiter
 from tiffin.transport.client import ServiceClient
 from tiffin.transport.dispatcher import Dispatcher
 
@@ -45,8 +44,7 @@ def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     if service.url is None:
         message = f"{service.name} has no address: start it with `bentoml serve`"
         raise Unavailable(message)
-    limiter = Limiter(f"calls to {service.name}")
-    return kind(service.name, service.url, settings.internal.token_text(), limiter)
+    return kind(service.name, service.url, settings.internal.token_text())
 
 
 def connect_all() -> Clients:

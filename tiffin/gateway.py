@@ -144,8 +144,7 @@ class Gateway:
     def start(self) -> None:
         """Begin to watch the services and to report saturation."""
         self.readiness.start()
-        calls = {name: one.limiter for name, one in self.clients.by_service().items()}
-        watch = saturation.watch(self.admission, calls)
+        watch = saturation.watch(self.admission)
         self._tasks.add(asyncio.get_running_loop().create_task(watch))
 
     async def cut_off(self) -> None:

@@ -1,4 +1,4 @@
-"""What `/metrics` says of the admission queue and the calls behind it; the docs name it all."""
+"""What `/metrics` says of the admission queue, and that the docs name it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,7 +13,6 @@ from tiffin.core.deadline import Deadline
 from tiffin.telemetry import metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
-from tiffin.traffic.limiter import Limiter
 
 DOCS = Path(__file__).parents[2] / "docs" / "when-things-fail.md"
 GAUGES = (metrics.admission_limit, metrics.admission_in_progress, metrics.admission_waiting)
@@ -37,27 +36,24 @@ async def waiting(queue: AdmissionQueue, *, batch: bool) -> AsyncGenerator[None,
 
 
 async def test_a_full_queue_shows_its_limit_its_places_and_who_waits() -> None:
-    queue, calls = AdmissionQueue(2, AdmissionSettings()), Limiter("calls", initial=40)
+    queue = AdmissionQueue(2, AdmissionSettings())
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(queue.place(RequestContext(Deadline.after(5)), "small"))
         for batch in (False, True, True):
             await stack.enter_async_context(waiting(queue, batch=batch))
-        stack.enter_context(calls.place())
-        saturation.show(queue, {"Embedding": calls})
+        saturation.show(queue)
         assert (told("limit", lane="all"), told("in_progress", lane="all")) == (2, 2)
         assert (told("limit", lane="small"), told("in_progress", lane="small")) == (2, 2)
         assert told("waiting", priority="interactive") == 1
         assert told("waiting", priority="batch") == 2
-        assert told("limit", lane="Embedding") == 40
-        assert told("in_progress", lane="Embedding") == 1
-    saturation.show(queue, {"Embedding": calls})
+    saturation.show(queue)
     assert (told("in_progress", lane="all"), told("waiting", priority="batch")) == (0, 0)
 
 
 async def test_it_looks_again_by_itself() -> None:
     queue = AdmissionQueue(7, AdmissionSettings())
-    watching = asyncio.create_task(saturation.watch(queue, {}))
+    watching = asyncio.create_task(saturation.watch(queue))
     async with asyncio.timeout(2):
         while told("limit", lane="all") != 7:
             await asyncio.sleep(0.01)
@@ -66,7 +62,7 @@ async def test_it_looks_again_by_itself() -> None:
 
 def test_the_docs_name_every_gauge_and_its_label() -> None:
     text = DOCS.read_text()
-    saturation.show(AdmissionQueue(1, AdmissionSettings()), {})
+    saturation.show(AdmissionQueue(1, AdmissionSettings()))
     for gauge in GAUGES:
         (family,) = gauge.collect()
         (label,) = {name for sample in family.samples for name in sample.labels}

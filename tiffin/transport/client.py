@@ -18,7 +18,6 @@ from tiffin.core import errors
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.telemetry import metrics
-from tiffin.traffic.limiter import Limiter
 from tiffin.transport import wire
 from tiffin.transport.connections import Answer, Connections, GivenUp, NotReachable
 from tiffin.transport.tcp import TcpConnections
@@ -29,9 +28,6 @@ Reply = TypeVar("Reply")
 # Cached: building a decoder costs as much as decoding twenty events. A union of structs is no
 # `type`.
 _decoder: Callable[[Any], "msgspec.msgpack.Decoder[Any]"] = cache(msgspec.msgpack.Decoder)
-
-UNLIMITED = 1 << 30
-"""Calls in flight of a client that was made without a limiter."""
 
 
 def connections_to(url: str, headers: Mapping[str, str]) -> Connections:
@@ -51,18 +47,10 @@ class ServiceClient:
     `token` is sent along; only TCP needs it.
     """
 
-    def __init__(
-        self, service: str, url: str, token: str | None = None, limiter: Limiter | None = None
-    ) -> None:
+    def __init__(self, service: str, url: str, token: str | None = None) -> None:
         self._service = service
         self._connections = connections_to(url, {wire.TOKEN_HEADER: token} if token else {})
-        self._limiter = limiter or Limiter(f"calls to {service}", initial=UNLIMITED, most=UNLIMITED)
         self._lost: str | None = None
-
-    @property
-    def limiter(self) -> Limiter:
-        """The bound on its calls in flight."""
-        return self._limiter
 
     @property
     def lost(self) -> str | None:
@@ -85,13 +73,12 @@ class ServiceClient:
     ) -> Reply:
         """Send one message and decode the one that comes back."""
         self._count()
-        with self._limiter.place(context.tenant):
-            try:
-                with await self._post(method, request, context) as answer:
-                    await self._check_status(answer)
-                    body = await answer.rest()
-            except OSError as error:
-                raise self._failure(method, error) from error
+        try:
+            with await self._post(method, request, context) as answer:
+                await self._check_status(answer)
+                body = await answer.rest()
+        except OSError as error:
+            raise self._failure(method, error) from error
         message: Reply = self._decode(body, _decoder(reply))
         return message
 
@@ -109,23 +96,21 @@ class ServiceClient:
         """
         decoder = _decoder(event)
         self._count()
-        with self._limiter.place(context.tenant) as sample:
-            try:
-                with await self._post(method, request, context) as answer:
-                    await self._check_status(answer)
-                    while True:
-                        if (frame := wire.next_frame(answer.body)) is None:
-                            await answer.more()
-                            continue
-                        kind, payload = frame
-                        sample.done()
-                        if kind == wire.FRAME_END:
-                            return
-                        if kind == wire.FRAME_ERROR:
-                            raise wire.decode_error(payload)
-                        yield self._decode(payload, decoder)
-            except OSError as error:
-                raise self._failure(method, error) from error
+        try:
+            with await self._post(method, request, context) as answer:
+                await self._check_status(answer)
+                while True:
+                    if (frame := wire.next_frame(answer.body)) is None:
+                        await answer.more()
+                        continue
+                    kind, payload = frame
+                    if kind == wire.FRAME_END:
+                        return
+                    if kind == wire.FRAME_ERROR:
+                        raise wire.decode_error(payload)
+                    yield self._decode(payload, decoder)
+        except OSError as error:
+            raise self._failure(method, error) from error
 
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
