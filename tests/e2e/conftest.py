@@ -1,7 +1,7 @@
 """One real stack for all end-to-end tests: what `make serve` starts, with real models.
 
-The slow tests run them all again on the Bento of this tree, and on that Bento exported, and
-imported where nothing else is.
+The slow tests run them all again on the Bento of this tree after it was exported, and imported
+where nothing else is; the nightly ones on the Bento where it was built.
 """
 
 import json
@@ -27,7 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     scope="session",
     params=[
         "source",
-        pytest.param("bento", marks=pytest.mark.slow),
+        pytest.param("bento", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("archive", marks=pytest.mark.slow),
     ],
 )

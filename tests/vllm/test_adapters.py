@@ -20,6 +20,7 @@ from tiffin.config.settings import load_settings
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.nightly,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("default"),  # vLLM imports what torch has deprecated
 ]

@@ -17,6 +17,7 @@ from tiffin.config.settings import load_settings
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.nightly,
     pytest.mark.filterwarnings("default"),  # vLLM imports what torch has deprecated
 ]
 
