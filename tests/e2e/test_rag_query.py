@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.asking import BAIKAL, ask
+from tests.support.asking import BAIKAL, PATIENT_MS, ask
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -66,6 +66,7 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
     client: httpx.Client, corpus: dict[str, Any]
 ) -> None:
     body = {"query": BAIKAL, "documents": corpus["passages"], "stream": True}
+    body["timeout_ms"] = PATIENT_MS
     with client.stream("POST", "/rag_query", json=body) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         frames = [line.removeprefix("data: ") for line in response.iter_lines() if line]
@@ -80,6 +81,7 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
 
 def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) -> None:
     asked = {"query": BAIKAL, "documents": corpus["passages"], "max_tokens": 60}
+    asked["timeout_ms"] = PATIENT_MS
     with bentoml.SyncHTTPClient(stack.url, timeout=60) as client:
         answer = client.rag_query(**asked)
         streamed = "".join(client.rag_stream(**asked))
@@ -107,6 +109,7 @@ def test_a_client_that_leaves_stops_generation(stack: Stack, corpus: dict[str, A
         "max_tokens": 2000,
         "temperature": 2.0,
         "seed": 1,
+        "timeout_ms": PATIENT_MS,
     }
     with httpx.stream("POST", f"{stack.url}/rag_query", json=body, timeout=60) as response:
         lines = response.iter_lines()

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.asking import PATIENT_MS
 from tests.support.stack import Stack
 from tiffin.clients import EmbeddingClient, RouterClient
 from tiffin.core.context import RequestContext
@@ -134,7 +135,12 @@ def test_what_is_no_http_is_answered_in_our_shape(stack: Stack) -> None:
 def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:
     httpx.post(
         f"{stack.url}/rag_query",
-        json={"query": "Where?", "documents": ["Here."], "max_tokens": 1},
+        json={
+            "query": "Where?",
+            "documents": ["Here."],
+            "max_tokens": 1,
+            "timeout_ms": PATIENT_MS,
+        },
         timeout=60,
     )
     text = httpx.get(f"{stack.url}/metrics").text
