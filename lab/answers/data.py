@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,8 @@ SAME_ARTICLE = 2
 SEED = 17
 
 Part = Literal["development", "test"]
+Over = Literal["sample", "nearest", "everyday"]
+"""What the other passages of a case are: drawn, or those that a search finds."""
 
 
 class DataError(Exception):
@@ -56,6 +58,7 @@ class Case:
     question: str
     passages: tuple[str, ...]
     answers: tuple[str, ...]
+    over: Over
     supporting: tuple[str, ...] = ()
 
 
@@ -122,12 +125,37 @@ def squad_cases(part: Part, limit: int | None = None) -> Iterator[Case]:
         yield _case(item, silent[:PASSAGES], (), draw)
 
 
+Cosines = Callable[[str, Sequence[str]], Sequence[float]]
+
+
+def nearest_cases(part: Part, cosines: Cosines, limit: int | None = None) -> Iterator[Case]:
+    """The same over the ten passages of the part that a search by embeddings finds.
+
+    Most of them are of the same article, so that to tell a right passage is much harder.
+    """
+    questions = [item for item in squad() if part_of(item.article) == part]
+    every = list(dict.fromkeys(item.passage for item in questions))
+    for item in questions[:limit]:
+        draw = random.Random(f"{SEED} {item.id}")  # noqa: S311
+        order = sorted(zip(cosines(item.text, every), every, strict=True), reverse=True)
+        others = [p for _, p in order[: PASSAGES * 2] if p != item.passage]
+        with_it = [item.passage, *others][:PASSAGES]
+        yield _case(item, with_it, item.answers, draw, "nearest")
+        silent = [p for p in others if not holds(p, item.answers)]
+        yield _case(item, silent[:PASSAGES], (), draw, "nearest")
+
+
 def _case(
-    item: Question, passages: Sequence[str], answers: tuple[str, ...], draw: random.Random
+    item: Question,
+    passages: Sequence[str],
+    answers: tuple[str, ...],
+    draw: random.Random,
+    over: Over = "sample",
 ) -> Case:
     kind = "answerable" if answers else "unanswerable"
     ordered = tuple(_shuffled(passages, draw))
-    return Case(f"{item.id}-{kind}", kind, item.article, item.text, ordered, answers)
+    name = f"{item.id}-{kind}-{over}"
+    return Case(name, kind, item.article, item.text, ordered, answers, over)
 
 
 def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:
@@ -151,6 +179,7 @@ def everyday(part: Part | None = None) -> list[Case]:
             question=row["question"],
             passages=tuple(row["documents"]),
             answers=tuple(row["answers"]),
+            over="everyday",
             supporting=tuple(row["supporting"]),
         )
         for row in rows

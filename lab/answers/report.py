@@ -72,19 +72,22 @@ def lines(head: Head, scored: Sequence[Scored], rate: float = 0.05) -> Iterator[
     )
     said = head.probabilities(rows)
     refused = said < head.threshold(rate)
-    squad = [i for i, s in enumerate(scored) if s.case.group != s.case.id]
-    yield from _answers("SQuAD", scored, refused, said, squad)
-    own = [i for i in range(len(scored)) if i not in set(squad)]
-    yield from _answers("everyday", scored, refused, said, own)
+    over = {
+        name: [i for i, item in enumerate(scored) if item.case.over == name]
+        for name in ("sample", "nearest", "everyday")
+    }
+    for name, chosen in over.items():
+        yield from _answers(name, scored, refused, said, chosen)
+    own = over["everyday"]
     for kind in sorted({scored[i].case.kind for i in own}):
         yield from _kind(kind, scored, refused, [i for i in own if scored[i].case.kind == kind])
-    yield "wanted rate: SQuAD refused, wrongly refused; everyday refused, wrongly refused"
+    yield f"wanted rate: refused, wrongly refused over {', '.join(over)}"
     answerable = np.array([bool(item.case.answers) for item in scored])
     for wanted in head.thresholds:
         below = said < head.thresholds[wanted]
         shares = [
-            f"{below[np.array(rows)][answerable[np.array(rows)] == kind].mean():.3f}"
-            for rows in (squad, own)
+            f"{below[chosen][answerable[chosen] == kind].mean():.3f}"
+            for chosen in over.values()
             for kind in (False, True)
         ]
         yield f"  {wanted}: {', '.join(shares)}"

@@ -16,7 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.answers.data import CACHE, EVERYDAY, MEMBER_SHA256, SEED, Part, everyday, squad_cases
+from lab.answers.data import (
+    CACHE,
+    EVERYDAY,
+    MEMBER_SHA256,
+    SEED,
+    Part,
+    everyday,
+    nearest_cases,
+    squad_cases,
+)
 from lab.answers.report import auc, lines
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
@@ -88,12 +97,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scores", type=Path, default=CACHE / "scores.sqlite")
     parser.add_argument("--questions", type=int, default=150, help="of SQuAD, in each part")
+    parser.add_argument("--nearest", type=int, default=50, help="of them, over what a search finds")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     scores = Scores(options.scores, threads=options.threads)
     parts: dict[Part, list[Scored]] = {}
     for part in ("development", "test"):
-        cases = [*squad_cases(part, options.questions), *everyday(part)]
+        cases = [
+            *squad_cases(part, options.questions),
+            *nearest_cases(part, scores.cosines, options.nearest),
+            *everyday(part),
+        ]
         parts[part] = [score(case, scores) for case in cases]
     trained_on = table(parts["development"])
     said = held_out(trained_on)

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from tiffin.grounding.evidence import Candidate, Passage, worth
 from tiffin.grounding.quantities import numbers
 from tiffin.grounding.questions import asks, fits
-from tiffin.grounding.wording import fold, names
+from tiffin.grounding.wording import fold, names, words
 
 SHIPPED = Path(__file__).with_name("answerable.json")
 NO_LOGIT = -12.0
 """What the reranker gives a text that has nothing to do with the question."""
 
+SENTENCE_FLOOR = -8.0
 PASSAGE_FLOOR = -4.0
-"""Below it a passage's logit says little: that of a passage in other words than the question's is
-as low as that of one on another matter."""
+"""Below them a logit says little: a text in other words than the question's gets one as low as a
+text on another matter does."""
 
 Floats = NDArray[np.float64]
 
@@ -47,11 +48,14 @@ def features(
     heights = [*sorted(logits, reverse=True), NO_LOGIT, NO_LOGIT]
     depth = max((item.logit for item in passages), default=NO_LOGIT)
     everything = " ".join(item.text for item in passages)
+    asked = words(question)
+    share = len(asked & words(" ".join(best))) / len(asked) if asked else 0.0
     lacks = 1.0 - fits(question, " ".join(best))
     return {
         "sentence": heights[0],
         "second": heights[1],
         "passage": max(depth, PASSAGE_FLOOR),
+        "worded": share * max(heights[0], SENTENCE_FLOOR),
         "lacks_kind": lacks if depth < 0 else 0.0,
         "names_missing": _missing_names(question, everything),
         "numbers_missing": _missing_numbers(question, everything),
