@@ -1,0 +1,1 @@
+"""Trains and measures the head that says whether the passages answer a question."""

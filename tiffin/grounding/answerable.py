@@ -1,0 +1,155 @@
+"""Says with which probability the passages answer the question: a small trained head.
+
+Its features are the reranker's scores and what the question and the text have in common. The head
+lies beside this file as JSON, with what it was trained on; `lab.answers.train` makes it.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.grounding.evidence import Candidate, Passage, worth
+from tiffin.grounding.quantities import numbers
+from tiffin.grounding.questions import asks, fits
+from tiffin.grounding.wording import fold, names, words
+
+SHIPPED = Path(__file__).with_name("answerable.json")
+NO_LOGIT = -12.0
+"""What the reranker gives a text that has nothing to do with the question."""
+
+SENTENCE_FLOOR = -8.0
+PASSAGE_FLOOR = -4.0
+"""Below them a logit says little: a text in other words than the question's gets one as low as a
+text on another matter does."""
+
+Floats = NDArray[np.float64]
+
+
+class HeadError(ValueError):
+    """The file of a head is not one, or was made for other features."""
+
+
+def features(
+    question: str,
+    passages: Sequence[Passage],
+    scored: Sequence[Candidate],
+    logits: Sequence[float],
+    cosines: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """What the head reads, by name. Costs a few milliseconds."""
+    worths = worth(logits, cosines)
+    order = sorted(range(len(scored)), key=lambda index: -worths[index])
+    best = [scored[index].text for index in order[:3]]
+    heights = [*sorted(logits, reverse=True), NO_LOGIT, NO_LOGIT]
+    depth = max((item.logit for item in passages), default=NO_LOGIT)
+    everything = " ".join(item.text for item in passages)
+    asked = words(question)
+    share = len(asked & words(" ".join(best))) / len(asked) if asked else 0.0
+    lacks = 1.0 - fits(question, " ".join(best))
+    return {
+        "sentence": heights[0],
+        "second": heights[1],
+        "passage": max(depth, PASSAGE_FLOOR),
+        "worded": share * max(heights[0], SENTENCE_FLOOR),
+        "lacks_kind": lacks if depth < 0 else 0.0,
+        "names_missing": _missing_names(question, everything),
+        "numbers_missing": _missing_numbers(question, everything),
+        "yes_no": float(asks(question) == "yes-no"),
+    }
+
+
+def _missing_names(question: str, text: str) -> float:
+    asked = names(question)
+    return float(len(asked - _folded_words(text))) if asked else 0.0
+
+
+def _missing_numbers(question: str, text: str) -> float:
+    asked = numbers(question)
+    return float(len(asked - numbers(text))) if asked else 0.0
+
+
+def _folded_words(text: str) -> frozenset[str]:
+    return frozenset(re.split(r"\W+", fold(text))) | names(text)
+
+
+NAMES = tuple(features("", (), (), ()))
+
+
+@dataclass(frozen=True)
+class Head:
+    """A logistic regression on standardised features, and its thresholds.
+
+    `thresholds` maps a rate of false refusals, as text ("0.05"), to the probability below which a
+    question is refused to have that rate on the development questions.
+    """
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    bias: float
+    thresholds: Mapping[str, float]
+    metadata: Mapping[str, str]
+
+    def probability(self, named: Mapping[str, float]) -> float:
+        """That the passages answer the question."""
+        row = np.array([[named[name] for name in NAMES]])
+        return float(self.probabilities(row)[0])
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """The same for rows of features in the order of NAMES."""
+        z = (rows - self.mean) / self.scale @ self.weights + self.bias
+        result: Floats = 1 / (1 + np.exp(-z))
+        return result
+
+    def threshold(self, false_refusals: float) -> float:
+        """The probability to refuse below, for a wanted rate of false refusals."""
+        rates = sorted(map(float, self.thresholds))
+        values = [self.thresholds[f"{rate:g}"] for rate in rates]
+        return float(np.interp(false_refusals, rates, values))
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        weights = {
+            name: {"mean": round(mean, 6), "scale": round(scale, 6), "weight": round(weight, 6)}
+            for name, mean, scale, weight in zip(
+                NAMES, self.mean, self.scale, self.weights, strict=True
+            )
+        }
+        content = {
+            "features": weights,
+            "bias": round(self.bias, 6),
+            "thresholds": dict(self.thresholds),
+            "metadata": dict(self.metadata),
+        }
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path = SHIPPED) -> "Head":
+        """Read a file. Raises HeadError."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            named = content["features"]
+            if tuple(named) != NAMES:
+                message = f"{path}: made for other features; train it again"
+                raise HeadError(message)
+            columns = [
+                np.array([row[column] for row in named.values()], np.float64)
+                for column in ("mean", "scale", "weight")
+            ]
+            mean, scale, weights = columns
+            return cls(
+                mean,
+                scale,
+                weights,
+                float(content["bias"]),
+                content["thresholds"],
+                content["metadata"],
+            )
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            message = f"{path}: not a head: {error}"
+            raise HeadError(message) from error

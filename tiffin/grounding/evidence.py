@@ -1,0 +1,217 @@
+"""Finds the sentences that answer: which ones to have scored, and which of those to keep.
+
+The reranker scores passages first. `candidates` picks the sentences of the best ones that are
+worth a second, bounded call; `evidence` orders them by what that call said.
+"""
+
+# Tables of words are read as lines of text.
+# ruff: noqa: SIM905
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tiffin.grounding.sentences import Sentence, split_sentences
+from tiffin.grounding.wording import fold, words
+
+FROM_PASSAGES = 3
+MAX_PAIRS = 24
+"""Sentences in one call to the reranker: about 0.3 s on two quiet cores."""
+
+COSINE = 10.0
+"""What a cosine is worth in logits. The reranker wants the question's own words, the embedder finds
+other words for the same thing ("budgie" and "birds"); together they are better than each alone."""
+
+SAME = 0.9
+"""Share of words from which two sentences say the same."""
+
+NEW_WORD = 2.0
+"""What it is worth, in logits, that a second sentence holds all the words of the question that
+the first one lacks."""
+
+# Words by which a sentence leans on the one before it.
+_LEANS = frozenset(
+    "it its he his him she her they their them this that these those such both another also "
+    "however therefore then otherwise instead there here "
+    "er sie es dies diese dieser dieses deren dessen il elle ils elles ce cette ces lui leur "
+    "él ella ellos esto este esta estos esso essa lui lei questo questa "
+    "ele ela isso deze dit zij hij".split()
+)
+_LEANING_CHARS = ("它", "他", "她", "这", "那", "其", "それ", "これ", "その", "この", "彼")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage with the reranker's logit for it. `index` is the caller's own number."""
+
+    index: int
+    text: str
+    logit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence of a passage, with the one before it where there is one."""
+
+    passage: Passage
+    sentence: Sentence
+    before: Sentence | None = None
+
+    @property
+    def text(self) -> str:
+        """What the reranker is to score with the question."""
+        return self.sentence.text
+
+    @property
+    def window(self) -> str:
+        """What the embedder is to compare with the question: the sentence behind its neighbour."""
+        start = self.before.start if self.before else self.sentence.start
+        return self.passage.text[start : self.sentence.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A scored sentence.
+
+    `start` and `end` are code points of the passage, and span the sentence before it too where
+    that is needed to read it.
+    """
+
+    candidate: Candidate
+    logit: float
+    start: int
+    end: int
+
+    @property
+    def passage(self) -> Passage:
+        """The passage that it stands in."""
+        return self.candidate.passage
+
+    @property
+    def sentence(self) -> str:
+        """The sentence alone."""
+        return self.candidate.text
+
+    @property
+    def text(self) -> str:
+        """A verbatim span of the passage: the sentence with what it leans on."""
+        return self.passage.text[self.start : self.end]
+
+
+def candidates(
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    limit: int = MAX_PAIRS,
+    from_passages: int = FROM_PASSAGES,
+    language: str = "en",
+) -> list[Candidate]:
+    """Sentences to score with the question, at most `limit`, those first that share its words.
+
+    Equal and near-equal passages and sentences count once.
+    """
+    asked = words(question)
+    found: list[Candidate] = []
+    for rank, passage in enumerate(distinct(passages)):
+        if rank >= from_passages and len(found) >= limit // 2:
+            break
+        found += _unseen(_of_passage(passage, language), found)
+    if len(found) <= limit:
+        return found
+    shared = {id(item): len(asked & words(item.text)) for item in found}
+    ranks = {item.passage.index: rank for rank, item in enumerate(found)}
+    found.sort(key=lambda item: (-shared[id(item)], ranks[item.passage.index]))
+    return found[:limit]
+
+
+def distinct(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages, the most relevant first, without those that say the same as one before."""
+    kept: list[tuple[Passage, frozenset[str]]] = []
+    seen: set[str] = set()
+    for passage in sorted(passages, key=lambda item: -item.logit):
+        folded = " ".join(fold(passage.text).split())
+        if folded in seen:
+            continue
+        seen.add(folded)
+        own = words(passage.text)
+        if not any(_alike(own, other) and _same_figures(passage, p) for p, other in kept):
+            kept.append((passage, own))
+    return [passage for passage, _ in kept]
+
+
+def _same_figures(one: Passage, other: Passage) -> bool:
+    return _digits(one.text) == _digits(other.text)
+
+
+def _digits(text: str) -> frozenset[str]:
+    return frozenset(word for word in words(text) if word[:1].isdigit())
+
+
+def _of_passage(passage: Passage, language: str) -> Iterator[Candidate]:
+    before = None
+    for sentence in split_sentences(passage.text, language):
+        yield Candidate(passage, sentence, before)
+        before = sentence
+
+
+def _unseen(new: Iterator[Candidate], known: Sequence[Candidate]) -> Iterator[Candidate]:
+    seen = {_plain(item.text) for item in known}
+    for item in new:
+        if (plain := _plain(item.text)) not in seen:
+            seen.add(plain)
+            yield item
+
+
+def _plain(text: str) -> str:
+    return " ".join(fold(text).split()).strip(" .!?-*•")
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    both = len(one & other)
+    return both > 0 and both >= SAME * max(len(one), len(other))
+
+
+def worth(logits: Sequence[float], cosines: Sequence[float] | None) -> list[float]:
+    """Both opinions of each candidate as one; without the embedder, the reranker's alone."""
+    if cosines is None:
+        return list(logits)
+    return [logit + COSINE * cosine for logit, cosine in zip(logits, cosines, strict=True)]
+
+
+def evidence(
+    question: str,
+    scored: Sequence[Candidate],
+    logits: Sequence[float],
+    cosines: Sequence[float] | None = None,
+    *,
+    limit: int = 3,
+) -> list[Evidence]:
+    """The best sentences, best first, each with the sentence before it where it leans on that.
+
+    After the first, a sentence that holds words of the question which those before it lack is
+    worth more: a question may need two passages. `cosines` compare the question with `window`.
+    """
+    asked = words(question)
+    worths = worth(logits, cosines)
+    left = sorted(zip(scored, worths, logits, strict=True), key=lambda item: -item[1])
+    chosen: list[Evidence] = []
+    missing = asked
+    while left and len(chosen) < limit:
+        bonus = NEW_WORD / len(asked) if chosen and asked else 0.0
+        gains = [value + bonus * len(missing & words(item.text)) for item, value, _ in left]
+        item, _, logit = left.pop(gains.index(max(gains)))
+        chosen.append(_with_context(item, logit))
+        missing = missing - words(item.text)
+    return chosen
+
+
+def _with_context(item: Candidate, logit: float) -> Evidence:
+    start = item.sentence.start
+    if item.before is not None and leans(item.text):
+        start = item.before.start
+    return Evidence(item, logit, start, item.sentence.end)
+
+
+def leans(sentence: str) -> bool:
+    """Say whether the sentence begins with a word that stands for something said before it."""
+    first = fold(sentence).lstrip("\"'“„«(-*• ").split(maxsplit=1)
+    return bool(first) and (first[0].strip(",.;:") in _LEANS or first[0].startswith(_LEANING_CHARS))

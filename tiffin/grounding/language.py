@@ -1,0 +1,133 @@
+"""Which language a question is in, by its script and its commonest words, and how to say no in it.
+
+Questions are short and made of the words that tell languages apart, so a table suffices: it is
+there to choose a refusal's words and to notice that the models read another language, and where it
+is not sure it says English.
+"""
+
+# Patterns hold characters of many scripts.
+# ruff: noqa: RUF001
+
+import re
+from collections.abc import Mapping
+
+DEFAULT = "en"
+
+_SCRIPTS: Mapping[str, re.Pattern[str]] = {
+    "ja": re.compile(r"[぀-ヿ]"),
+    "ko": re.compile(r"[가-힣]"),
+    "zh": re.compile(r"[㐀-鿿]"),
+    "ar": re.compile(r"[؀-ۿ]"),
+    "he": re.compile(r"[֐-׿]"),
+    "hi": re.compile(r"[ऀ-ॿ]"),
+    "th": re.compile(r"[฀-๿]"),
+    "el": re.compile(r"[Ͱ-Ͽ]"),
+    "uk": re.compile(r"[іїєґІЇЄҐ]"),
+    "ru": re.compile(r"[Ѐ-ӿ]"),
+}
+
+_WORDS: Mapping[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in {
+        "en": (
+            "the of and is are was were do does did what which who whom whose when where why "
+            "how many much to in on at for with from by can could may must should would will "
+            "i my we you your it he she they this that there have has had be been not if long "
+            "often any after before about an a"
+        ),
+        "de": (
+            "der die das den dem des ein eine einen einem einer und oder ist sind war waren "
+            "wird werden wie was wer wem wen wo wann warum welche welcher welches wieviel "
+            "viele viel ich mein meine wir sie es man mit von zu zum zur für auf im am bei "
+            "nach vor über nicht kein keine kann darf muss soll hat haben habe gibt"
+        ),
+        "fr": (
+            "le la les l un une des du de d et ou est sont était qui que quoi quel quelle "
+            "quels quelles quand où comment pourquoi combien je j mon ma mes nous vous il "
+            "elle ils elles on à au aux en dans sur pour avec par ne pas peut peux puis doit "
+            "dois faut a ont ai c ce cette y s qu t"
+        ),
+        "es": (
+            "el la los las un una unos unas y o es son era fue está quién quiénes qué cuál "
+            "cuáles cuándo dónde cómo cuánto cuánta cuántos cuántas por para con de del en al "
+            "a mi mis nos se yo su sus no puedo puede debo debe hay tiene tengo que si"
+        ),
+        "it": (
+            "il lo la i gli le un uno una e o è sono era chi che cosa cos quale quali quando "
+            "dove dov come quanto quanta quanti quante perché di del della dei delle da dal "
+            "in nel nella su sul per con al alla mi mio mia non posso può devo deve c ho ha "
+            "si se"
+        ),
+        "pt": (
+            "o a os as um uma uns umas e ou é são era foi quem que qual quais quando onde "
+            "como quanto quanta quantos quantas por para com de do da dos das em no na nos "
+            "nas ao à meu minha eu não posso pode devo deve há tem tenho se ficam fica"
+        ),
+        "nl": (
+            "de het een en of is zijn was waren wie wat welke wanneer waar hoe hoeveel waarom "
+            "ik mijn wij we je jij u uw hij zij ze het er van voor met op in aan bij naar te "
+            "niet geen kan mag moet heeft hebben heb lang"
+        ),
+        "pl": (
+            "kto co kiedy gdzie jak ile dlaczego czy jest są był była w z na do od dla i lub "
+            "nie mogę można mój się"
+        ),
+        "sv": (
+            "vem vad när var hur varför vilken vilket är var en ett och eller i på till från "
+            "med för inte kan får jag min det den som många"
+        ),
+        "tr": (
+            "kim ne zaman nerede nasıl kaç neden hangi bir ve veya mi mı mu mü var yok için "
+            "ile bu kadar"
+        ),
+    }.items()
+}
+_WORD = re.compile(r"[^\W\d_]+")
+
+_REFUSALS: Mapping[str, str] = {
+    "en": "The documents do not say.",
+    "de": "Das steht nicht in den Dokumenten.",
+    "fr": "Les documents ne le disent pas.",
+    "es": "Los documentos no lo dicen.",
+    "it": "I documenti non lo dicono.",
+    "pt": "Os documentos não o dizem.",
+    "nl": "Dat staat niet in de documenten.",
+    "pl": "Dokumenty tego nie mówią.",
+    "sv": "Det står inte i dokumenten.",
+    "tr": "Belgelerde bu bilgi yok.",
+    "ru": "В документах этого нет.",
+    "uk": "У документах цього немає.",
+    "el": "Τα έγγραφα δεν το αναφέρουν.",
+    "zh": "文档中没有说明。",
+    "ja": "文書には記載されていません。",
+    "ko": "문서에 나와 있지 않습니다.",
+    "ar": "لا تذكر المستندات ذلك.",
+    "he": "המסמכים אינם מציינים זאת.",
+    "hi": "दस्तावेज़ों में यह नहीं बताया गया है।",
+    "th": "เอกสารไม่ได้ระบุไว้",
+}
+
+
+def language_of(text: str) -> str:
+    """The language as an ISO 639-1 code; English where the text gives no sign of another."""
+    for language, script in _SCRIPTS.items():
+        if 2 * len(script.findall(text)) >= len(_foreign(text)) > 0 and script.search(text):
+            return language
+    found = [word.casefold() for word in _WORD.findall(text)]
+    counts = {name: sum(word in known for word in found) for name, known in _WORDS.items()}
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best] > counts[DEFAULT] else DEFAULT
+
+
+def _foreign(text: str) -> str:
+    """The letters that are not Latin; Japanese counts by its kana, which Chinese has not."""
+    letters = [char for char in text if char.isalpha() and ord(char) > 0x36F]  # noqa: PLR2004
+    if any("぀" <= char <= "ヿ" for char in letters):
+        letters = [char for char in letters if "぀" <= char <= "ヿ"]
+    latin = sum(char.isalpha() for char in text) - len(letters)
+    return "".join(letters) if len(letters) * 4 > latin else ""
+
+
+def refusal(language: str) -> str:
+    """The sentence that says that the documents do not answer."""
+    return _REFUSALS.get(language, _REFUSALS[DEFAULT])

@@ -1,0 +1,110 @@
+"""What kind of answer a question asks for, and whether a text has that kind in it."""
+
+import re
+from typing import Literal
+
+from tiffin.grounding.quantities import dates, numbers, quantities
+from tiffin.grounding.wording import fold, names, words
+
+Asks = Literal["person", "time", "amount", "place", "yes-no", "other"]
+
+_YES_NO = re.compile(
+    r"(?:do|does|did|is|are|was|were|am|can|could|may|might|must|will|would|shall|should|has|have|had|"
+    r"isn't|aren't|doesn't|don't|can't|ist|sind|kann|darf|muss|hat|haben|gibt es|est-ce|puis-je|"
+    r"peut-on|puedo|puede|hay|posso|può|posso|pode)\b"
+)
+_TIME = re.compile(
+    r"\b(?:when|what (?:year|date|day|month|time|century|decade)|"
+    r"which (?:year|day|month|century|decade)|"
+    r"how (?:long|often|soon|old|late|early)|since when|until when|wann|quand|cuándo|quando)\b"
+)
+_AMOUNT = re.compile(
+    r"\b(?:how (?:many|much|far|high|tall|deep|wide|heavy|big|large|fast|hot|warm|loud|cold|thick)|"
+    r"what (?:percent\w*|number|price|share|proportion|size|weight|temperature|distance|amount)|"
+    r"what .{0,40}\b(?:cost|salary|price|premium|fee|fine|length|"
+    r"width|height|weight|speed|population)\b|"
+    r"wie ?viele?|wie (?:hoch|teuer|weit|schwer|groß)|combien|cuánt[oa]s?|quant[oaei]s?)\b"
+)
+_PERSON = re.compile(r"\b(?:who|whom|whose|wer|wem|wen|qui|quién|quem|chi)\b")
+_PLACE = re.compile(r"\b(?:where|wo|où|dónde|dove|onde|which (?:city|country|state|town))\b")
+
+
+def asks(question: str) -> Asks:
+    """The kind of answer that the question's words ask for."""
+    text = fold(question).strip()
+    # A clause may stand first: "If I move, do I get my money back?"
+    for part in (text, *re.split(r"[,:.]\s+", text)[1:]):
+        if _YES_NO.match(part):
+            return "yes-no"
+    kinds: tuple[tuple[Asks, re.Pattern[str]], ...] = (
+        ("amount", _AMOUNT),
+        ("time", _TIME),
+        ("person", _PERSON),
+        ("place", _PLACE),
+    )
+    return next((kind for kind, pattern in kinds if pattern.search(text)), "other")
+
+
+_MONEY = frozenset({"euro", "dollar", "pound", "crown", "cent"})
+_DURATION = frozenset({"year", "month", "week", "day", "hour", "minute", "second"})
+_LENGTH = frozenset({"metre", "kilometre", "mile", "foot", "inch", "centimetre", "millimetre"})
+# What a question measures, by its words, and the units that an answer then has.
+_MEASURES: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
+    (re.compile(rf"\b(?:{pattern})\b"), units)
+    for pattern, units in (
+        ("costs?|prices?|pay|paid|fee|salary|rent|premium|deposit|spend|expensive|money", _MONEY),
+        ("how (?:far|tall|high|deep|wide|thick)|distance|height|width|depth", _LENGTH),
+        ("how heavy|weigh|weighs|weight", frozenset({"kilogram", "gram", "tonne", "pound"})),
+        ("how (?:hot|warm|cold)|temperature", frozenset({"degree"})),
+        ("how loud|noise", frozenset({"db"})),
+        ("percent|percentage", frozenset({"percent"})),
+        ("how long|how soon|how quickly", _DURATION | _LENGTH),
+        ("how old|what age", frozenset({"year"})),
+    )
+)
+_HOW_MANY = re.compile(r"\bhow many ((?:\w+\s?){1,2})")
+_OFTEN = re.compile(
+    r"\b(?:every|each|per|once|twice|daily|weekly|monthly|yearly|annually|always|never)\b"
+)
+COUNTED_WITHIN = 5
+"""Words from a number on within which what it counts is named."""
+
+WEAK = 0.4
+"""A number of another kind than was asked for."""
+
+
+def fits(question: str, text: str) -> float:
+    """How well the text has the kind of thing that was asked for and that the question lacks.
+
+    1 where it has it, 0 where not, and in between where that cannot be seen from the words.
+    """
+    kind = asks(question)
+    if kind in {"person", "place"}:
+        return float(bool(names(text) - names(question)))
+    if kind in {"amount", "time"}:
+        return _fits_number(fold(question), question, text)
+    return 0.5
+
+
+def _fits_number(folded: str, question: str, text: str) -> float:
+    new = {(value, unit) for value, unit in quantities(text) if value not in numbers(question)}
+    if re.search(r"\bhow often\b", folded):
+        return float(_OFTEN.search(fold(text)) is not None)
+    if not new:
+        return WEAK * bool(dates(text) - dates(question))
+    if counted := _HOW_MANY.search(folded):
+        return _fits_count(counted.group(1), text)
+    for pattern, units in _MEASURES:
+        if pattern.search(folded):
+            return 1.0 if any(unit in units for _, unit in new) else WEAK
+    return 1.0
+
+
+def _fits_count(counted: str, text: str) -> float:
+    """Whether a number stands shortly before what is to be counted."""
+    sought = words(counted)
+    tokens = text.split()
+    for place, token in enumerate(tokens):
+        if numbers(token) and sought & words(" ".join(tokens[place : place + COUNTED_WITHIN])):
+            return 1.0
+    return WEAK

@@ -1,0 +1,112 @@
+"""Splits a text into sentences. Offsets are code points of the text that was given.
+
+`sentencex` (Wikimedia's, in Rust) knows the scripts and abbreviations of some 240 languages. What
+it leaves to us are line ends (in a list or a table they end a sentence, in wrapped prose they do
+not), and sentences that are too long for an encoder to read.
+"""
+
+# Patterns hold characters of many scripts.
+# ruff: noqa: RUF001
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]
+
+MAX_SENTENCE_CHARS = 600
+"""A longer one is cut: about 150 tokens of English, and 400 of a script without spaces."""
+
+WRAPPED_LINE_CHARS = 50
+"""A line of at least this length that ends amid a sentence goes on in the next line."""
+
+# A period behind one of these does not end a sentence when a digit follows it.
+_BEFORE_A_NUMBER = re.compile(
+    r"(?:^|[\s(])(?:approx|appr|ca|circa|c|est|max|min|no|nos|nr|num|art|arts|para|sec|ch|fig|figs|"
+    r"p|pp|vol|al|incl|excl|resp|tel|ext|abt|bzw|ggf|mind|env|núm|pág|n|op|cit)\.\s*$",
+    re.IGNORECASE,
+)
+_LINE_END = re.compile(r"\n\s*")
+_OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
+_CUT = re.compile(r"[;,:،、，；]\s*|\s+")
+_WORDLESS = re.compile(r"[\W_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """`text` is `whole[start:end]` of the text that was split, without white space around it."""
+
+    start: int
+    end: int
+    text: str
+
+
+def split_sentences(text: str, language: str = "en") -> list[Sentence]:
+    """The sentences of the text in order: every one holds a letter or a digit."""
+    spans = (
+        piece
+        for line in _lines(text)
+        for sentence in _of_line(text, line, language)
+        for piece in _pieces(text, sentence)
+    )
+    return [
+        Sentence(start, end, text[start:end])
+        for start, end in (_trimmed(text, span) for span in spans)
+        if not _WORDLESS.fullmatch(text, start, end)
+    ]
+
+
+Span = tuple[int, int]
+
+
+def _lines(text: str) -> Iterator[Span]:
+    """The text between the line ends that end a sentence."""
+    start = 0
+    for match in _LINE_END.finditer(text):
+        if _ends_a_sentence(text, start, match):
+            yield start, match.start()
+            start = match.end()
+    yield start, len(text)
+
+
+def _ends_a_sentence(text: str, start: int, line_end: re.Match[str]) -> bool:
+    if line_end.group().count("\n") > 1:
+        return True
+    line_start = max(start, text.rfind("\n", start, line_end.start()) + 1)
+    wrapped = line_end.start() - line_start >= WRAPPED_LINE_CHARS
+    return not wrapped or _OPENS_A_LINE.match(text, line_end.end()) is not None
+
+
+def _of_line(text: str, line: Span, language: str) -> Iterator[Span]:
+    """The library's sentences, with those joined that it parts before a number."""
+    offset, end = line
+    found = get_sentence_boundaries(language, text[offset:end])
+    starts = [offset + boundary["start_index"] for boundary in found] or [offset]
+    start = offset
+    for border in starts[1:]:
+        before_a_number = text[border : border + 1].isdigit()
+        if before_a_number and _BEFORE_A_NUMBER.search(text, max(start, border - 12), border):
+            continue
+        yield start, border
+        start = border
+    yield start, end
+
+
+def _pieces(text: str, span: Span) -> Iterator[Span]:
+    """The span in parts that are short enough, cut at a comma or a space where there is one."""
+    start, end = span
+    while end - start > MAX_SENTENCE_CHARS:
+        limit = start + MAX_SENTENCE_CHARS
+        cuts = [
+            match.end() for match in _CUT.finditer(text, start + MAX_SENTENCE_CHARS // 2, limit)
+        ]
+        cut = cuts[-1] if cuts else limit
+        yield start, cut
+        start = cut
+    yield start, end
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    part = text[slice(*span)]
+    start = span[0] + len(part) - len(part.lstrip())
+    return start, start + len(part.strip())
