@@ -19,14 +19,18 @@ from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable, UpstreamFailed
-from tiffin.core.values import RagAnswer, RagEvent, RagRequest
+from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
+from tiffin.grounding.answerable import Head
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
-from tiffin.pipeline.chat import ChatPipeline, Head
+from tiffin.pipeline.answering import Answer
+from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.chat import Head as ChatHead
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.stages.cite import Cite
 from tiffin.pipeline.stages.embed import Embed
+from tiffin.pipeline.stages.evidence import Evidence
 from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
@@ -96,7 +100,9 @@ class Gateway:
         self, request: RagRequest, context: RequestContext
     ) -> AsyncGenerator[RagEvent, None]:
         """Answer a question: the pipeline's events, once the request has its place."""
-        lane = routed_name(request.model, self.models, self.settings.routing.policies)
+        lane = request.model
+        if lane != QUOTE:
+            lane = routed_name(lane, self.models, self.settings.routing.policies)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
         async with (
             self._place(context, lane),
@@ -116,7 +122,7 @@ class Gateway:
         context: RequestContext,
         *,
         whole: bool,
-    ) -> AsyncGenerator[Head | Piece, None]:
+    ) -> AsyncGenerator[ChatHead | Piece, None]:
         """Generate without retrieval: the head, then the pieces of one answer a request."""
         if model in self.settings.adapters():
             requests = [replace(request, adapter=model) for request in requests]
@@ -177,16 +183,19 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     routing = Routing(clients.router, decider, meter, failover)
     models = {tier.name: tier.model for tier in decider.fleet}
     budget, stream = settings.resilience.budget, settings.resilience.stream
+    head = Head.load()
     pipeline = RagPipeline(
         retrieval=(
             Embed(clients.embedding, budget.embed_ms),
             Search(budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
+            Evidence(clients.embedding, clients.reranker, head, budget.evidence_ms),
         ),
         route=Route(routing),
-        writer=Generate(generator, models, stream, budget.generate_ms),
+        writer=Answer(Generate(generator, models, stream), budget.generate_ms),
         closing=(Cite(budget.cite_ms),),
         defaults=settings.rag,
+        head=head,
         rest_ms=budget.rest_ms,
     )
     served = clients.by_service()

@@ -8,7 +8,8 @@ from tiffin.config.settings import Settings, load_settings
 
 @pytest.fixture
 def settings() -> Settings:
-    return load_settings(profile="laptop", rag={"top_k": 3, "top_n": 2, "deadline_ms": 2000})
+    rag = {"top_k": 3, "top_n": 2, "deadline_ms": 2000, "prefer": "write", "grounding": "off"}
+    return load_settings(profile="laptop", rag=rag)
 
 
 @pytest.fixture

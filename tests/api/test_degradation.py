@@ -94,7 +94,7 @@ async def test_when_no_tier_writes_in_time_the_passages_are_quoted(
     assert status == 200, answer
     assert answer["degraded"] == ["generation"]
     assert answer["answer"].startswith("The tower is 324 metres tall.")
-    assert answer["route"]["tier"] == "retrieval"
+    assert answer["route"]["tier"] == "quote"
     assert answer["citations"][0]["source"] == 1
     assert seconds < 1.25
 

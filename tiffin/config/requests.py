@@ -1,10 +1,11 @@
 """The settings of requests: the defaults, and the limits that no request may exceed."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tiffin.config.section import Count, Section
+from tiffin.core.values import Grounding
 
 
 class RagSettings(Section):
@@ -12,6 +13,24 @@ class RagSettings(Section):
 
     top_k: Annotated[int, Field(ge=1, le=100, description="Passages to rerank.")] = 10
     top_n: Annotated[int, Field(ge=1, le=20, description="Passages to give to the LLM.")] = 3
+    prefer: Annotated[
+        Literal["quote", "write"],
+        Field(
+            description="What answers if the request names no tier: verbatim sentences of the"
+            " documents, or an LLM that reads them."
+        ),
+    ] = "write"
+    grounding: Annotated[
+        Grounding,
+        Field(
+            description="`strict` refuses what the documents do not answer, and replaces or leaves"
+            " out sentences that they do not support; `mark` says so; `off` checks nothing."
+        ),
+    ] = "strict"
+    false_refusals: Annotated[
+        float,
+        Field(ge=0, le=0.2, description="Share of answerable questions that may be refused."),
+    ] = 0.05
     max_answer_tokens: Annotated[
         int, Field(ge=1, le=4096, description="Longest answer, unless the request sets a limit.")
     ] = 160

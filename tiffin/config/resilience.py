@@ -19,13 +19,14 @@ class BudgetSettings(Section):
     embed_ms: Annotated[Milliseconds, Field(description="Embedding of query and passages.")] = 50
     search_ms: Annotated[Milliseconds, Field(description="Vector search.")] = 20
     rerank_ms: Annotated[Milliseconds, Field(description="Reranking.")] = 200
+    evidence_ms: Annotated[Milliseconds, Field(description="Scoring of sentences.")] = 300
     generate_ms: Annotated[Milliseconds, Field(description="The answer, or its first token.")] = (
         3000
     )
     cite_ms: Annotated[Milliseconds, Field(description="The passage behind each sentence.")] = 50
     rest_ms: Annotated[
         Milliseconds, Field(description="Slack that any stage may use, first come, first served.")
-    ] = 1680
+    ] = 1380
 
 
 class StreamSettings(Section):

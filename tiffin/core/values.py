@@ -27,6 +27,12 @@ class Document(Value):
     title: Annotated[str | None, Field(description="Shown to the model before the text.")] = None
 
 
+QUOTE = "quote"
+"""The tier that quotes sentences of the documents. It needs no model."""
+
+Grounding = Literal["off", "mark", "strict"]
+
+
 class RagRequest(Value):
     """A question and the documents to answer it from."""
 
@@ -36,8 +42,29 @@ class RagRequest(Value):
         Field(min_length=1, description="What to answer from; long ones are split into passages."),
     ]
     model: Annotated[
-        str, Field(description="A tier's name, or a policy's, such as `auto`: the router chooses.")
+        str,
+        Field(
+            description="A tier's name, `quote` for verbatim sentences without a model, or a"
+            " policy's, such as `auto`: then the settings and the router choose."
+        ),
     ] = AUTO
+    grounding: Annotated[
+        Grounding | None,
+        Field(
+            description="What happens to an answer that the documents do not support: `strict`"
+            " refuses, and replaces or leaves out such sentences; `mark` says so; `off` checks"
+            " nothing. None: as the settings say."
+        ),
+    ] = None
+    false_refusals: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=0.2,
+            description="Share of answerable questions that may be refused. A higher one refuses"
+            " more of those that the documents do not answer.",
+        ),
+    ] = None
     stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
     top_k: Annotated[
         int | None, Field(ge=1, le=100, description="Passages that vector search keeps.")
@@ -105,7 +132,7 @@ class Usage(Value):
 class Route(Value):
     """Who answered and why."""
 
-    tier: Annotated[str, Field(description="`retrieval`: no tier could, the passages are quoted.")]
+    tier: Annotated[str, Field(description="`quote`: sentences of the documents, without a model.")]
     model: Annotated[str, Field(description="The catalogue's name of the tier's model.")]
     reason: str
 
@@ -128,6 +155,7 @@ class Timings(BaseModel):
     embed_ms: float = 0.0
     search_ms: float = 0.0
     rerank_ms: float = 0.0
+    evidence_ms: float = 0.0
     route_ms: float = 0.0
     first_token_ms: Annotated[float, Field(description="From the request to the first text.")]
     generate_ms: Annotated[float, Field(description="From the prompt to the last text.")] = 0.0
@@ -146,6 +174,15 @@ class RagAnswer(Value):
     object: Literal["rag.answer"] = "rag.answer"
     id: str
     answer: str
+    answered: Annotated[bool, Field(description="False: the documents do not answer it.")] = True
+    probability: Annotated[
+        float | None,
+        Field(description="That the documents answer the question; null if that was not judged."),
+    ] = None
+    replaced: Annotated[
+        int, Field(description="Written sentences without support, for which a quote stands.")
+    ] = 0
+    removed: Annotated[int, Field(description="Written sentences that were left out.")] = 0
     citations: list[Citation]
     sources: list[Source]
     finish_reason: FinishReason

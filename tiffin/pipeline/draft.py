@@ -1,23 +1,18 @@
 """The answer to one question while it is written, and what stands in for it when it cannot be."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from models.values import Finished, FinishReason, TextDelta, TokenEvent, TokenUsage
 from tiffin.core.errors import UpstreamFailed
 from tiffin.core.text import estimate_tokens
-from tiffin.core.values import Route, Source
-from tiffin.pipeline.lexical import extract
-
-RETRIEVAL = "retrieval"
-"""The tier of an answer that quotes the passages because no model could write it."""
+from tiffin.core.values import QUOTE, Route
 
 
 @dataclass
 class Draft:
     """What is written so far."""
 
-    route: Route = field(default_factory=lambda: Route(tier=RETRIEVAL, model=RETRIEVAL, reason=""))
+    route: Route = field(default_factory=lambda: Route(tier=QUOTE, model=QUOTE, reason=""))
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: TokenUsage = field(
@@ -46,9 +41,8 @@ class Draft:
             completion_tokens=estimate_tokens(len(self.text)),
         )
 
-    def quote(self, query: str, sources: Sequence[Source], reason: str) -> None:
-        """Let the sentences of the sources that fit the question be the answer."""
-        self.text = extract(query, sources)
+    def write(self, text: str, route: Route) -> None:
+        """Let a text that no model wrote be the answer."""
+        self.text, self.route = text, route
         self.finish_reason = "stop"
-        self.route = Route(tier=RETRIEVAL, model=RETRIEVAL, reason=reason)
         self.usage = TokenUsage(prompt_tokens=0, completion_tokens=0)

@@ -1,7 +1,7 @@
 """Finds by shared words what the models find by meaning: the substitute for a model that is away.
 
-The search stage uses it in place of the embedding, and the draft in place of the answering tier. A
-rare word weighs more than a common one.
+The search stage uses it in place of the embedding, and the evidence stage in place of the reranker.
+A rare word weighs more than a common one.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.core.scores import best_first
-from tiffin.core.text import rarity, sentences, words
-from tiffin.core.values import Source
-
-EXTRACTED_SENTENCES = 2
-"""As many as the prompt asks of the model."""
+from tiffin.core.text import rarity, words
+from tiffin.grounding.evidence import Evidence, candidates, evidence
+from tiffin.pipeline.question import Question
 
 
 def overlap(query: str, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -28,9 +25,10 @@ def overlap(query: str, texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array(shares, np.float32) / np.float32(total)
 
 
-def extract(query: str, sources: Sequence[Source]) -> str:
-    """The sentences of the sources that share most with the query, in the order of relevance."""
-    found = list(dict.fromkeys(text for source in sources for _, _, text in sentences(source.text)))
-    scores = overlap(query, found)
-    best = best_first(scores, EXTRACTED_SENTENCES)
-    return " ".join(found[i] for i in best if scores[i] >= scores[best[0]] / 2)
+def lexical_evidence(question: Question) -> list[Evidence]:
+    """Evidence that needs no model."""
+    query = question.request.query
+    passages = question.as_passages([item.similarity for item in question.candidates])
+    found = candidates(query, passages)
+    shares = overlap(query, [item.text for item in found]).tolist()
+    return evidence(query, found, shares)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
-from tiffin.core.values import Citation, Document, RagRequest, Source
+from tiffin.core.scores import sigmoid
+from tiffin.core.values import QUOTE, Citation, Document, Grounding, RagRequest, Source
+from tiffin.grounding.evidence import Evidence
+from tiffin.grounding.evidence import Passage as Scored
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
 from tiffin.pipeline.passages import Passage
@@ -26,20 +29,29 @@ class Candidate:
     document: Document
     similarity: float
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its document, and where in it the passage starts."""
+        return self.passage.document, self.passage.start
+
 
 @dataclass
 class Question:
     """What the stages read and write. One object a request; nothing of it outlives the request.
 
-    `request` has its defaults filled in. `vectors` (1 + passages, dimensions) holds the question's
-    embedding, then those of the passages; None without the embedding. `embedded` is set once that
-    is decided.
+    `request` has its defaults filled in. `quotes` says that sentences are quoted unless the request
+    names a tier. `vectors` (1 + passages, dimensions) holds the question's embedding, then those of
+    the passages; None without the embedding. `embedded` is set once that is decided. `logits` are
+    the reranker's, one a candidate. `evidence` refers to candidates by their position.
     """
 
     request: RagRequest
     top_k: int
     top_n: int
     max_tokens: int
+    grounding: Grounding
+    least_probability: float
+    quotes: bool
     context: RequestContext
     documents: Sequence[Document]
     passages: Sequence[Passage]
@@ -50,8 +62,63 @@ class Question:
     embedded: asyncio.Event = field(default_factory=asyncio.Event)
     embedding_tokens: int = 0
     candidates: list[Candidate] = field(default_factory=list)
+    logits: list[float] | None = None
     rerank_tokens: int = 0
     sources: list[Source] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    probability: float | None = None
+    answered: bool = True
+    replaced: int = 0
+    removed: int = 0
     decision: RouteDecision | None = None
     draft: Draft = field(default_factory=Draft)
     citations: list[Citation] = field(default_factory=list)
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether sentences are quoted, and no model is asked."""
+        return self.request.model == QUOTE or self.quotes
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the documents probably do not answer. Without a probability, they may."""
+        return self.probability is not None and self.probability < self.least_probability
+
+    def as_passages(self, scores: Sequence[float]) -> list[Scored]:
+        """The candidates with a score each; `index` is their position."""
+        return [
+            Scored(position, candidate.passage.text, score)
+            for position, (candidate, score) in enumerate(zip(self.candidates, scores, strict=True))
+        ]
+
+    def source_of(self, position: int) -> Source:
+        """The source of the candidate at this position; it becomes one if it was not."""
+        candidate = self.candidates[position]
+        for source in self.sources:
+            if (source.document, source.start) == candidate.place:
+                return source
+        score = candidate.similarity if self.logits is None else relevance(self.logits[position])
+        source = as_source(len(self.sources) + 1, candidate, score)
+        self.sources.append(source)
+        return source
+
+
+def relevance(logit: float) -> float:
+    """Relevance from 0 to 1 of one logit."""
+    return float(sigmoid(np.array([logit], np.float32))[0])
+
+
+def as_source(index: int, candidate: Candidate, score: float) -> Source:
+    """A candidate as the client sees it."""
+    passage, document = candidate.passage, candidate.document
+    return Source(
+        index=index,
+        document=passage.document,
+        document_id=document.id,
+        title=document.title,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        score=min(1.0, max(0.0, score)),
+        similarity=min(1.0, max(0.0, candidate.similarity)),
+    )

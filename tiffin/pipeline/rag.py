@@ -1,10 +1,10 @@
 """The pipeline of one question: a list of stages. `tiffin.gateway` composes it.
 
-    split -> embed -> search -> rerank -> generate -> cite
-                  '-> route ------------^
+    split -> embed -> search -> rerank -> evidence -> refused, quoted or written -> cite
+                  '-> route -------------------------^
 
-Routing runs beside search and rerank. A question makes four calls of services: embed, route,
-rerank, generate. Each stage has its share of the deadline and a substitute.
+Routing runs beside the others, and only if a model is to write. Each stage has its share of the
+deadline and a substitute.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from tiffin.config.requests import RagSettings
 from tiffin.core.context import Bill, RequestContext
 from tiffin.core.errors import DeadlineExceeded, InvalidRequest
+from tiffin.core.names import AUTO
 from tiffin.core.values import Cost, Document, RagAnswer, RagEvent, RagRequest, Usage
+from tiffin.grounding.answerable import Head
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.passages import split_documents
 from tiffin.pipeline.question import Question
@@ -35,6 +37,7 @@ class RagPipeline:
     writer: Writer
     closing: Sequence[Stage]
     defaults: RagSettings
+    head: Head
     rest_ms: float
 
     @property
@@ -78,11 +81,16 @@ class RagPipeline:
         if not passages:
             message = "documents: nothing but white space"
             raise InvalidRequest(message, param="documents")
+        defaults, wanted = self.defaults, request.false_refusals
+        rate = defaults.false_refusals if wanted is None else wanted
         return Question(
             request=request,
-            top_k=request.top_k or self.defaults.top_k,
-            top_n=request.top_n or self.defaults.top_n,
-            max_tokens=request.max_tokens or self.defaults.max_answer_tokens,
+            top_k=request.top_k or defaults.top_k,
+            top_n=request.top_n or defaults.top_n,
+            max_tokens=request.max_tokens or defaults.max_answer_tokens,
+            grounding=request.grounding or defaults.grounding,
+            least_probability=self.head.threshold(rate),
+            quotes=defaults.prefer == "quote" and request.model == AUTO,
             context=context,
             documents=documents,
             passages=passages,
@@ -102,7 +110,8 @@ class RagPipeline:
 
     async def _route(self, question: Question) -> None:
         await question.embedded.wait()
-        await run(self.route, question)
+        if not question.is_quoted:
+            await run(self.route, question)
 
 
 def _answer(question: Question) -> RagAnswer:
@@ -110,6 +119,10 @@ def _answer(question: Question) -> RagAnswer:
     return RagAnswer(
         id=question.context.request_id,
         answer=draft.text,
+        answered=question.answered,
+        probability=None if question.probability is None else round(question.probability, 4),
+        replaced=question.replaced,
+        removed=question.removed,
         citations=question.citations,
         sources=question.sources,
         finish_reason=draft.finish_reason or "stop",

@@ -25,8 +25,9 @@ class Cite(Stage):
     degraded = "citations"
 
     async def run(self, question: Question, _: RequestContext) -> None:
-        """Write the citations."""
-        question.citations = cite(question.draft.text, question.sources)
+        """Write the citations of what a model wrote. Quotes bring theirs."""
+        if question.answered and not question.citations:
+            question.citations = cite(question.draft.text, question.sources)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.core.values import Source
-from tiffin.pipeline.question import Candidate, Question
+from tiffin.pipeline.question import Question, as_source
 from tiffin.pipeline.stage import Stage
 
 MIN_RELEVANCE = 0.05
@@ -37,6 +37,7 @@ class Rerank(Stage):
         texts = [candidate.passage.text for candidate in question.candidates]
         query = question.request.query
         logits, question.rerank_tokens = await self._reranker.score(query, texts, context)
+        question.logits = logits.tolist()
         question.sources = _sources(question, sigmoid(logits).tolist())
 
     def substitute(self, question: Question) -> None:
@@ -50,20 +51,6 @@ def _sources(question: Question, scores: Sequence[float]) -> list[Source]:
     floor = MIN_RELEVANCE * scores[order[0]]
     relevant = [order[0], *(i for i in order[1:] if scores[i] >= floor)]
     return [
-        _source(rank, question.candidates[i], scores[i]) for rank, i in enumerate(relevant, start=1)
+        as_source(rank, question.candidates[i], scores[i])
+        for rank, i in enumerate(relevant, start=1)
     ]
-
-
-def _source(index: int, candidate: Candidate, score: float) -> Source:
-    passage, document = candidate.passage, candidate.document
-    return Source(
-        index=index,
-        document=passage.document,
-        document_id=document.id,
-        title=document.title,
-        text=passage.text,
-        start=passage.start,
-        end=passage.end,
-        score=min(1.0, max(0.0, score)),
-        similarity=min(1.0, max(0.0, candidate.similarity)),
-    )

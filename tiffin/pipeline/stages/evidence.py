@@ -1,0 +1,61 @@
+"""Evidence: the sentences that answer, and with which probability there is an answer at all.
+
+The sentences of the best passages are scored once more, by the reranker and by the embedder, in one
+bounded call each. A small trained head reads those scores and what question and text have in
+common (docs/answers.md). What it calls unanswered is refused without asking a model.
+"""
+
+import asyncio
+
+from tiffin.clients import EmbeddingClient, RerankerClient
+from tiffin.core.context import RequestContext
+from tiffin.grounding import answerable
+from tiffin.grounding.evidence import candidates, evidence
+from tiffin.grounding.language import language_of
+from tiffin.pipeline.lexical import lexical_evidence
+from tiffin.pipeline.question import Question
+from tiffin.pipeline.stage import Stage
+
+
+class Evidence(Stage):
+    """Without it, sentences are found by their words, and no question is refused."""
+
+    name = "evidence"
+    degraded = "evidence"
+
+    def __init__(
+        self,
+        embedding: EmbeddingClient,
+        reranker: RerankerClient,
+        head: answerable.Head,
+        budget_ms: float,
+    ) -> None:
+        super().__init__(budget_ms)
+        self._embedding = embedding
+        self._reranker = reranker
+        self._head = head
+
+    async def run(self, question: Question, context: RequestContext) -> None:
+        """Write `evidence` and `probability`."""
+        if question.grounding == "off":
+            return
+        if question.logits is None:  # the reranker is away, and would not answer here either
+            self.substitute(question)
+            return
+        query, passages = question.request.query, question.as_passages(question.logits)
+        found = candidates(query, passages, language=language_of(passages[0].text))
+        texts = [item.text for item in found]
+        windows = [query, *(item.window for item in found)]
+        (logits, read), (vectors, embedded) = await asyncio.gather(
+            self._reranker.score(query, texts, context), self._embedding.embed(windows, context)
+        )
+        question.rerank_tokens += read
+        question.embedding_tokens += embedded
+        cosines = (vectors[1:] @ vectors[0]).tolist()
+        scores = found, logits.tolist(), cosines
+        question.evidence = evidence(query, *scores)
+        question.probability = self._head.probability(answerable.features(query, passages, *scores))
+
+    def substitute(self, question: Question) -> None:
+        """Take the sentences that share most words with the question."""
+        question.evidence = lexical_evidence(question)

@@ -1,0 +1,49 @@
+"""Quote: an answer of verbatim sentences, without a model; or the word that there is none.
+
+It is a tier of its own: free, and done in a few milliseconds once the evidence is there. Every
+degradation ends in it.
+"""
+
+from collections.abc import Iterator
+
+from tiffin.core.values import QUOTE, Citation, RagDelta, RagEvent, RagSources, Route
+from tiffin.grounding.language import language_of
+from tiffin.grounding.quote import answer_of, nothing, quotes
+from tiffin.pipeline.lexical import lexical_evidence
+from tiffin.pipeline.question import Question
+
+
+def quote(question: Question, reason: str) -> Iterator[RagEvent]:
+    """The best sentences as the answer, each with its citation, as events."""
+    if not question.evidence:
+        question.evidence = lexical_evidence(question)
+    found = quotes(question.evidence)
+    question.draft.write(answer_of(found), Route(tier=QUOTE, model=QUOTE, reason=reason))
+    question.citations = [
+        Citation(
+            start=one.at,
+            end=one.at + len(one.text),
+            source=question.source_of(one.passage).index,
+            quote=one.text,
+            support=1.0,
+        )
+        for one in found
+    ]
+    yield from _events(question)
+
+
+def refuse(question: Question) -> Iterator[RagEvent]:
+    """Say in the question's language that the documents do not answer, as events."""
+    question.answered = False
+    probability, least = question.probability or 0.0, question.least_probability
+    reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
+    text = nothing(language_of(question.request.query))
+    question.draft.write(text, Route(tier=QUOTE, model=QUOTE, reason=reason))
+    yield from _events(question)
+
+
+def _events(question: Question) -> Iterator[RagEvent]:
+    yield RagSources(
+        id=question.context.request_id, sources=question.sources, route=question.draft.route
+    )
+    yield RagDelta(text=question.draft.text)
