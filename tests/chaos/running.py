@@ -23,7 +23,7 @@ from tests.chaos.report import Report
 from tests.chaos.row import Row
 from tests.chaos.size import Size
 from tests.chaos.stand import Guarded, Stand, running_guarded, running_stand
-from tests.support.stack import running_stack
+from tests.support.stack import WRITING, running_stack
 
 AnyStand = TypeVar("AnyStand", bound=Stand)
 Tests = Mapping[str, Callable[[AnyStand, Size], AsyncGenerator[Row, None]]]
@@ -104,6 +104,6 @@ def _failed(name: str, error: Exception) -> Row:
 
 async def _kills(folder: Path, size: Size, report: Report) -> AsyncGenerator[Row, None]:
     home = Path(tempfile.mkdtemp(dir=folder))
-    with running_stack(home, BENTOML_CONTAINERIZED="true") as stack:
+    with running_stack(home, BENTOML_CONTAINERIZED="true", **WRITING) as stack:
         async for row in stack_rows.kills(stack, size.kill_rounds, report.say):
             yield row

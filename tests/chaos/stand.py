@@ -24,7 +24,7 @@ import psutil
 from tests.chaos.backends import TOKEN_VARIABLE
 from tests.chaos.proxy import Fault, Proxy
 from tests.support.providers import FakeProvider, fake_provider
-from tests.support.stack import ROOT, free_port, stop
+from tests.support.stack import ROOT, WRITING, free_port, stop
 from tiffin.traffic.keys import KeyFile
 
 SERVICES = ("Embedding", "Reranker", "Router", "SmallLLM")
@@ -131,6 +131,7 @@ def start_entry(stand: Stand) -> "subprocess.Popen[bytes]":
                 "BENTOML_HOME": str(directory / "bentoml"),
                 "BENTOML_CONTAINERIZED": "true",
                 TOKEN_VARIABLE: TOKEN,
+                **WRITING,
                 "TIFFIN_RAG__DEADLINE_MS": str(int(DEADLINE_S * 1000)),
                 "TIFFIN_LIMITS__CONCURRENCY": str(CONCURRENCY),
                 "TIFFIN_RESILIENCE__SUPERVISION__DRAIN_MS": str(DRAIN_S * 1000),

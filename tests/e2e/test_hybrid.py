@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.providers import Step, fake_provider
-from tests.support.stack import running_stack
+from tests.support.stack import WRITING, running_stack
 from tiffin.cli.costs import sums
 
 pytestmark = [pytest.mark.e2e, pytest.mark.models, pytest.mark.slow]
@@ -31,6 +31,7 @@ async def test_a_hard_question_goes_to_the_upstream_and_an_easy_one_stays_home(
         environment = {
             "TIFFIN_PROVIDERS": json.dumps({"big": provider}),
             "TIFFIN_ROUTING__LEDGER": str(ledger),
+            **WRITING,
         }
         await asyncio.to_thread(_ask_all, tmp_path, environment, corpus)
         assert len(fake.requests) == 5

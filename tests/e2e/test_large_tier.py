@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.asking import ask
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import WRITING, Stack, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -16,7 +16,7 @@ MODEL = "qwen2.5-coder-1.5b-instruct"
 @pytest.fixture(scope="module")
 def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, None, None]:
     directory = tmp_path_factory.mktemp("two-tiers")
-    with running_stack(directory, TIFFIN_TIERS__LARGE__MODEL=MODEL) as running:
+    with running_stack(directory, TIFFIN_TIERS__LARGE__MODEL=MODEL, **WRITING) as running:
         yield running
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.asking import ask
+from tests.support.asking import PATIENT_MS, ask
 from tests.support.deployment import TIFFIN, TOKEN
-from tests.support.stack import free_port, stop, wait_until
+from tests.support.stack import WRITING, free_port, stop, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -100,10 +100,11 @@ def test_a_tier_that_sleeps_is_missed_by_nobody_and_woken_by_the_first_call(
     url = f"http://127.0.0.1:{free_port()}"
     depends = [*(f"{name}={split[name]}" for name in INNER), f"LargeLLM={large}"]
     homes = [tmp_path / "rag", tmp_path / "large"]
-    model = {"TIFFIN_TIERS__LARGE__MODEL": "qwen2.5-coder-1.5b-instruct"}
+    model = {"TIFFIN_TIERS__LARGE__MODEL": "qwen2.5-coder-1.5b-instruct", **WRITING}
 
     def ask(**fields: Any) -> httpx.Response:
         body = {"query": "How deep is Lake Baikal?", "documents": corpus["passages"]}
+        body["timeout_ms"] = PATIENT_MS
         return httpx.post(f"{url}/rag_query", json=body | fields, timeout=120)
 
     with ExitStack() as stack:

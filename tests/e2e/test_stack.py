@@ -140,6 +140,8 @@ def test_metrics_of_bentoml_and_ours_are_there(stack: Stack) -> None:
             "documents": ["Here."],
             "max_tokens": 1,
             "timeout_ms": PATIENT_MS,
+            "model": "small",
+            "grounding": "off",
         },
         timeout=60,
     )

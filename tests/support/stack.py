@@ -18,6 +18,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
 START_LIMIT_S = 180
+WRITING = {"TIFFIN_RAG__PREFER": "write", "TIFFIN_RAG__GROUNDING": "off"}
+"""For tests of what happens around a model: it answers whatever the documents say."""
 
 
 @dataclass(frozen=True)

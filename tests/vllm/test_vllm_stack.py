@@ -29,7 +29,7 @@ def both_tiers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, Non
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacks, "START_LIMIT_S", 800)
-        with running_stack(tmp_path_factory.mktemp("vllm"), **tiers) as running:
+        with running_stack(tmp_path_factory.mktemp("vllm"), **tiers, **stacks.WRITING) as running:
             yield running
 
 

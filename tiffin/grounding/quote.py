@@ -43,12 +43,15 @@ class Quote:
 
 
 def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quote]:
-    """The best evidence as quotes, best first, neighbours and overlaps made one."""
+    """The best evidence as quotes, best first, neighbours and overlaps made one.
+
+    A second sentence of one word is a heading, and left out.
+    """
     if limit is None:
         sure = max((item.logit for item in chosen), default=SURE_FROM) >= SURE_FROM
         limit = BEST if sure else BEST_OF_UNSURE
     spans: list[tuple[Evidence, int, int]] = []
-    for item in chosen[:limit]:
+    for item in [*chosen[:1], *(one for one in chosen[1:limit] if len(words(one.text)) > 1)]:
         spans = _joined(spans, item)
     result: list[Quote] = []
     at = 0

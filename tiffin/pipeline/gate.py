@@ -15,58 +15,65 @@ UNSUPPORTED = "unsupported"
 
 
 class SentenceGate:
-    """Of one answer. Holds back at most one sentence."""
+    """Of one answer. Holds back one sentence, the one that the model may still go on with."""
 
     def __init__(self, question: Question) -> None:
         self._question = question
         self._evidence = [one.text for one in question.evidence]
         self._open = question.grounding == "off" or not self._evidence
         self._held = ""
-        self._after_gap = False
+        self._gap = ""
 
     def release(self, text: str) -> str:
         """Take in the next piece of the answer; returns what may leave now."""
         if self._open:
-            return self._write(text)
+            self._question.draft.text += text
+            return text
         self._held += text
         found = split_sentences(self._held)
         if len(found) < 2:  # noqa: PLR2004  the last one may go on
             return ""
-        cut = found[-1].start
-        ready, self._held = self._held[:cut], self._held[cut:]
-        return self._write(self._checked(ready))
+        ready, self._held = self._held[: found[-1].start], self._held[found[-1].start :]
+        return self._checked(ready)
 
     def finish(self) -> str:
         """The model has ended: what may leave of the rest. Adds quotes if nothing has left."""
         ready, self._held = self._held, ""
-        text = self._write(self._checked(ready)) if ready else ""
-        if not self._question.draft.text.strip() and self._evidence:
-            text += self._write(self._quotes())
-        return text
-
-    def _write(self, text: str) -> str:
-        self._question.draft.text += text
+        text = self._checked(ready)
+        if not self._question.draft.text and self._evidence:
+            text = self._leave(self._quotes())
         return text
 
     def _checked(self, text: str) -> str:
-        """The sentences of the text that may leave, as they stand in it."""
-        question, query = self._question, self._question.request.query
-        released, at = "", 0
+        """The sentences of the text that may leave, with the space that was between them."""
+        question, left, at = self._question, "", 0
         for sentence in split_sentences(text):
-            gap, at = text[at : sentence.start], sentence.end
-            if check(sentence.text, self._evidence, query).supported:
-                released += gap + sentence.text
+            self._gap, at = self._gap + text[at : sentence.start], sentence.end
+            if check(sentence.text, self._evidence, question.request.query).supported:
+                left += self._leave(sentence.text)
                 continue
             if UNSUPPORTED not in question.degraded:
                 question.degraded.append(UNSUPPORTED)
             if question.grounding == "mark":
-                released += gap + sentence.text
-            elif not question.replaced:
-                question.replaced += 1
-                released += gap + self._quotes() + BETWEEN
-            else:
+                left += self._leave(sentence.text)
+            elif question.replaced:
                 question.removed += 1
-        return released + text[at:]
+                self._gap = ""
+            else:
+                question.replaced += 1
+                self._gap = BETWEEN
+                left += self._leave(self._quotes())
+                self._gap = BETWEEN
+        self._gap += text[at:]
+        return left
+
+    def _leave(self, text: str) -> str:
+        """Write a text to the answer, after the space before it unless it is the first."""
+        draft = self._question.draft
+        text = (self._gap or " ") + text if draft.text else text
+        self._gap = ""
+        draft.text += text
+        return text
 
     def _quotes(self) -> str:
         return answer_of(quotes(self._question.evidence))
