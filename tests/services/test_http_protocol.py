@@ -25,7 +25,8 @@ STREAM = json.dumps(
 @pytest.fixture
 def settings() -> Settings:
     limits = {"receive_ms": RECEIVE_MS, "header_bytes": 4096}
-    return load_settings(profile="laptop", limits=limits)
+    rag = {"prefer": "write", "grounding": "off"}
+    return load_settings(profile="laptop", limits=limits, rag=rag)
 
 
 @pytest.fixture
