@@ -30,6 +30,22 @@ async def test_one_question_makes_four_calls_two_of_them_before_the_model(
     assert in_sequence == ["embed", "rerank", "small"]
 
 
+async def test_evidence_costs_one_more_hop_of_two_calls_and_a_refusal_asks_no_model(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        question = {**QUESTION, "grounding": "strict"}
+        await client.post("/rag_query", json=question)
+        in_sequence = [call for call in services.calls if call != "route"]
+        assert in_sequence[:2] == ["embed", "rerank"]
+        assert sorted(in_sequence[2:4]) == ["embed", "rerank"]
+        services.calls.clear()
+        question["query"] = "who painted it"
+        refused = (await client.post("/rag_query", json=question)).json()
+    assert not refused["answered"]
+    assert "small" not in services.calls
+
+
 async def test_routing_takes_the_querys_embedding_and_runs_beside_the_reranker(
     services: Services, settings: Settings
 ) -> None:
