@@ -114,7 +114,8 @@ async def test_a_refusal_says_when_to_come_back() -> None:
     queue._lane(SMALL).seconds = 7.2  # noqa: SLF001  what questions took of late
     async with queue.place(context(), SMALL):
         with pytest.raises(Overloaded) as refused:
-            queue.check(context(), SMALL)
+            async with queue.place(context(), SMALL):
+                pass
     assert refused.value.retry_after_s == 8
 
 
