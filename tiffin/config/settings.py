@@ -47,30 +47,29 @@ class Settings(BaseSettings):
     """All settings of one Tiffin."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
     )
 
-    home: Annotated[Path, Field(description="Where weights are stored.")] = Path("~/.cache/tiffin")
-    profile: Annotated[
-        str,
-        Field(description="A file in tiffin/config/profiles; if unset, chosen by the GPUs found."),
-    ] = "laptop"
+    home: Path = Path("~/.cache/tiffin")
+    """Where weights are stored."""
+    profile: str = "laptop"
+    """A file in tiffin/config/profiles; if unset, chosen by the GPUs found."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
-    providers: Annotated[
-        dict[str, ProviderSettings],
-        Field(description="Tiers that an API provider serves, by name. As a variable, JSON."),
-    ] = Field(default_factory=dict)
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    """Tiers that an API provider serves, by name. As a variable, JSON."""
     routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
     chat: ChatSettings = ChatSettings()
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
-    scaling: Annotated[
-        dict[str, Scaling],
-        Field(description="Replicas of each service. As a variable, JSON."),
-    ] = Field(default_factory=dict)
+    scaling: dict[str, Scaling] = Field(default_factory=dict)
+    """Replicas of each service. As a variable, JSON."""
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
 
