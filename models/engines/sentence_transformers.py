@@ -8,7 +8,7 @@ batches by tokens; every step is the library's own, and so are the results.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -41,11 +41,17 @@ class TokenizedText:
 
 
 class _Encoder(Generic[Raw]):
-    """What both engines share: tokenization as in the library, padding, one forward pass."""
+    """What both engines share: tokenization as in the library, padding, one forward pass.
 
+    `threads` is how many CPU cores torch may use in this process.
+    """
+
+    library: ClassVar[type[SentenceTransformer | CrossEncoder]]
     max_tokens: int
 
-    def __init__(self, model: SentenceTransformer | CrossEncoder) -> None:
+    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
+        torch.set_num_threads(threads)
+        model = self.library(**_model_arguments(model_dir, device))
         self._model = model.eval()
         self._pad_id = int(model.tokenizer.pad_token_id)
         self._pad_type_id = int(model.tokenizer.pad_token_type_id)
@@ -103,13 +109,12 @@ class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
 
     Token ids are used as they are, without special tokens added.
-
-    `threads` is how many CPU cores torch may use in this process.
     """
 
+    library = SentenceTransformer
+
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
-        torch.set_num_threads(threads)
-        super().__init__(SentenceTransformer(**_model_arguments(model_dir, device)))
+        super().__init__(model_dir, device=device, threads=threads)
         self._opening = _opening(self._model.tokenizer)
 
     def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
@@ -147,14 +152,9 @@ class Embedder(_Encoder[Text]):
 
 
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):
-    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
+    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation."""
 
-    `threads` is how many CPU cores torch may use in this process.
-    """
-
-    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
-        torch.set_num_threads(threads)
-        super().__init__(CrossEncoder(**_model_arguments(model_dir, device)))
+    library = CrossEncoder
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), 1), higher is more relevant."""
