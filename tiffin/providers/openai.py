@@ -22,7 +22,7 @@ from models.values import (
 )
 from tiffin.config.routing import ProviderSettings
 from tiffin.core.context import NO_USAGE
-from tiffin.core.errors import TiffinError, Unavailable, UpstreamFailed
+from tiffin.core.errors import TiffinError, UpstreamFailed
 from tiffin.providers.base import Provider, http_client
 
 _REASONS: dict[str, FinishReason] = {
@@ -72,12 +72,11 @@ class OpenAIProvider(Provider):
             yield Finished(reason, usage)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
-        limit = request.max_tokens or self.max_output_tokens
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [_message(turn) for turn in request.messages],
             "stream_options": {"include_usage": True},
-            self._max_tokens: min(limit, self.max_output_tokens),
+            self._max_tokens: self._answer_tokens(request),
             "temperature": request.temperature,
         }
         optional = {
@@ -97,9 +96,7 @@ class OpenAIProvider(Provider):
             case openai.APIStatusError():
                 return self._of_status(error.status_code, error.message, error.response.headers)
             case openai.APIConnectionError():
-                if error.__cause__ is not None and isinstance(error.__cause__, Exception):
-                    return self._broken(error.__cause__)
-                return Unavailable(f"the {self.name} tier is not reachable")
+                return self._lost(error)
             case _:
                 return UpstreamFailed(f"the {self.name} tier failed with an unknown error")
 
