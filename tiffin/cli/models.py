@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from models.catalog import Catalog, Model
@@ -13,7 +12,7 @@ from models.errors import WeightsError
 from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
 from models.user_catalog import add, catalog_of
-from tiffin.cli.progress import MB, pull_shown
+from tiffin.cli.progress import MB, print_table, pull_shown
 from tiffin.config.settings import load_settings
 
 
@@ -43,9 +42,7 @@ def list_models(*, as_json: bool) -> None:
             f"{model.size_bytes / MB:.0f} MB",
             "yes" if store.is_present(model) else "no",
         )
-    # Output to a pipe has no width, so nothing is cut.
-    width = None if Console().is_terminal else 200
-    Console(width=width).print(table)
+    print_table(table)
     for model in catalog.models:
         if model.note:
             click.echo(f"{model.name}: {model.note}")
