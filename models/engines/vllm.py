@@ -22,6 +22,7 @@ from models.engines.grammar import Grammar
 from models.engines.tools import turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.placement.arithmetic import whole_blocks
 from models.quantization import has_4_bits, is_quantized
 from models.values import (
     ChatMessage,
@@ -207,10 +208,6 @@ class VLLMEngine:
         return ids
 
 
-BLOCK_TOKENS = 128
-"""The largest block in which vLLM allocates its KV cache; each request may leave one unfilled."""
-
-
 def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     """Memory for the keys and values of these tokens: 2 * layers * KV heads * head size each.
 
@@ -224,8 +221,7 @@ def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     except KeyError as error:
         message = f"{model_dir.name}/config.json has no {error.args[0]}"
         raise EngineFailed(message) from error
-    blocks = -(-tokens // BLOCK_TOKENS) + 1
-    return int(blocks * BLOCK_TOKENS * numbers * head_size * bytes_per_number)
+    return int(whole_blocks(tokens) * numbers * head_size * bytes_per_number)
 
 
 def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None) -> Any:  # noqa: ANN401  vLLM carries no types
