@@ -7,6 +7,7 @@ import bentoml
 import numpy as np
 from numpy.typing import NDArray
 
+from models.engines.protocol import EncoderEngine
 from services import hosting, placing
 from tiffin.config.serving import EncoderSettings
 from tiffin.core.messages import ServiceHealth
@@ -21,7 +22,7 @@ class Encoder:
     section: ClassVar[EncoderSettings]
     sample: ClassVar[Any]
 
-    def __init__(self, make: Callable[..., Any]) -> None:
+    def __init__(self, make: Callable[..., EncoderEngine[Any, Any]]) -> None:
         from models.engines.cores import free_cores
 
         section = self.section

@@ -1,12 +1,13 @@
 """Tiers behind OpenAI's chat completions: OpenAI itself, and every compatible server."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import Choice
+from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob, TopLogprob
 
 from models.values import (
     ChatMessage,
@@ -112,18 +113,7 @@ def _deltas(choice: Choice) -> list[TokenEvent]:
     events: list[TokenEvent] = []
     if choice.delta.content:
         entries = (choice.logprobs.content or []) if choice.logprobs else []
-        logprobs = [
-            TokenLogprob(
-                entry.token,
-                entry.logprob,
-                entry.bytes or [],
-                [
-                    TokenLogprob(top.token, top.logprob, top.bytes or [])
-                    for top in entry.top_logprobs
-                ],
-            )
-            for entry in entries
-        ]
+        logprobs = [_logprob(entry, entry.top_logprobs) for entry in entries]
         events.append(TextDelta(choice.delta.content, logprobs))
     for call in choice.delta.tool_calls or []:
         function = call.function
@@ -131,6 +121,13 @@ def _deltas(choice: Choice) -> list[TokenEvent]:
         name = function.name if function else None
         events.append(ToolCallDelta(call.index, arguments, call.id, name))
     return events
+
+
+def _logprob(
+    token: ChatCompletionTokenLogprob | TopLogprob, others: Iterable[TopLogprob] = ()
+) -> TokenLogprob:
+    top = [_logprob(other) for other in others]
+    return TokenLogprob(token.token, token.logprob, token.bytes or [], top)
 
 
 def _usage(usage: CompletionUsage) -> TokenUsage:
