@@ -98,5 +98,4 @@ def _run(command: list[str], what: str) -> None:
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no output"]
-        message = f"{what} failed: {lines[-1]}"
-        raise WeightsError(message)
+        raise WeightsError(f"{what} failed: {lines[-1]}")

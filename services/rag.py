@@ -42,8 +42,7 @@ Client = TypeVar("Client", bound=ServiceClient)
 def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     """A client of a service at the URL that BentoML gives."""
     if service.url is None:
-        message = f"{service.name} has no address: start it with `bentoml serve`"
-        raise Unavailable(message)
+        raise Unavailable(f"{service.name} has no address: start it with `bentoml serve`")
     return kind(service.name, service.url, settings.internal.token_text())
 
 

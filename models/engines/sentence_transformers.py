@@ -56,8 +56,7 @@ class _Encoder(Generic[Raw]):
         self._pad_id = int(model.tokenizer.pad_token_id)
         self._pad_type_id = int(model.tokenizer.pad_token_type_id)
         if model.max_seq_length is None:
-            message = "the model's folder does not say how many tokens it reads at most"
-            raise WeightsError(message)
+            raise WeightsError("the model's folder does not say how many tokens it reads at most")
         self.max_tokens = model.max_seq_length
 
     def tokenize(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
@@ -164,8 +163,7 @@ class CrossEncoderScorer(_Encoder[tuple[str, str]]):
 def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
     """The arguments for loading from this folder, never from a hub, in the device's best type."""
     if not (model_dir / "config.json").is_file():
-        message = f"{model_dir.name}: not a model folder, it has no config.json"
-        raise WeightsError(message)
+        raise WeightsError(f"{model_dir.name}: not a model folder, it has no config.json")
     disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -54,8 +54,7 @@ def list_models(*, as_json: bool) -> None:
 def pull(names: tuple[str, ...], profile: str | None) -> None:
     """Fetch, convert and verify the models named, or all that the profile runs."""
     if names and profile:
-        message = "give either names or --profile"
-        raise click.UsageError(message)
+        raise click.UsageError("give either names or --profile")
     store = _store()
     for model in _chosen(catalog_of(load_settings().home), names or _profile_models(profile)):
         pull_shown(store, model)
@@ -99,8 +98,7 @@ def quantize_model(name: str, method: Method, new_name: str | None, text: Path) 
     result = new_name or f"{name}-{method}"
     target = home / "quantized" / result
     if target.exists():
-        message = f"{target} exists already: remove it, or choose another name with --as"
-        raise WeightsError(message)
+        raise WeightsError(f"{target} exists already: remove it, or choose another name with --as")
     source = Store(home).path(model)
     click.echo(f"{TOOL} runs in an environment of its own; installing it takes minutes", err=True)
     try:

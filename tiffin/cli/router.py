@@ -47,8 +47,7 @@ def replay_command(name: str, ledger: str | None) -> None:
     policy = settings.routing.policies.get(name)
     if policy is None:
         allowed = ", ".join(settings.routing.policies)
-        message = f"no policy {name!r}; there are: {allowed}"
-        raise SettingsError(message)
+        raise SettingsError(f"no policy {name!r}; there are: {allowed}")
     recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")

@@ -98,8 +98,7 @@ class ProviderSettings(TierCard):
     @model_validator(mode="after")
     def _needs_url(self) -> "ProviderSettings":
         if self.provider == "openai-compatible" and self.base_url is None:
-            message = "base_url is needed for provider openai-compatible"
-            raise ValueError(message)
+            raise ValueError("base_url is needed for provider openai-compatible")
         return self
 
 
@@ -191,11 +190,9 @@ class RoutingSettings(Section):
         if ledger is not None and "://" in ledger:
             parts = urlsplit(ledger)
             if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
-                message = "give a path, or postgresql://user@host/database"
-                raise ValueError(message)
+                raise ValueError("give a path, or postgresql://user@host/database")
             if parts.password is not None:
-                message = "leave the password out and set the variable PGPASSWORD instead"
-                raise ValueError(message)
+                raise ValueError("leave the password out and set the variable PGPASSWORD instead")
         return ledger
 
     @model_validator(mode="after")

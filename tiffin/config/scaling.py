@@ -56,15 +56,13 @@ class Scaling(Section):
     def _not_below_min(cls, value: int, info: object) -> int:
         least = getattr(info, "data", {}).get("min", 0)
         if value < least:
-            message = f"below min, which is {least}"
-            raise ValueError(message)
+            raise ValueError(f"below min, which is {least}")
         return value
 
     @model_validator(mode="after")
     def _guard_is_not_alone(self) -> "Scaling":
         if set(self.signals) == {"gpu_percent"}:
-            message = "gpu_percent is a guard: it needs another signal as well"
-            raise ValueError(message)
+            raise ValueError("gpu_percent is a guard: it needs another signal as well")
         return self
 
 

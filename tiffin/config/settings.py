@@ -99,8 +99,7 @@ class Settings(BaseSettings):
     def _check_tiers(cls, tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
         for name in tiers:
             if name not in BY_TIER:
-                message = f"no tier {name!r}; use one of: {', '.join(BY_TIER)}"
-                raise ValueError(message)
+                raise ValueError(f"no tier {name!r}; use one of: {', '.join(BY_TIER)}")
         return tiers
 
     @classmethod
@@ -204,8 +203,7 @@ def _check_environment(environment: Mapping[str, str]) -> None:
                 raise SettingsError(f"{name} was renamed to {_variable(new)}")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
-            message = f"{name}: no such setting{hint}"
-            raise SettingsError(message)
+            raise SettingsError(f"{name}: no such setting{hint}")
 
 
 def _explain(error: ValidationError, profile: str) -> str:

@@ -103,8 +103,7 @@ class Provider(ABC):
 
     def _lacks(self, field: str, what: str, *, param: str | None = None) -> InvalidRequest:
         """The refusal of what the provider cannot do; another tier may."""
-        message = f"{field}: the {self.name} tier's provider {what}"
-        return _unsupported(message, param or field)
+        return _unsupported(f"{field}: the {self.name} tier's provider {what}", param or field)
 
     def _answer_tokens(self, request: GenerateRequest) -> int:
         """How many tokens the answer may have."""

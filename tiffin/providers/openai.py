@@ -105,8 +105,7 @@ class OpenAIProvider(Provider):
 def _check_shape(chunk: object, tier: str) -> None:
     """Refuse a chunk of another shape, because the SDK does not validate what it parses."""
     if not isinstance(chunk, ChatCompletionChunk) or not isinstance(chunk.choices, list):
-        message = f"the {tier} tier's answer has an unknown shape"
-        raise UpstreamFailed(message)
+        raise UpstreamFailed(f"the {tier} tier's answer has an unknown shape")
 
 
 def _deltas(choice: Choice) -> list[TokenEvent]:

@@ -81,8 +81,7 @@ class Answer(ABC):
         had = len(self.body)
         while len(self.body) == had:
             if self._complete:
-                message = "the answer has ended"
-                raise ConnectionError(message)
+                raise ConnectionError("the answer has ended")
             await self._change()
 
     async def rest(self) -> bytes:
@@ -178,5 +177,4 @@ def _check_lines(headers: Mapping[str, str]) -> None:
     """Raises ValueError for a header that would bring another one along."""
     for value in headers.values():
         if "\r" in value or "\n" in value:
-            message = "a header is one line"
-            raise ValueError(message)
+            raise ValueError("a header is one line")
