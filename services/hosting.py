@@ -7,14 +7,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import bentoml
 import psutil
-from starlette.types import ASGIApp
 
 from models.errors import CatalogError, WeightsError
 from models.store import Store
@@ -84,15 +82,10 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     )
 
 
-def put_in_front(service: "bentoml.Service[Any]", front: Callable[[ASGIApp], ASGIApp]) -> None:
-    """Put an app of ours before BentoML's, which `front` is given when the service starts."""
-    service.add_asgi_middleware(front)
-
-
 def serve_rpc(service: "bentoml.Service[Any]") -> None:
     """Put the internal methods in front of a service's BentoML routes, and count their paths."""
     rpc: RpcApp = service.inner.rpc
-    put_in_front(service, partial(Dispatcher, front=rpc, owns=_is_internal))
+    service.add_asgi_middleware(Dispatcher, front=rpc, owns=_is_internal)
     request_metrics.counted.append(rpc.paths)
 
 

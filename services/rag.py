@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import bentoml
 from starlette.types import ASGIApp
@@ -169,4 +169,4 @@ def front(bentoml_app: ASGIApp) -> ASGIApp:
     return guard(dispatcher, settings=settings)
 
 
-hosting.put_in_front(RAG, front)
+cast("Any", RAG).add_asgi_middleware(front)  # BentoML's decorator made a service of the class
