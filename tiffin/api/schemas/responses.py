@@ -24,7 +24,6 @@ from tiffin.api.schemas.openai import (
 from tiffin.core.values import Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
-LOGPROBS = "message.output_text.logprobs"
 
 
 class TextContent(Sent):
