@@ -26,7 +26,8 @@ class Embedding(Encoder):
     def __init__(self) -> None:
         from models.engines.sentence_transformers import Embedder
 
-        super().__init__(Embedder)
+        with placing.encoder("Embedding"):
+            super().__init__(Embedder)
         self.rpc.unary("embed", EmbedRequest, self.embed)
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:

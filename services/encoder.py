@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.protocol import EncoderEngine
-from services import hosting, placing
+from services import hosting
 from tiffin.config.serving import EncoderSettings
 from tiffin.core.messages import ServiceHealth
 from tiffin.traffic.batching import TokenBatcher
@@ -26,12 +26,11 @@ class Encoder:
         from models.engines.cores import free_cores
 
         section = self.section
-        with placing.encoder(type(self).__name__):
-            self.engine = make(
-                hosting.weights(section.model),
-                device=section.device,
-                threads=section.threads or free_cores(section.workers),
-            )
+        self.engine = make(
+            hosting.weights(section.model),
+            device=section.device,
+            threads=section.threads or free_cores(section.workers),
+        )
         self.batcher: TokenBatcher[Any, Any] = TokenBatcher(
             self.engine.tokenize,
             self.engine.run,

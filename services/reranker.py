@@ -26,7 +26,8 @@ class Reranker(Encoder):
     def __init__(self) -> None:
         from models.engines.sentence_transformers import CrossEncoderScorer
 
-        super().__init__(CrossEncoderScorer)
+        with placing.encoder("Reranker"):
+            super().__init__(CrossEncoderScorer)
         self.rpc.unary("score", RerankRequest, self.score)
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
