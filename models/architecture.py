@@ -80,8 +80,7 @@ def scheme_named(text: str) -> Scheme:
     name = text.split(" ", maxsplit=1)[0]
     scheme = SCHEMES.get(ALIASES.get(name, name))
     if scheme is None:
-        message = f"unknown quantization {name!r}; known are: {', '.join(SCHEMES)}"
-        raise ValueError(message)
+        raise ValueError(f"unknown quantization {name!r}; known are: {', '.join(SCHEMES)}")
     return scheme
 
 

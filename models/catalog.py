@@ -35,8 +35,7 @@ def _inside(path: str) -> str:
     """Refuse a path that could leave the folder it is joined to."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
-        message = "must be a relative path with '/' and without '..'"
-        raise ValueError(message)
+        raise ValueError("must be a relative path with '/' and without '..'")
     return path
 
 
@@ -185,8 +184,7 @@ class Model(_Entry):
             if not isinstance(source, RegistrySource) or source.convert is not None:
                 continue
             if odd := ", ".join(sorted(source.targets ^ wanted)):
-                message = f"files and the members of {source} differ in: {odd}"
-                raise ValueError(message)
+                raise ValueError(f"files and the members of {source} differ in: {odd}")
         return self
 
 
@@ -200,8 +198,7 @@ class Catalog(_Entry):
         names = [model.name for model in self.models]
         for name in names:
             if names.count(name) > 1:
-                message = f"the name {name} is used twice"
-                raise ValueError(message)
+                raise ValueError(f"the name {name} is used twice")
         return self
 
     def get(self, name: str) -> Model:
@@ -210,8 +207,7 @@ class Catalog(_Entry):
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models)
-        message = f"no model {name!r} in the catalogue; known models: {known}"
-        raise CatalogError(message)
+        raise CatalogError(f"no model {name!r} in the catalogue; known models: {known}")
 
 
 def load_catalog(path: Path | None = None) -> Catalog:
@@ -220,16 +216,13 @@ def load_catalog(path: Path | None = None) -> Catalog:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise CatalogError(message) from error
+        raise CatalogError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path.name}: not YAML: {' '.join(str(error).split())}"
-        raise CatalogError(message) from error
+        raise CatalogError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from error
     try:
         return Catalog.model_validate(raw)
     except ValidationError as error:
-        message = f"{path.name}: {_first_problem(raw, error)}"
-        raise CatalogError(message) from error
+        raise CatalogError(f"{path.name}: {_first_problem(raw, error)}") from error
 
 
 def _first_problem(raw: Any, error: ValidationError) -> str:  # noqa: ANN401 - parsed YAML

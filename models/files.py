@@ -31,14 +31,11 @@ def check(folder: Path, file: WeightFile, sha256: str | None) -> Seen:
     """Return what `file` in `folder` is. Raises WeightsError if it is not what was expected."""
     path = folder / file.path
     if not path.is_file():
-        message = f"{file.path} is missing"
-        raise WeightsError(message)
+        raise WeightsError(f"{file.path} is missing")
     stat = path.stat()  # before the digest, so that a change while it is read is seen later
     if file.size_bytes is not None and stat.st_size != file.size_bytes:
-        message = f"{file.path} is {stat.st_size} bytes, expected {file.size_bytes}"
-        raise WeightsError(message)
+        raise WeightsError(f"{file.path} is {stat.st_size} bytes, expected {file.size_bytes}")
     digest = sha256_of(path)
     if sha256 is not None and digest != sha256:
-        message = f"{file.path} has sha256 {digest}, expected {sha256}"
-        raise WeightsError(message)
+        raise WeightsError(f"{file.path} has sha256 {digest}, expected {sha256}")
     return Seen(stat.st_size, stat.st_mtime_ns, digest)

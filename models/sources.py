@@ -34,14 +34,12 @@ def needed_bytes(source: Source, model: Model, downloads: Path) -> int:
 def _copy(source: LocalSource, model: Model, staging: Path, progress: Progress) -> None:
     expanded = os.path.expandvars(source.path)
     if unset := re.search(r"\$\{?(\w+)", expanded):
-        message = f"{unset[1]} is not set"
-        raise WeightsError(message)
+        raise WeightsError(f"{unset[1]} is not set")
     folder = Path(expanded).expanduser()
     with watched(staging, "copying", model.size_bytes, progress):
         for file in model.files:
             if not (folder / file.path).is_file():
-                message = f"{folder / file.path} does not exist"
-                raise WeightsError(message)
+                raise WeightsError(f"{folder / file.path} does not exist")
             (staging / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / file.path, staging / file.path)
 

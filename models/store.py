@@ -109,8 +109,7 @@ class Store:
                 reasons.append(f"{source}: {' '.join(str(error).split())}")
             else:
                 return
-        message = "\n  ".join([f"{model.name}: no source gave the weights", *reasons])
-        raise WeightsError(message)
+        raise WeightsError("\n  ".join([f"{model.name}: no source gave the weights", *reasons]))
 
     def _install(self, model: Model, source: Source, progress: Progress) -> None:
         downloads = self._home / "downloads" / model.name

@@ -22,8 +22,7 @@ def catalog_of(home: Path) -> Catalog:
     known = {model.name for model in ours.models}
     added = load_catalog(path).models
     if twice := next((model.name for model in added if model.name in known), None):
-        message = f"{path.name}: model {twice}: Tiffin's own catalogue has that name"
-        raise CatalogError(message)
+        raise CatalogError(f"{path.name}: model {twice}: Tiffin's own catalogue has that name")
     return Catalog(models=(*ours.models, *added))
 
 

@@ -7,14 +7,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import bentoml
 import psutil
-from starlette.types import ASGIApp
 
 from models.errors import CatalogError, WeightsError
 from models.store import Store
@@ -59,13 +57,19 @@ _beating: set["asyncio.Task[None]"] = set()
 REQUEST_TIMEOUT_S = 900.0
 """BentoML's own limit on a request: above every deadline of ours, which ends it first and typed."""
 
-INTERNAL_LOGGING: dict[str, Any] = {"access": {"enabled": False}}
-"""Inner services keep no access log: the entry service logs each request once."""
-
 
 def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
     """A service's resources as BentoML declares them; to it, 0 GPUs are not the same as none."""
     return {"cpu": cpu, "memory": memory} | ({"gpu": gpus} if gpus else {})
+
+
+def inner(*, cpu: str, memory: str, gpus: float = 0, concurrency: int) -> dict[str, Any]:
+    """What BentoML is told of an inner service, which keeps no access log: the entry does."""
+    return {
+        "resources": resources(cpu=cpu, memory=memory, gpus=gpus),
+        "traffic": {"timeout": REQUEST_TIMEOUT_S, "concurrency": concurrency},
+        "logging": {"access": {"enabled": False}},
+    }
 
 
 def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
@@ -78,14 +82,10 @@ def rpc_app(service: str, *, max_in_flight: int) -> RpcApp:
     )
 
 
-def put_in_front(service: "bentoml.Service[Any]", front: Callable[[ASGIApp], ASGIApp]) -> None:
-    """Put an app of ours before BentoML's, which `front` is given when the service starts."""
-    service.add_asgi_middleware(front)
-
-
-def serve_rpc(service: "bentoml.Service[Any]", rpc: RpcApp) -> None:
+def serve_rpc(service: "bentoml.Service[Any]") -> None:
     """Put the internal methods in front of a service's BentoML routes, and count their paths."""
-    put_in_front(service, partial(Dispatcher, front=rpc, owns=_is_internal))
+    rpc: RpcApp = service.inner.rpc
+    service.add_asgi_middleware(Dispatcher, front=rpc, owns=_is_internal)
     request_metrics.counted.append(rpc.paths)
 
 
@@ -96,8 +96,10 @@ def _is_internal(_: str, path: str) -> bool:
 _store = Store(settings.home, shipped=shipped_folder)
 
 
-def bento_model(model: str) -> CatalogModel:
-    """What a service declares so that a Bento carries the weights of its model."""
+def bento_model(model: str | None) -> CatalogModel | None:
+    """What a service declares so that a Bento carries the weights of its model, if it has one."""
+    if model is None:
+        return None
     entry = catalog_of(settings.home).get(model)
 
     def fetch() -> Path:

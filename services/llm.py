@@ -17,7 +17,6 @@ from models.quantization import check_checkpoint
 from models.user_catalog import catalog_of
 from models.values import GenerateRequest, TokenEvent
 from services import hosting, placing
-from services.bento.models import CatalogModel
 from services.hosting import settings
 from tiffin.config.section import SettingsError
 from tiffin.config.serving import TierSettings
@@ -128,63 +127,41 @@ def _rpc(service: str, tier: str) -> RpcApp:
     )
 
 
-small_rpc = _rpc("SmallLLM", "small")
-large_rpc = _rpc("LargeLLM", "large")
-
-
 def _gpus(tier: str) -> float:
     return settings.tiers[tier].gpus if tier in settings.tiers else 0
 
 
-def _bento_model(tier: str) -> CatalogModel | None:
-    return hosting.bento_model(settings.tiers[tier].model) if tier in settings.tiers else None
-
-
-def _fetch(tier: str) -> None:
-    if tier in settings.tiers:
-        placing.plan()
-        hosting.fetch_weights(settings.tiers[tier].model)
+def _model(tier: str) -> str | None:
+    return settings.tiers[tier].model if tier in settings.tiers else None
 
 
 @bentoml.service(
     name="SmallLLM",
     workers=1,
-    resources=hosting.resources(cpu="2", memory="1Gi", gpus=_gpus("small")),
-    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
-    logging=hosting.INTERNAL_LOGGING,
+    **hosting.inner(cpu="2", memory="1Gi", gpus=_gpus("small"), concurrency=8),
 )
 class SmallLLM(_LLM):
     """The cheap tier, asked first."""
 
     tier = "small"
-    rpc = small_rpc
-    bento_model = _bento_model("small")
-
-    @bentoml.on_deployment
-    def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
-        _fetch("small")
+    rpc = _rpc("SmallLLM", tier)
+    bento_model = hosting.bento_model(_model(tier))
+    fetch = placing.fetching(_model(tier))
 
 
 @bentoml.service(
     name="LargeLLM",
     workers=1,
-    resources=hosting.resources(cpu="4", memory="4Gi", gpus=_gpus("large")),
-    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 8},
-    logging=hosting.INTERNAL_LOGGING,
+    **hosting.inner(cpu="4", memory="4Gi", gpus=_gpus("large"), concurrency=8),
 )
 class LargeLLM(_LLM):
     """The capable tier. Started only when the profile has it."""
 
     tier = "large"
-    rpc = large_rpc
-    bento_model = _bento_model("large")
-
-    @bentoml.on_deployment
-    def fetch() -> None:  # BentoML makes it static
-        """Have the weights before a worker starts."""
-        _fetch("large")
+    rpc = _rpc("LargeLLM", tier)
+    bento_model = hosting.bento_model(_model(tier))
+    fetch = placing.fetching(_model(tier))
 
 
-hosting.serve_rpc(SmallLLM, small_rpc)
-hosting.serve_rpc(LargeLLM, large_rpc)
+hosting.serve_rpc(SmallLLM)
+hosting.serve_rpc(LargeLLM)

@@ -9,13 +9,15 @@ import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
+import bentoml
+
 from models.errors import CatalogError, PlacementError
 from models.placement import launch
 from models.placement.advice import plan_or_advise
 from models.placement.hardware import detect_gpus, mps_runs
 from models.placement.planner import Placement, Plan
 from models.user_catalog import catalog_of
-from services.hosting import logger, settings
+from services.hosting import fetch_weights, logger, settings
 from tiffin.config.placement import workloads
 
 ONLY_SERVICE = "BENTOML_SERVE_SERVICE_NAME"
@@ -38,6 +40,18 @@ def plan() -> Plan | None:
     if any(made.shares(gpu) for gpu in gpus) and not mps_runs():
         logger.warning("no MPS daemon runs here: models that share a GPU take turns")
     return made
+
+
+def fetching(model: str | None) -> "staticmethod[[], None]":
+    """The hook that makes the plan and fetches a service's weights before a worker starts."""
+
+    def fetch() -> None:
+        if model is not None:
+            plan()
+            fetch_weights(model)
+
+    hook: staticmethod[[], None] = bentoml.on_deployment(fetch)
+    return hook
 
 
 def take_place(service: str) -> Placement | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import bentoml
 from starlette.types import ASGIApp
@@ -42,8 +42,7 @@ Client = TypeVar("Client", bound=ServiceClient)
 def connect(kind: type[Client], service: "bentoml.Service[Any]") -> Client:
     """A client of a service at the URL that BentoML gives."""
     if service.url is None:
-        message = f"{service.name} has no address: start it with `bentoml serve`"
-        raise Unavailable(message)
+        raise Unavailable(f"{service.name} has no address: start it with `bentoml serve`")
     return kind(service.name, service.url, settings.internal.token_text())
 
 
@@ -170,4 +169,4 @@ def front(bentoml_app: ASGIApp) -> ASGIApp:
     return guard(dispatcher, settings=settings)
 
 
-hosting.put_in_front(RAG, front)
+cast("Any", RAG).add_asgi_middleware(front)  # BentoML's decorator made a service of the class

@@ -8,23 +8,21 @@ from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
 from tiffin.routing.assembly import decider_of
 
-rpc = hosting.rpc_app("Router", max_in_flight=1024)
-
 
 @bentoml.service(
     name="Router",
     workers=1,
-    resources=hosting.resources(cpu="500m", memory="256Mi", gpus=0),
-    traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": 128},
-    logging=hosting.INTERNAL_LOGGING,
+    **hosting.inner(cpu="500m", memory="256Mi", concurrency=128),
 )
 class Router:
     """Decides beside retrieval; the entry service then streams straight from the tier."""
 
+    rpc = hosting.rpc_app("Router", max_in_flight=1024)
+
     def __init__(self) -> None:
         self.decider = decider_of(settings)
-        rpc.unary("route", RouteRequest, self.route)
-        rpc.health(self.health)
+        self.rpc.unary("route", RouteRequest, self.route)
+        self.rpc.health(self.health)
         hosting.log_ready("Router")
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
@@ -36,4 +34,4 @@ class Router:
         return ServiceHealth(ready=True)
 
 
-hosting.serve_rpc(Router, rpc)
+hosting.serve_rpc(Router)

@@ -26,8 +26,7 @@ from lab.router.training import (
 )
 from models.catalog import load_catalog
 from models.store import Store
-from tiffin.cli.progress import pull_shown
-from tiffin.cli.router import print_table
+from tiffin.cli.progress import print_table, pull_shown
 from tiffin.config.settings import load_settings
 from tiffin.routing.complexity import SHIPPED, ComplexityModel
 

@@ -162,8 +162,7 @@ class LlamaCppEngine:
 
     def _running_server(self) -> "_Server":
         if self._server is None:
-            message = "llama.cpp is not running"
-            raise EngineFailed(message)
+            raise EngineFailed("llama.cpp is not running")
         return self._server
 
     def _load(self) -> "_Server":
@@ -182,8 +181,7 @@ class LlamaCppEngine:
         try:
             server: _Server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
-            message = f"llama.cpp cannot load {self._model_file.name}: {error}"
-            raise EngineFailed(message) from error
+            raise EngineFailed(f"llama.cpp cannot load {self._model_file.name}: {error}") from error
         return server
 
 
@@ -341,13 +339,11 @@ class _PrivateDoor:
             connection.request("POST", path, json.dumps(body), headers)
             answer: dict[str, Any] = json.load(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
-            message = "llama.cpp does not answer"
-            raise EngineFailed(message) from error
+            raise EngineFailed("llama.cpp does not answer") from error
         finally:
             connection.close()
         if "error" in answer:
-            message = f"llama.cpp cannot read the prompt: {answer['error']['message']}"
-            raise EngineFailed(message)
+            raise EngineFailed(f"llama.cpp cannot read the prompt: {answer['error']['message']}")
         return answer
 
     def close(self) -> None:

@@ -37,22 +37,15 @@ class LLMEngine(Protocol):
         """Abort running generations and free the weights. Idempotent."""
 
 
-class TokenizedInput(Protocol):
-    """An encoder's input after tokenization. Only its length is public."""
-
-    @property
-    def tokens(self) -> int:
-        """The number of tokens in the forward pass, special tokens included."""
-
-
 Raw_contra = TypeVar("Raw_contra", contravariant=True)
-Tokenized = TypeVar("Tokenized", bound=TokenizedInput)
+Tokenized = TypeVar("Tokenized")
 
 
 class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     """Turns inputs into float32 rows: vectors (embedding) or one logit (cross-encoder).
 
-    Both methods block: `tiffin.traffic.batching` calls them off the event loop.
+    The methods block: `tiffin.traffic.batching` calls them off the event loop. Only the length of
+    a tokenized input is public: `tokens`, special tokens included.
     """
 
     max_tokens: int
@@ -60,6 +53,9 @@ class EncoderEngine(Protocol[Raw_contra, Tokenized]):
 
     def tokenize(self, inputs: Sequence[Raw_contra]) -> list[Tokenized]:
         """Tokenize without padding; `len(result) == len(inputs)`."""
+
+    def tokenize_whole(self, inputs: Sequence[Raw_contra]) -> list[Tokenized]:
+        """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
 
     def run(self, batch: Sequence[Tokenized]) -> NDArray[np.float32]:
         """One forward pass. Returns float32 of shape (len(batch), width), in input order."""

@@ -8,7 +8,7 @@ batches by tokens; every step is the library's own, and so are the results.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -41,17 +41,22 @@ class TokenizedText:
 
 
 class _Encoder(Generic[Raw]):
-    """What both engines share: tokenization as in the library, padding, one forward pass."""
+    """What both engines share: tokenization as in the library, padding, one forward pass.
 
+    `threads` is how many CPU cores torch may use in this process.
+    """
+
+    library: ClassVar[type[SentenceTransformer | CrossEncoder]]
     max_tokens: int
 
-    def __init__(self, model: SentenceTransformer | CrossEncoder) -> None:
+    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
+        torch.set_num_threads(threads)
+        model = self.library(**_model_arguments(model_dir, device))
         self._model = model.eval()
         self._pad_id = int(model.tokenizer.pad_token_id)
         self._pad_type_id = int(model.tokenizer.pad_token_type_id)
         if model.max_seq_length is None:
-            message = "the model's folder does not say how many tokens it reads at most"
-            raise WeightsError(message)
+            raise WeightsError("the model's folder does not say how many tokens it reads at most")
         self.max_tokens = model.max_seq_length
 
     def tokenize(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
@@ -103,13 +108,12 @@ class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
 
     Token ids are used as they are, without special tokens added.
-
-    `threads` is how many CPU cores torch may use in this process.
     """
 
+    library = SentenceTransformer
+
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
-        torch.set_num_threads(threads)
-        super().__init__(SentenceTransformer(**_model_arguments(model_dir, device)))
+        super().__init__(model_dir, device=device, threads=threads)
         self._opening = _opening(self._model.tokenizer)
 
     def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
@@ -147,14 +151,9 @@ class Embedder(_Encoder[Text]):
 
 
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):
-    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
+    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation."""
 
-    `threads` is how many CPU cores torch may use in this process.
-    """
-
-    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
-        torch.set_num_threads(threads)
-        super().__init__(CrossEncoder(**_model_arguments(model_dir, device)))
+    library = CrossEncoder
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), 1), higher is more relevant."""
@@ -164,8 +163,7 @@ class CrossEncoderScorer(_Encoder[tuple[str, str]]):
 def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
     """The arguments for loading from this folder, never from a hub, in the device's best type."""
     if not (model_dir / "config.json").is_file():
-        message = f"{model_dir.name}: not a model folder, it has no config.json"
-        raise WeightsError(message)
+        raise WeightsError(f"{model_dir.name}: not a model folder, it has no config.json")
     disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -22,6 +22,7 @@ from models.engines.grammar import Grammar
 from models.engines.tools import turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.placement.arithmetic import whole_blocks
 from models.quantization import has_4_bits, is_quantized
 from models.values import (
     ChatMessage,
@@ -78,8 +79,7 @@ class VLLMEngine:
             message = f"vLLM cannot load {self._model_dir.name}: {_one_line(error)}"
             raise EngineFailed(message) from error
         if not self._llm.get_tokenizer().chat_template:
-            message = f"{self._model_dir.name} has no chat template"
-            raise EngineFailed(message)
+            raise EngineFailed(f"{self._model_dir.name} has no chat template")
         hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
         async for _ in self.generate(hello):
             pass
@@ -186,8 +186,7 @@ class VLLMEngine:
 
     def _loaded(self) -> Any:  # noqa: ANN401  vLLM carries no types
         if self._llm is None:
-            message = "vLLM is not running"
-            raise EngineFailed(message)
+            raise EngineFailed("vLLM is not running")
         return self._llm
 
     def _prompt(self, request: GenerateRequest) -> list[int]:
@@ -207,10 +206,6 @@ class VLLMEngine:
         return ids
 
 
-BLOCK_TOKENS = 128
-"""The largest block in which vLLM allocates its KV cache; each request may leave one unfilled."""
-
-
 def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     """Memory for the keys and values of these tokens: 2 * layers * KV heads * head size each.
 
@@ -222,10 +217,8 @@ def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
         head_size = config.get("head_dim") or config["hidden_size"] // heads
         numbers = 2 * config["num_hidden_layers"] * config.get("num_key_value_heads", heads)
     except KeyError as error:
-        message = f"{model_dir.name}/config.json has no {error.args[0]}"
-        raise EngineFailed(message) from error
-    blocks = -(-tokens // BLOCK_TOKENS) + 1
-    return int(blocks * BLOCK_TOKENS * numbers * head_size * bytes_per_number)
+        raise EngineFailed(f"{model_dir.name}/config.json has no {error.args[0]}") from error
+    return int(whole_blocks(tokens) * numbers * head_size * bytes_per_number)
 
 
 def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None) -> Any:  # noqa: ANN401  vLLM carries no types
@@ -296,12 +289,10 @@ async def _events(
 def _check_end(completion: Any, grammar: Grammar | None) -> None:  # noqa: ANN401
     """Raise _Ended if the answer is incomplete. A stop string may end it in the middle of JSON."""
     if completion.finish_reason not in get_args(FinishReason):
-        message = f"it ended the answer with {completion.finish_reason!r}"
-        raise _Ended(message)
+        raise _Ended(f"it ended the answer with {completion.finish_reason!r}")
     of_itself = completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str)
     if of_itself and grammar is not None and not grammar.matcher.is_accepting():
-        message = "it gave up on the grammar"
-        raise _Ended(message)
+        raise _Ended("it gave up on the grammar")
 
 
 def _logprobs(completion: Any) -> list[TokenLogprob]:  # noqa: ANN401  vLLM carries no types

@@ -69,8 +69,7 @@ class VLLMOptions:
             return None
         if name not in self.adapters:
             known = ", ".join(self.adapters) or "none"
-            message = f"no adapter {name!r} on this tier; it has: {known}"
-            raise AdapterUnknown(message)
+            raise AdapterUnknown(f"no adapter {name!r} on this tier; it has: {known}")
         from vllm.lora.request import LoRARequest
 
         return LoRARequest(name, 1 + list(self.adapters).index(name), str(self.adapters[name]))
@@ -86,5 +85,4 @@ def check_adapters(adapters: Mapping[str, Path]) -> None:
             message = f"adapter {name}: {folder} has no readable adapter_config.json with a rank"
             raise WeightsError(message) from error
         if not 1 <= rank <= MAX_LORA_RANK:
-            message = f"adapter {name}: its rank is {rank}, the limit is {MAX_LORA_RANK}"
-            raise WeightsError(message)
+            raise WeightsError(f"adapter {name}: its rank is {rank}, the limit is {MAX_LORA_RANK}")

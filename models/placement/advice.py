@@ -23,8 +23,7 @@ def plan_or_advise(works: Sequence[Workload], gpus: Sequence[Gpu]) -> Plan:
     except DoesNotFit as error:
         ways = alternatives(works, gpus, error.work)
         nearest = "; or ".join(ways) if ways else "no single change is enough"
-        message = f"{error}. What fits: {nearest}"
-        raise DoesNotFit(message, error.work) from None
+        raise DoesNotFit(f"{error}. What fits: {nearest}", error.work) from None
 
 
 def alternatives(works: Sequence[Workload], gpus: Sequence[Gpu], refused: Workload) -> list[str]:

@@ -105,8 +105,12 @@ def kv_cache_bytes(shape: Architecture, tokens: int, number_bytes: int, degree: 
     of the KV heads and never less than one.
     """
     heads = max(1, shape.kv_heads // degree)
-    blocks = -(-tokens // BLOCK_TOKENS) + 1
-    return blocks * BLOCK_TOKENS * 2 * shape.layers * heads * shape.head_dim * number_bytes
+    return whole_blocks(tokens) * 2 * shape.layers * heads * shape.head_dim * number_bytes
+
+
+def whole_blocks(tokens: int) -> int:
+    """The tokens in the blocks that vLLM allocates for this many, and one block more."""
+    return (-(-tokens // BLOCK_TOKENS) + 1) * BLOCK_TOKENS
 
 
 def activation_bytes(

@@ -93,8 +93,7 @@ def free_bytes(gpu: Gpu) -> int | None:
         )
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).free)
     except nvml.NVMLError as error:
-        message = f"GPU {gpu.device} does not answer: {error}"
-        raise PlacementError(message) from error
+        raise PlacementError(f"GPU {gpu.device} does not answer: {error}") from error
 
 
 def _nvml() -> Any:  # noqa: ANN401  a module without types, or None
@@ -123,8 +122,7 @@ def _from_nvml() -> list[Gpu]:
             total = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
             gpus += slices or [Gpu(index, name, total, str(index))]
     except nvml.NVMLError as error:
-        message = f"the NVIDIA driver does not answer: {error}"
-        raise PlacementError(message) from error
+        raise PlacementError(f"the NVIDIA driver does not answer: {error}") from error
     return gpus
 
 
@@ -164,8 +162,7 @@ def _smi(fields: str) -> list[list[str]]:
             command, capture_output=True, text=True, check=False, timeout=SMI_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        message = f"nvidia-smi did not answer in {SMI_TIMEOUT_S:.0f} s"
-        raise PlacementError(message) from error
+        raise PlacementError(f"nvidia-smi did not answer in {SMI_TIMEOUT_S:.0f} s") from error
     if result.returncode:
         return []
     return [[cell.strip() for cell in line.split(",")] for line in result.stdout.splitlines()]

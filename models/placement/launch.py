@@ -28,6 +28,8 @@ TOLERANCE = 0.10
 
 CPU = "cpu"
 
+Measure = Callable[[Gpu], int | None]
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -63,7 +65,7 @@ def turn(home: Path, devices: Sequence[str], *, limit_s: float = START_LIMIT_S) 
         return held.pop_all()
 
 
-def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes) -> Budget:
+def budget(placed: Placement, measure: Measure = free_bytes) -> Budget:
     """The plan, shrunk to what is free.
 
     Raises PlacementError if there is no room for the KV cache of even one request. Called while the
@@ -71,7 +73,7 @@ def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes)
     """
     wanted, work = placed.need, placed.work
     others = wanted.total - wanted.kv_cache
-    free = _least_free(placed.gpus, measure)
+    free = least_free(placed, measure)
     if free is None or free >= wanted.total:
         return Budget(wanted.kv_cache, wanted.total - wanted.fixed)
     smallest = kv_cache_bytes(
@@ -96,11 +98,9 @@ def budget(placed: Placement, measure: Callable[[Gpu], int | None] = free_bytes)
     return Budget(free - others, free - wanted.fixed)
 
 
-def compare(
-    placed: Placement, before: int | None, measure: Callable[[Gpu], int | None] = free_bytes
-) -> None:
+def compare(placed: Placement, before: int | None, measure: Measure = free_bytes) -> None:
     """Log what the engine has really taken, and warn if that is more than planned."""
-    after = _least_free(placed.gpus, measure)
+    after = least_free(placed, measure)
     if before is None or after is None:
         return
     taken, planned = before - after, placed.need.total
@@ -116,9 +116,10 @@ def compare(
     )
 
 
-def least_free(placed: Placement) -> int | None:
+def least_free(placed: Placement, measure: Measure = free_bytes) -> int | None:
     """Free bytes of the fullest of its GPUs, or None if they cannot be measured."""
-    return _least_free(placed.gpus, free_bytes)
+    measured = [measure(gpu) for gpu in placed.gpus]
+    return min((free for free in measured if free is not None), default=None)
 
 
 def environment(placed: Placement, *, shared: bool) -> dict[str, str]:
@@ -134,11 +135,6 @@ def environment(placed: Placement, *, shared: bool) -> dict[str, str]:
         percent = max(1, round(placed.share * 100))
         variables["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(percent)
     return variables
-
-
-def _least_free(gpus: Sequence[Gpu], measure: Callable[[Gpu], int | None]) -> int | None:
-    measured = [measure(gpu) for gpu in gpus]
-    return min((free for free in measured if free is not None), default=None)
 
 
 def _names(gpus: Sequence[Gpu]) -> str:

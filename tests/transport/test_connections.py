@@ -12,7 +12,7 @@ import pytest
 from tiffin.core.deadline import Deadline
 from tiffin.transport import unix
 from tiffin.transport.client import connections_to
-from tiffin.transport.connections import Connections, GivenUp, NotReachable
+from tiffin.transport.connections import Connections, GivenUp, NotReachable, Request
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/x\r\n"
 SHORT = OK + b"content-length: 2\r\n\r\nhi"
@@ -71,7 +71,7 @@ async def on_socket(
 
 
 async def ask(connections: Connections, body: bytes = b"", within_s: float = 5) -> bytes:
-    with await connections.post("/x", {}, body, Deadline.after(within_s)) as connection:
+    with await connections.ask(Request("/x", Deadline.after(within_s), {}, body)) as connection:
         return await connection.rest()
 
 
@@ -147,7 +147,7 @@ async def test_a_reader_that_does_not_keep_up_holds_up_the_service(
             await writer.drain()
 
     async with on_socket(Server(much), tmp_path, over) as connections:
-        connection = await connections.post("/x", {}, b"", Deadline.after(20))
+        connection = await connections.ask(Request("/x", Deadline.after(20), {}, b""))
         await asyncio.sleep(0.2)
         assert len(connection.body) < 1 << 20
         assert sent < (4 << 20 if over == "unix" else 16 << 20)  # TCP's buffers are the larger
@@ -163,7 +163,7 @@ async def test_what_came_is_read_before_the_break(tmp_path: Path, over: str) -> 
         writer.close()
 
     async with on_socket(Server(breaks), tmp_path, over) as connections:
-        connection = await connections.post("/x", {}, b"", Deadline.after(5))
+        connection = await connections.ask(Request("/x", Deadline.after(5), {}, b""))
         await asyncio.sleep(0.1)
         assert connection.body == b"half"
         with pytest.raises(ConnectionError):
@@ -266,7 +266,7 @@ async def test_a_header_cannot_bring_another(tmp_path: Path, over: str) -> None:
     async with on_socket(Server(), tmp_path, over) as connections:
         for text in ("a\r\nx-tiffin-token: b", "a\nb", "a\rb"):
             with pytest.raises(ValueError, match="one line"):
-                await connections.post("/x", {"x-request-id": text}, b"", Deadline.after(1))
+                await connections.ask(Request("/x", Deadline.after(1), {"x-request-id": text}, b""))
 
 
 @over_both

@@ -10,19 +10,23 @@ from typing import cast
 
 import msgspec
 
-from models.values import GenerateRequest
+from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.core.errors import TOO_LONG, FieldTooLarge, InvalidRequest
 from tiffin.pipeline.chat import Head
 from tiffin.pipeline.writing import Piece
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """Answers that have begun. `pieces` must be read to its end, or closed."""
+    """Answers that have begun. `pieces` must be read to its end, or closed.
+
+    `usages` holds the tokens of each choice that has ended, by its index.
+    """
 
     head: Head
     pieces: AsyncGenerator[Piece, None]
     created: int
     headers: dict[str, str]
+    usages: dict[int, TokenUsage]
 
 
 async def begin(
@@ -39,7 +43,8 @@ async def begin(
     """
     began = time.perf_counter()
     field = "tools" if request.json_schema is None else schema_field
-    blamed = _blaming(events, prompt_field, field)
+    usages: dict[int, TokenUsage] = {}
+    blamed = _blaming(events, prompt_field, field, usages)
     head = await anext(blamed)
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
@@ -48,15 +53,20 @@ async def begin(
     if head.degraded:
         headers["x-tiffin-degraded"] = ",".join(head.degraded)
     pieces = cast("AsyncGenerator[Piece, None]", blamed)  # all the rest
-    return Generation(head, pieces, int(time.time()), headers)
+    return Generation(head, pieces, int(time.time()), headers, usages)
 
 
 async def _blaming(
-    events: AsyncGenerator[Head | Piece, None], prompt_field: str, schema_field: str
+    events: AsyncGenerator[Head | Piece, None],
+    prompt_field: str,
+    schema_field: str,
+    usages: dict[int, TokenUsage],
 ) -> AsyncGenerator[Head | Piece, None]:
     with _blamed(prompt_field, schema_field):
         async with aclosing(events):
             async for event in events:
+                if isinstance(event, Piece) and isinstance(event.event, Finished):
+                    usages[event.index] = event.event.usage
                 yield event
 
 

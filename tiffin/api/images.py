@@ -31,8 +31,7 @@ def parts_of(message: Message, param: str) -> list[str | Image]:
             continue
         where = f"{param}.content[{index}]"
         if message.role != "user":
-            text = f"{where}: only a user's turn may hold an image"
-            raise InvalidRequest(text, param=where)
+            raise InvalidRequest(f"{where}: only a user's turn may hold an image", param=where)
         parts.append(_image(part, f"{where}.image_url.url"))
     return parts if any(isinstance(part, Image) for part in parts) else []
 
@@ -70,6 +69,5 @@ def _image(part: ImagePart, param: str) -> Image:
     try:
         base64.b64decode(data, validate=True)
     except binascii.Error as error:
-        text = f"{param}: not base64: {error}"
-        raise InvalidRequest(text, param=param) from None
+        raise InvalidRequest(f"{param}: not base64: {error}", param=param) from None
     return Image(data, media_type, detail)

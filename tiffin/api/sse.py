@@ -58,8 +58,7 @@ async def first_awaited(
     try:
         first = await anext(events)
     except StopAsyncIteration:
-        message = "there was nothing to stream"
-        raise errors.UpstreamFailed(message) from None
+        raise errors.UpstreamFailed("there was nothing to stream") from None
     return _after(first, events)
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from tiffin.cli.progress import print_table
 from tiffin.config.settings import load_settings
 from tiffin.routing.storage import open_storage
 
@@ -28,7 +28,7 @@ def costs(by: str, since: str | None, ledger: str | None) -> None:
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row
         counts = (answers, attempts, prompt, cached, completion)
         table.add_row(*map(str, names), *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
-    Console(width=None if Console().is_terminal else 200).print(table)
+    print_table(table)
 
 
 def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object, ...]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from tiffin.cli.progress import print_table
 from tiffin.config.scaling import Scaling
 from tiffin.config.services import Signal
 from tiffin.config.settings import load_settings
@@ -104,7 +104,7 @@ def simulate(
     table = Table(*HEADINGS, title=f"{service}: {len(arrivals)} requests")
     for finding in findings:
         table.add_row(*finding.cells())
-    Console(width=None if Console().is_terminal else 140).print(table)
+    print_table(table)
     for finding in findings:
         click.echo(f"\nscaled on {finding.name}\n{plot(finding.outcome.moments)}")
 

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from models.catalog import Catalog, Model
@@ -13,7 +12,7 @@ from models.errors import WeightsError
 from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
 from models.user_catalog import add, catalog_of
-from tiffin.cli.progress import MB, pull_shown
+from tiffin.cli.progress import MB, print_table, pull_shown
 from tiffin.config.settings import load_settings
 
 
@@ -43,9 +42,7 @@ def list_models(*, as_json: bool) -> None:
             f"{model.size_bytes / MB:.0f} MB",
             "yes" if store.is_present(model) else "no",
         )
-    # Output to a pipe has no width, so nothing is cut.
-    width = None if Console().is_terminal else 200
-    Console(width=width).print(table)
+    print_table(table)
     for model in catalog.models:
         if model.note:
             click.echo(f"{model.name}: {model.note}")
@@ -57,8 +54,7 @@ def list_models(*, as_json: bool) -> None:
 def pull(names: tuple[str, ...], profile: str | None) -> None:
     """Fetch, convert and verify the models named, or all that the profile runs."""
     if names and profile:
-        message = "give either names or --profile"
-        raise click.UsageError(message)
+        raise click.UsageError("give either names or --profile")
     store = _store()
     for model in _chosen(catalog_of(load_settings().home), names or _profile_models(profile)):
         pull_shown(store, model)
@@ -102,8 +98,7 @@ def quantize_model(name: str, method: Method, new_name: str | None, text: Path) 
     result = new_name or f"{name}-{method}"
     target = home / "quantized" / result
     if target.exists():
-        message = f"{target} exists already: remove it, or choose another name with --as"
-        raise WeightsError(message)
+        raise WeightsError(f"{target} exists already: remove it, or choose another name with --as")
     source = Store(home).path(model)
     click.echo(f"{TOOL} runs in an environment of its own; installing it takes minutes", err=True)
     try:

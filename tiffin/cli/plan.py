@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from models.catalog import Catalog, load_catalog
@@ -17,6 +16,7 @@ from models.placement.described import parse_model
 from models.placement.hardware import GB, Gpu, detect_gpus, mps_runs, parse_gpus
 from models.placement.planner import RESERVE, Placement, Plan
 from models.user_catalog import catalog_of
+from tiffin.cli.progress import print_table
 from tiffin.config.placement import workloads
 from tiffin.config.settings import Settings, check_models, load_settings
 
@@ -108,7 +108,7 @@ def _show_gpu(made: Plan, gpu: Gpu) -> None:
     table = Table(*names, "TP", "share", "why", title=title, title_justify="left")
     for placed in made.on(gpu):
         table.add_row(*_cells(placed, _share(made, gpu, placed)))
-    _print(table)
+    print_table(table)
     reserve = gpu.total_bytes * RESERVE
     click.echo(f"left {made.left(gpu) / GB:.2f} GB, and {reserve / GB:.2f} GB in reserve\n")
 
@@ -143,7 +143,7 @@ def _show_cpu(settings: Settings, catalog: Catalog) -> None:
     models = [catalog.get(name) for name in settings.models()]
     for model in models:
         table.add_row(model.name, model.engine, f"{model.memory_bytes / GB:.2f} GB")
-    _print(table)
+    print_table(table)
     left = total - sum(model.memory_bytes for model in models)
     click.echo(f"left {left / GB:.2f} GB for the processes themselves and everything else")
 
@@ -153,12 +153,6 @@ def _show_on_cpu(settings: Settings, catalog: Catalog, made: Plan) -> None:
     for name in settings.models():
         if name not in on_gpu:
             click.echo(f"{name}: on the CPU ({catalog.get(name).engine})")
-
-
-def _print(table: Table) -> None:
-    # Output to a pipe has no width, so nothing is cut.
-    width = None if Console().is_terminal else 200
-    Console(width=width).print(table)
 
 
 def _as_json(made: Plan) -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
-"""Shows a pull: a progress bar on a terminal, otherwise one line for each model.
+"""Shows tables, and a pull: a progress bar on a terminal, otherwise one line for each model.
 
-Called by `tiffin models pull`, and by the services before their workers start.
+The services call it too, before their workers start.
 """
 
 import time
@@ -15,12 +15,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from models.catalog import Model
 from models.progress import Progress, silent
 from models.store import Store
 
 MB = 1e6
+PIPE_COLUMNS = 260
+"""A pipe has no width: this is wide enough that nothing of a table is cut."""
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout."""
+    Console(width=None if Console().is_terminal else PIPE_COLUMNS).print(table)
 
 
 def pull_shown(store: Store, model: Model) -> None:

@@ -4,9 +4,9 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from tiffin.cli.progress import print_table
 from tiffin.config.settings import SettingsError, load_settings
 from tiffin.routing.assembly import fleet_of
 from tiffin.routing.replay import Outcome, read_decisions, replay
@@ -47,8 +47,7 @@ def replay_command(name: str, ledger: str | None) -> None:
     policy = settings.routing.policies.get(name)
     if policy is None:
         allowed = ", ".join(settings.routing.policies)
-        message = f"no policy {name!r}; there are: {allowed}"
-        raise SettingsError(message)
+        raise SettingsError(f"no policy {name!r}; there are: {allowed}")
     recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
@@ -62,8 +61,3 @@ def _outcome_cells(outcome: Outcome) -> list[str]:
     tiers = ", ".join(f"{name} {n / count:.0%}" for name, n in outcome.tiers.most_common())
     quality = f"{outcome.quality / count:.3f}"
     return [str(outcome.requests), str(outcome.refused), f"{outcome.usd:.6f}", quality, tiers]
-
-
-def print_table(table: Table) -> None:
-    """Print a table, and cut nothing off if the output is not a terminal."""
-    Console(width=None if Console().is_terminal else 260).print(table)

@@ -28,10 +28,9 @@ def settings(profile: str | None, *, list_variables: bool) -> None:
 def variables_table() -> str:
     """The table of docs/configuration.md."""
     rows = ["| variable | allowed | default | what it is |", "|---|---|---|---|"]
-    rows += [
-        f"| `{name}` | {_allowed(info)} | {_default(info)} | {info.description or ''} |"
-        for name, info in variables().items()
-    ]
+    for name, info in variables().items():
+        text = " ".join((info.description or "").split())
+        rows.append(f"| `{name}` | {_allowed(info)} | {_default(info)} | {text} |")
     return "\n".join(rows)
 
 

@@ -5,9 +5,6 @@ Keys themselves are in `tiffin.traffic.keys`; `tiffin.api.middleware.access` ask
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from tiffin.config.section import Section, SettingsError
 
@@ -15,17 +12,12 @@ from tiffin.config.section import Section, SettingsError
 class AccessSettings(Section):
     """Keys and origins."""
 
-    keys_file: Annotated[
-        Path | None,
-        Field(description="The file that `tiffin keys` writes; if set, every request needs a key."),
-    ] = None
-    without_keys: Annotated[
-        bool, Field(description="Serve without keys on an address that others can reach.")
-    ] = False
-    cors_origins: Annotated[
-        tuple[str, ...],
-        Field(description="Origins whose web pages may call the API. As a variable, a JSON array."),
-    ] = ()
+    keys_file: Path | None = None
+    """The file that `tiffin keys` writes; if set, every request needs a key."""
+    without_keys: bool = False
+    """Serve without keys on an address that others can reach."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may call the API. As a variable, a JSON array."""
 
 
 def check_address(access: AccessSettings, host: str) -> None:

@@ -10,10 +10,8 @@ from tiffin.config.section import Section
 class InternalSettings(Section):
     """What services that run separately share. Composed ones talk over private sockets."""
 
-    token: Annotated[
-        SecretStr | None,
-        Field(min_length=16, description="Secret that every call between services over TCP sends."),
-    ] = None
+    token: Annotated[SecretStr | None, Field(min_length=16)] = None
+    """Secret that every call between services over TCP sends."""
 
     def token_text(self) -> str | None:
         """The token in clear text, for the code that sends and checks it."""

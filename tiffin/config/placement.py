@@ -24,7 +24,8 @@ def workloads(settings: Settings, catalog: Catalog) -> list[Workload]:
         model = catalog.get(section.model)
         if isinstance(section, TierSettings):
             if model.engine == "vllm":
-                works.append(_tier(service.name, model, section))
+                asked = {"context_tokens": section.context_tokens, "parallel": section.parallel}
+                works.append(_workload(service.name, model, section.gpus, **asked))
         elif section.device != "cpu":
             works.append(_encoder(service.name, model, section))
     return works
@@ -52,25 +53,15 @@ def _encoder(service: str, model: Model, settings: EncoderSettings) -> Workload:
     work = _workload(
         service,
         model,
+        settings.gpus,
         context_tokens=model.context_tokens,
         parallel=1,
         step_tokens=settings.max_batch_tokens,
-        gpus=settings.gpus or None,
     )
     return replace(work, weight_bytes=2 * model.parameters, number_bytes=2)
 
 
-def _tier(service: str, model: Model, settings: TierSettings) -> Workload:
-    return _workload(
-        service,
-        model,
-        context_tokens=settings.context_tokens,
-        parallel=settings.parallel,
-        gpus=settings.gpus or None,
-    )
-
-
-def _workload(service: str, model: Model, **asked: object) -> Workload:
+def _workload(service: str, model: Model, gpus: float, **asked: int) -> Workload:
     if model.architecture is None or not model.weight_bytes:
         message = (
             f"{model.name} has no architecture or no weight sizes in the catalogue: not plannable"
@@ -85,5 +76,6 @@ def _workload(service: str, model: Model, **asked: object) -> Workload:
         weight_bytes=model.weight_bytes,
         architecture=model.architecture,
         number_bytes=4 if model.scheme.name == "float32" else 2,
-        **asked,  # type: ignore[arg-type]
+        gpus=gpus or None,
+        **asked,
     )

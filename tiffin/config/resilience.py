@@ -16,76 +16,62 @@ Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 class BudgetSettings(Section):
     """How a deadline is split among the stages. The numbers are ratios, written as milliseconds."""
 
-    embed_ms: Annotated[Milliseconds, Field(description="Embedding of query and passages.")] = 50
-    search_ms: Annotated[Milliseconds, Field(description="Vector search.")] = 20
-    rerank_ms: Annotated[Milliseconds, Field(description="Reranking.")] = 200
-    evidence_ms: Annotated[Milliseconds, Field(description="Scoring of sentences.")] = 300
-    generate_ms: Annotated[Milliseconds, Field(description="The answer, or its first token.")] = (
-        3000
-    )
-    cite_ms: Annotated[Milliseconds, Field(description="The passage behind each sentence.")] = 50
-    rest_ms: Annotated[
-        Milliseconds, Field(description="Slack that any stage may use, first come, first served.")
-    ] = 1380
+    embed_ms: Milliseconds = 50
+    """Embedding of query and passages."""
+    search_ms: Milliseconds = 20
+    """Vector search."""
+    rerank_ms: Milliseconds = 200
+    """Reranking."""
+    evidence_ms: Milliseconds = 300
+    """Scoring of sentences."""
+    generate_ms: Milliseconds = 3000
+    """The answer, or its first token."""
+    cite_ms: Milliseconds = 50
+    """The passage behind each sentence."""
+    rest_ms: Milliseconds = 1380
+    """Slack that any stage may use, first come, first served."""
 
 
 class StreamSettings(Section):
     """Limits of a stream, which may run longer than a request's default deadline."""
 
-    first_token_ms: Annotated[
-        Milliseconds, Field(description="Longest time from the request to the first text.")
-    ] = 60_000
-    gap_ms: Annotated[
-        Milliseconds, Field(description="Longest time between two pieces of text.")
-    ] = 10_000
-    total_ms: Annotated[
-        Milliseconds, Field(description="Longest stream, unless the request sets a deadline.")
-    ] = 300_000
+    first_token_ms: Milliseconds = 60_000
+    """Longest time from the request to the first text."""
+    gap_ms: Milliseconds = 10_000
+    """Longest time between two pieces of text."""
+    total_ms: Milliseconds = 300_000
+    """Longest stream, unless the request sets a deadline."""
 
 
 class AdmissionSettings(Section):
     """The admission queue: how many requests are in flight, how many wait, and who goes first."""
 
-    min_in_work: Annotated[
-        int, Field(ge=1, description="The adaptive limit never falls below this.")
-    ] = 2
-    max_waiting: Annotated[
-        int, Field(ge=0, description="Requests that may wait in a queue; more are refused.")
-    ] = 64
-    max_wait_ms: Annotated[
-        Milliseconds, Field(description="Longest wait in the queue; then the request is refused.")
-    ] = 2000
-    batch_share: Annotated[
-        float, Field(gt=0, le=1, description="Share of the slots that batch requests may take.")
-    ] = 0.5
+    min_in_work: Annotated[int, Field(ge=1)] = 2
+    """The adaptive limit never falls below this."""
+    max_waiting: Annotated[int, Field(ge=0)] = 64
+    """Requests that may wait in a queue; more are refused."""
+    max_wait_ms: Milliseconds = 2000
+    """Longest wait in the queue; then the request is refused."""
+    batch_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the slots that batch requests may take."""
 
 
 class SupervisionSettings(Section):
     """How the supervisor watches the processes that it started."""
 
-    tick_ms: Annotated[Milliseconds, Field(description="How often processes are checked.")] = 250
-    stopped_after_ms: Annotated[
-        Milliseconds, Field(description="A stopped process (SIGSTOP) is replaced after this.")
-    ] = 1000
-    hung_after_ms: Annotated[
-        Milliseconds,
-        Field(description="A process whose event loop does not run for this long is replaced."),
-    ] = 4000
-    start_limit_s: Annotated[
-        int, Field(ge=1, le=86_400, description="Longest time that a process may take to start.")
-    ] = 900
-    drain_ms: Annotated[
-        Milliseconds, Field(description="On SIGTERM: time for requests in flight to finish.")
-    ] = 30_000
-    drain_notice_ms: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=600_000,
-            description="On SIGTERM: time in which the process reports that it is not ready but"
-            " still answers, so that a load balancer notices.",
-        ),
-    ] = 0
+    tick_ms: Milliseconds = 250
+    """How often processes are checked."""
+    stopped_after_ms: Milliseconds = 1000
+    """A stopped process (SIGSTOP) is replaced after this."""
+    hung_after_ms: Milliseconds = 4000
+    """A process whose event loop does not run for this long is replaced."""
+    start_limit_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """Longest time that a process may take to start."""
+    drain_ms: Milliseconds = 30_000
+    """On SIGTERM: time for requests in flight to finish."""
+    drain_notice_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    """On SIGTERM: time in which the process reports that it is not ready but still answers, so that
+    a load balancer notices."""
 
 
 class ResilienceSettings(Section):

@@ -39,28 +39,17 @@ UNITS = (
 class PriceSettings(Section):
     """What a tier costs: US dollars per million tokens, or per hour of the GPUs it keeps busy."""
 
-    input_usd_per_mtok: Annotated[
-        float, Field(ge=0, description="US dollars per million prompt tokens.")
-    ] = 0.0
-    cached_input_usd_per_mtok: Annotated[
-        float | None,
-        Field(ge=0, description="The same for tokens read from a cache; if unset, as input."),
-    ] = None
-    cache_write_usd_per_mtok: Annotated[
-        float | None,
-        Field(ge=0, description="The same for tokens written to a cache; if unset, as input."),
-    ] = None
-    output_usd_per_mtok: Annotated[
-        float, Field(ge=0, description="US dollars per million tokens of answers.")
-    ] = 0.0
-    gpu_usd_per_hour: Annotated[
-        float,
-        Field(
-            ge=0,
-            description="US dollars per hour of its GPUs, charged for the time of each answer and"
-            " split among simultaneous ones.",
-        ),
-    ] = 0.0
+    input_usd_per_mtok: Annotated[float, Field(ge=0)] = 0.0
+    """US dollars per million prompt tokens."""
+    cached_input_usd_per_mtok: Annotated[float | None, Field(ge=0)] = None
+    """The same for tokens read from a cache; if unset, as input."""
+    cache_write_usd_per_mtok: Annotated[float | None, Field(ge=0)] = None
+    """The same for tokens written to a cache; if unset, as input."""
+    output_usd_per_mtok: Annotated[float, Field(ge=0)] = 0.0
+    """US dollars per million tokens of answers."""
+    gpu_usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    """US dollars per hour of its GPUs, charged for the time of each answer and split among
+    simultaneous ones."""
 
     @model_validator(mode="before")
     @classmethod
@@ -79,58 +68,37 @@ class TierCard(Section):
     """What a policy knows about a tier, no matter who serves it."""
 
     price: PriceSettings = PriceSettings()
-    capabilities: Annotated[
-        tuple[Capability, ...],
-        Field(description="What the tier can do; a request that needs more goes to another."),
-    ] = ("tools", "json_schema", "logprobs", "completion")
-    quality: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            le=1,
-            description="Share of the weakest tier's failures that this tier answers correctly;"
-            " if unset, tiers are spaced evenly by price, 0 for the cheapest and 1 for the"
-            " dearest.",
-        ),
-    ] = None
-    fallbacks: Annotated[
-        tuple[str, ...] | None,
-        Field(
-            description="Tiers to try in order if this one fails; if unset, all others, nearest"
-            " first."
-        ),
-    ] = None
+    capabilities: tuple[Capability, ...] = ("tools", "json_schema", "logprobs", "completion")
+    """What the tier can do; a request that needs more goes to another."""
+    quality: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Share of the weakest tier's failures that this tier answers correctly; if unset, tiers are
+    spaced evenly by price, 0 for the cheapest and 1 for the dearest."""
+    fallbacks: tuple[str, ...] | None = None
+    """Tiers to try in order if this one fails; if unset, all others, nearest first."""
 
 
 class ProviderSettings(TierCard):
     """A tier of an API provider. Its key comes from the environment, never from the settings."""
 
-    provider: Annotated[ProviderKind, Field(description="The protocol that it speaks.")]
-    model: Annotated[str, Field(min_length=1, description="The provider's name for the model.")]
-    base_url: Annotated[
-        str | None,
-        Field(
-            pattern="^https?://",
-            description="Required for openai-compatible; otherwise the provider's own by default.",
-        ),
-    ] = None
-    key_env: Annotated[
-        str | None,
-        Field(description="Environment variable with the key; if unset, the provider's usual one."),
-    ] = None
+    provider: ProviderKind
+    """The protocol that it speaks."""
+    model: Annotated[str, Field(min_length=1)]
+    """The provider's name for the model."""
+    base_url: Annotated[str | None, Field(pattern="^https?://")] = None
+    """Required for openai-compatible; otherwise the provider's own by default."""
+    key_env: str | None = None
+    """Environment variable with the key; if unset, the provider's usual one."""
     price: PriceSettings
     capabilities: tuple[Capability, ...] = ("tools", "json_schema")
     context_tokens: Annotated[int, Field(ge=256)] = 128_000
     max_output_tokens: Count = 4096
-    max_in_flight: Annotated[
-        int, Field(ge=1, description="Requests in flight at once; more go to another tier.")
-    ] = 64
+    max_in_flight: Annotated[int, Field(ge=1)] = 64
+    """Requests in flight at once; more go to another tier."""
 
     @model_validator(mode="after")
     def _needs_url(self) -> "ProviderSettings":
         if self.provider == "openai-compatible" and self.base_url is None:
-            message = "base_url is needed for provider openai-compatible"
-            raise ValueError(message)
+            raise ValueError("base_url is needed for provider openai-compatible")
         return self
 
 
@@ -153,33 +121,21 @@ def key_variable(provider: ProviderSettings) -> str | None:
 class PolicySettings(Section):
     """How a tier is chosen. All limits apply together; `prefer` decides among the tiers left."""
 
-    prefer: Annotated[
-        Literal["cheapest", "fastest", "best"],
-        Field(description="Which of the tiers that reach the target quality to take."),
-    ] = "cheapest"
-    target_quality: Annotated[
-        float, Field(ge=0, le=1, description="Least probability that the answer is good enough.")
-    ] = 0.7
-    pin: Annotated[str | None, Field(description="Always use this tier.")] = None
-    max_request_usd: Annotated[
-        float | None, Field(gt=0, description="Most that one request may cost.")
-    ] = None
-    max_ttft_ms: Annotated[
-        float | None, Field(gt=0, description="Longest recent time to first token of a tier.")
-    ] = None
-    max_strong_share: Annotated[
-        float | None,
-        Field(ge=0, le=1, description="Largest share of recent requests for the strongest tier."),
-    ] = None
-    escalate_below: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            lt=1,
-            description="Cascade, for answers that are not streamed: ask the next stronger tier"
-            " when the mean probability of the answer's tokens is below this.",
-        ),
-    ] = None
+    prefer: Literal["cheapest", "fastest", "best"] = "cheapest"
+    """Which of the tiers that reach the target quality to take."""
+    target_quality: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Least probability that the answer is good enough."""
+    pin: str | None = None
+    """Always use this tier."""
+    max_request_usd: Annotated[float | None, Field(gt=0)] = None
+    """Most that one request may cost."""
+    max_ttft_ms: Annotated[float | None, Field(gt=0)] = None
+    """Longest recent time to first token of a tier."""
+    max_strong_share: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Largest share of recent requests for the strongest tier."""
+    escalate_below: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """Cascade, for answers that are not streamed: ask the next stronger tier when the mean
+    probability of the answer's tokens is below this."""
 
 
 def _presets() -> dict[str, PolicySettings]:
@@ -193,59 +149,38 @@ def _presets() -> dict[str, PolicySettings]:
 class CapSettings(Section):
     """What may be spent, in US dollars. Without a value there is no limit."""
 
-    request_usd: Annotated[
-        float | None, Field(gt=0, description="US dollars that one request may cost.")
-    ] = None
-    key_day_usd: Annotated[
-        float | None, Field(gt=0, description="US dollars that one API key may spend a UTC day.")
-    ] = None
-    day_usd: Annotated[
-        float | None, Field(gt=0, description="US dollars that all requests may cost a UTC day.")
-    ] = None
+    request_usd: Annotated[float | None, Field(gt=0)] = None
+    """US dollars that one request may cost."""
+    key_day_usd: Annotated[float | None, Field(gt=0)] = None
+    """US dollars that one API key may spend a UTC day."""
+    day_usd: Annotated[float | None, Field(gt=0)] = None
+    """US dollars that all requests may cost a UTC day."""
 
 
 class FailoverSettings(Section):
     """What happens when a tier does not answer: the retry budget and the circuit breaker."""
 
-    retry_share: Annotated[
-        Share, Field(description="Retry budget: retries of a tier as a share of its requests.")
-    ] = 0.1
-    breaker_failures: Annotated[
-        int, Field(ge=1, description="Failures in a row that open a tier's circuit breaker.")
-    ] = 5
-    breaker_open_ms: Annotated[
-        int, Field(ge=1, description="How long it stays open; then one request tries the tier.")
-    ] = 5000
-    first_token_share: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=1,
-            description="Share of the time left in which a tier must begin to answer, as long as"
-            " another tier could still be asked.",
-        ),
-    ] = 0.6
+    retry_share: Share = 0.1
+    """Retry budget: retries of a tier as a share of its requests."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 5
+    """Failures in a row that open a tier's circuit breaker."""
+    breaker_open_ms: Annotated[int, Field(ge=1)] = 5000
+    """How long it stays open; then one request tries the tier."""
+    first_token_share: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """Share of the time left in which a tier must begin to answer, as long as another tier could
+    still be asked."""
 
 
 class RoutingSettings(Section):
     """Which tier answers, and what it may cost."""
 
-    policies: Annotated[
-        dict[str, PolicySettings],
-        Field(description="Policies by the model name that selects them, besides the presets."),
-    ] = Field(default_factory=_presets)
-    complexity_model: Annotated[
-        Path | None,
-        Field(description="File made by `tiffin router train`; if unset, the one that ships."),
-    ] = None
-    ledger: Annotated[
-        str | None,
-        Field(
-            description="Where costs are recorded: an SQLite file, or"
-            " `postgresql://user@host/database` if replicas share it (the password in PGPASSWORD);"
-            " if unset, ledger.sqlite3 in `home`."
-        ),
-    ] = None
+    policies: dict[str, PolicySettings] = Field(default_factory=_presets)
+    """Policies by the model name that selects them, besides the presets."""
+    complexity_model: Path | None = None
+    """File made by `tiffin router train`; if unset, the one that ships."""
+    ledger: str | None = None
+    """Where costs are recorded: an SQLite file, or `postgresql://user@host/database` if replicas
+    share it (the password in PGPASSWORD); if unset, ledger.sqlite3 in `home`."""
     caps: CapSettings = CapSettings()
     failover: FailoverSettings = FailoverSettings()
 
@@ -255,11 +190,9 @@ class RoutingSettings(Section):
         if ledger is not None and "://" in ledger:
             parts = urlsplit(ledger)
             if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
-                message = "give a path, or postgresql://user@host/database"
-                raise ValueError(message)
+                raise ValueError("give a path, or postgresql://user@host/database")
             if parts.password is not None:
-                message = "leave the password out and set the variable PGPASSWORD instead"
-                raise ValueError(message)
+                raise ValueError("leave the password out and set the variable PGPASSWORD instead")
         return ledger
 
     @model_validator(mode="after")

@@ -20,61 +20,49 @@ def _one_signal() -> dict[Signal, float]:
 class Scaling(Section):
     """How one service scales. Targets are per replica."""
 
-    min: Annotated[int, Field(ge=0, description="Replicas that are always there.")] = 1
-    max: Annotated[int, Field(ge=1, description="Most replicas.")] = 1
-    cpu: Annotated[
-        str, Field(pattern=r"^\d+(\.\d+)?m?$", description="Cores, as Kubernetes writes them.")
-    ] = "1"
-    memory: Annotated[
-        str, Field(pattern=r"^\d+(Mi|Gi)$", description="Memory, as Kubernetes writes it.")
-    ] = "512Mi"
-    signals: Annotated[
-        dict[Signal, Annotated[float, Field(gt=0)]],
-        Field(min_length=1, description="What it scales on, each with the target of one replica."),
-    ] = Field(default_factory=_one_signal)
-    scale_up_window_s: Annotated[
-        int, Field(ge=0, le=3600, description="How long load must be high before scaling up.")
-    ] = 15
-    scale_down_window_s: Annotated[
-        int, Field(ge=0, le=3600, description="How long load must be low before scaling down.")
-    ] = 300
-    start_s: Annotated[
-        float, Field(gt=0, description="Measured time until a new replica can serve.")
-    ] = 10
-    service_s: Annotated[
-        float, Field(gt=0, description="Measured time of one request alone on one replica.")
-    ] = 0.1
-    spread: Annotated[
-        float, Field(ge=0, le=5, description="Standard deviation of service_s, as a share of it.")
-    ] = 0.3
-    parallel: Annotated[int, Field(ge=1, description="Requests that one replica runs at once.")] = 1
-    batch: Annotated[
-        int, Field(ge=1, description="Waiting requests that a replica runs as one batch.")
-    ] = 1
-    marginal: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=1,
-            description="Time of each further request of a batch, as a share of service_s.",
-        ),
-    ] = 1
-    usd_per_hour: Annotated[float, Field(ge=0, description="What one replica costs.")] = 0
+    min: Annotated[int, Field(ge=0)] = 1
+    """Replicas that are always there."""
+    max: Annotated[int, Field(ge=1)] = 1
+    """Most replicas."""
+    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")] = "1"
+    """Cores, as Kubernetes writes them."""
+    memory: Annotated[str, Field(pattern=r"^\d+(Mi|Gi)$")] = "512Mi"
+    """Memory, as Kubernetes writes it."""
+    signals: Annotated[dict[Signal, Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
+        default_factory=_one_signal
+    )
+    """What it scales on, each with the target of one replica."""
+    scale_up_window_s: Annotated[int, Field(ge=0, le=3600)] = 15
+    """How long load must be high before scaling up."""
+    scale_down_window_s: Annotated[int, Field(ge=0, le=3600)] = 300
+    """How long load must be low before scaling down."""
+    start_s: Annotated[float, Field(gt=0)] = 10
+    """Measured time until a new replica can serve."""
+    service_s: Annotated[float, Field(gt=0)] = 0.1
+    """Measured time of one request alone on one replica."""
+    spread: Annotated[float, Field(ge=0, le=5)] = 0.3
+    """Standard deviation of service_s, as a share of it."""
+    parallel: Annotated[int, Field(ge=1)] = 1
+    """Requests that one replica runs at once."""
+    batch: Annotated[int, Field(ge=1)] = 1
+    """Waiting requests that a replica runs as one batch."""
+    marginal: Annotated[float, Field(gt=0, le=1)] = 1
+    """Time of each further request of a batch, as a share of service_s."""
+    usd_per_hour: Annotated[float, Field(ge=0)] = 0
+    """What one replica costs."""
 
     @field_validator("max")
     @classmethod
     def _not_below_min(cls, value: int, info: object) -> int:
         least = getattr(info, "data", {}).get("min", 0)
         if value < least:
-            message = f"below min, which is {least}"
-            raise ValueError(message)
+            raise ValueError(f"below min, which is {least}")
         return value
 
     @model_validator(mode="after")
     def _guard_is_not_alone(self) -> "Scaling":
         if set(self.signals) == {"gpu_percent"}:
-            message = "gpu_percent is a guard: it needs another signal as well"
-            raise ValueError(message)
+            raise ValueError("gpu_percent is a guard: it needs another signal as well")
         return self
 
 

@@ -47,30 +47,29 @@ class Settings(BaseSettings):
     """All settings of one Tiffin."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
     )
 
-    home: Annotated[Path, Field(description="Where weights are stored.")] = Path("~/.cache/tiffin")
-    profile: Annotated[
-        str,
-        Field(description="A file in tiffin/config/profiles; if unset, chosen by the GPUs found."),
-    ] = "laptop"
+    home: Path = Path("~/.cache/tiffin")
+    """Where weights are stored."""
+    profile: str = "laptop"
+    """A file in tiffin/config/profiles; if unset, chosen by the GPUs found."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
-    providers: Annotated[
-        dict[str, ProviderSettings],
-        Field(description="Tiers that an API provider serves, by name. As a variable, JSON."),
-    ] = Field(default_factory=dict)
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    """Tiers that an API provider serves, by name. As a variable, JSON."""
     routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
     chat: ChatSettings = ChatSettings()
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
-    scaling: Annotated[
-        dict[str, Scaling],
-        Field(description="Replicas of each service. As a variable, JSON."),
-    ] = Field(default_factory=dict)
+    scaling: dict[str, Scaling] = Field(default_factory=dict)
+    """Replicas of each service. As a variable, JSON."""
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
 
@@ -100,8 +99,7 @@ class Settings(BaseSettings):
     def _check_tiers(cls, tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
         for name in tiers:
             if name not in BY_TIER:
-                message = f"no tier {name!r}; use one of: {', '.join(BY_TIER)}"
-                raise ValueError(message)
+                raise ValueError(f"no tier {name!r}; use one of: {', '.join(BY_TIER)}")
         return tiers
 
     @classmethod
@@ -205,8 +203,7 @@ def _check_environment(environment: Mapping[str, str]) -> None:
                 raise SettingsError(f"{name} was renamed to {_variable(new)}")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
-            message = f"{name}: no such setting{hint}"
-            raise SettingsError(message)
+            raise SettingsError(f"{name}: no such setting{hint}")
 
 
 def _explain(error: ValidationError, profile: str) -> str:

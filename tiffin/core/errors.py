@@ -131,16 +131,6 @@ class SpendingCapReached(TiffinError):
     status = 429
     type = "insufficient_quota"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = "spending_cap_reached",
-        retry_after_s: int | None = None,
-    ) -> None:
-        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
-
 
 class RateLimited(TiffinError):
     """More requests than are allowed in this time; `retry_after_s` says when there is room."""
@@ -156,14 +146,9 @@ class Overloaded(TiffinError):
     type = "overloaded_error"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after_s: int | None = 1,
+        self, message: str, *, retry_after_s: int | None = 1, **fields: str | None
     ) -> None:
-        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+        super().__init__(message, retry_after_s=retry_after_s, **fields)
 
 
 class Unavailable(Overloaded):

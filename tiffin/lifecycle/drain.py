@@ -22,7 +22,10 @@ logger = logging.getLogger("bentoml.service.tiffin")
 ABORT_S = 2.0
 """Time for the requests that are cut off at the drain limit to say so to their clients."""
 
-HEALTH_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping", "/metrics"})
+PROBES = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping"})
+"""The paths that tell whether the service is alive and ready."""
+
+UNCOUNTED = PROBES | {"/metrics"}
 
 Refuse = Callable[[Unavailable], ASGIApp]
 
@@ -130,7 +133,7 @@ class DrainMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
+        if scope["type"] != "http" or scope["path"] in UNCOUNTED:
             await self._app(scope, receive, send)
             return
         if self._drain.refusing:

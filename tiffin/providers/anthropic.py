@@ -18,14 +18,8 @@ from models.values import (
     ToolCallDelta,
 )
 from tiffin.config.routing import ProviderSettings
-from tiffin.core.errors import (
-    UNSUPPORTED_PARAMETER,
-    InvalidRequest,
-    TiffinError,
-    Unavailable,
-    UpstreamFailed,
-)
-from tiffin.providers.base import Provider, http_client
+from tiffin.core.errors import InvalidRequest, TiffinError, UpstreamFailed
+from tiffin.providers.base import Provider, http_client, system_of
 
 _REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -95,23 +89,19 @@ class AnthropicProvider(Provider):
         # Our routes and OpenAI's clients send 0 or 1 if no one chose a value.
         if request.temperature not in {0, 1} or request.top_p != 1:
             param = "top_p" if request.temperature in {0, 1} else "temperature"
-            message = f"{param}: the {self.name} tier's provider has no sampling parameters"
-            raise InvalidRequest(message, param=param, code=UNSUPPORTED_PARAMETER)
+            raise self._lacks(param, "has no sampling parameters")
         if request.logprobs is not None:
-            message = f"logprobs: the {self.name} tier's provider does not return them"
-            raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
+            raise self._lacks("logprobs", "does not return them")
         self._check_detail(request)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         turns = [turn for turn in request.messages if turn.role != "system"]
-        system = "\n\n".join(turn.content for turn in request.messages if turn.role == "system")
-        limit = request.max_tokens or self.max_output_tokens
         body: dict[str, Any] = {
             "model": self.model,
-            "max_tokens": min(limit, self.max_output_tokens),
+            "max_tokens": self._answer_tokens(request),
             "messages": _messages(turns),
         }
-        if system:
+        if system := system_of(request):
             body["system"] = [{"type": "text", "text": system, **_CACHED}]
         if request.stop:
             body["stop_sequences"] = request.stop
@@ -129,9 +119,7 @@ class AnthropicProvider(Provider):
                     status = _STATUS_OF_TYPE.get(_error_type(error.body), 500)
                 return self._of_status(status, error.message, error.response.headers)
             case anthropic.APIConnectionError():
-                if isinstance(error.__cause__, Exception):
-                    return self._broken(error.__cause__)
-                return Unavailable(f"the {self.name} tier is not reachable")
+                return self._lost(error)
             case _:
                 return UpstreamFailed(f"the {self.name} tier failed with an unknown error")
 

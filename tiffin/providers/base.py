@@ -91,18 +91,29 @@ class Provider(ABC):
             message = f"prompt: the {self.name} tier only completes conversations"
             raise InvalidRequest(message, param="prompt")
         if not self.sees and any(turn.images for turn in request.messages):
-            message = f"messages: the {self.name} tier cannot read images"
-            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+            raise _unsupported(f"messages: the {self.name} tier cannot read images", "messages")
         for field in self.ignores:
             if getattr(request, field):
-                message = f"{field}: the {self.name} tier's provider has no such parameter"
-                raise InvalidRequest(message, param=field, code=UNSUPPORTED_PARAMETER)
+                raise self._lacks(field, "has no such parameter")
 
     def _check_detail(self, request: GenerateRequest) -> None:
         """Refuse an image's `detail`, for providers without it: another tier gets the request."""
         if any(image.detail != "auto" for turn in request.messages for image in turn.images):
-            message = f"detail: the {self.name} tier's provider treats all images alike"
-            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+            raise self._lacks("detail", "treats all images alike", param="messages")
+
+    def _lacks(self, field: str, what: str, *, param: str | None = None) -> InvalidRequest:
+        """The refusal of what the provider cannot do; another tier may."""
+        return _unsupported(f"{field}: the {self.name} tier's provider {what}", param or field)
+
+    def _answer_tokens(self, request: GenerateRequest) -> int:
+        """How many tokens the answer may have."""
+        return min(request.max_tokens or self.max_output_tokens, self.max_output_tokens)
+
+    def _lost(self, error: Exception) -> TiffinError:
+        """What an SDK's error without a status means: often it hides the HTTP client's own."""
+        if isinstance(error.__cause__, Exception):
+            return self._broken(error.__cause__)
+        return Unavailable(f"the {self.name} tier is not reachable")
 
     def _broken(self, error: Exception) -> TiffinError:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
@@ -136,6 +147,15 @@ class Provider(ABC):
                 return UpstreamFailed(f"the {self.name} tier refuses our API key")
             case _:
                 return UpstreamFailed(f"the {self.name} tier answered with status {status}")
+
+
+def _unsupported(message: str, param: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code=UNSUPPORTED_PARAMETER)
+
+
+def system_of(request: GenerateRequest) -> str:
+    """The system's turns as one text, for protocols that keep it apart from the conversation."""
+    return "\n\n".join(turn.content for turn in request.messages if turn.role == "system")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> int | None:

@@ -22,8 +22,8 @@ from models.values import (
 )
 from tiffin.config.routing import ProviderSettings
 from tiffin.core.context import NO_USAGE
-from tiffin.core.errors import UNSUPPORTED_PARAMETER, InvalidRequest, TiffinError, UpstreamFailed
-from tiffin.providers.base import Provider, http_client
+from tiffin.core.errors import InvalidRequest, TiffinError, UpstreamFailed
+from tiffin.providers.base import Provider, http_client, system_of
 
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
@@ -77,13 +77,11 @@ class GoogleProvider(Provider):
     def _body(
         self, request: GenerateRequest
     ) -> tuple[list[types.ContentUnionDict], types.GenerateContentConfig]:
-        system = "\n\n".join(turn.content for turn in request.messages if turn.role == "system")
-        limit = request.max_tokens or self.max_output_tokens
         config: dict[str, Any] = {
-            "max_output_tokens": min(limit, self.max_output_tokens),
+            "max_output_tokens": self._answer_tokens(request),
             "temperature": request.temperature,
             "automatic_function_calling": {"disable": True},
-            "system_instruction": system or None,
+            "system_instruction": system_of(request) or None,
             "top_p": request.top_p if request.top_p != 1 else None,
             "presence_penalty": request.presence_penalty or None,
             "frequency_penalty": request.frequency_penalty or None,
@@ -99,12 +97,11 @@ class GoogleProvider(Provider):
     def _check(self, request: GenerateRequest) -> None:
         super()._check(request)
         if request.logprobs is not None:
-            message = f"logprobs: the {self.name} tier's provider does not stream them"
-            raise InvalidRequest(message, param="logprobs", code=UNSUPPORTED_PARAMETER)
+            raise self._lacks("logprobs", "does not stream them")
         self._check_detail(request)
         if any(image.media_type is None for turn in request.messages for image in turn.images):
-            message = f"image_url: the {self.name} tier's provider fetches no URL: send a data: URL"
-            raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
+            what = "fetches no URL: send a data: URL"
+            raise self._lacks("image_url", what, param="messages")
 
     def _translate(self, error: Exception) -> TiffinError:
         if isinstance(error, errors.APIError):

@@ -1,12 +1,13 @@
 """Tiers behind OpenAI's chat completions: OpenAI itself, and every compatible server."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import Choice
+from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob, TopLogprob
 
 from models.values import (
     ChatMessage,
@@ -22,7 +23,7 @@ from models.values import (
 )
 from tiffin.config.routing import ProviderSettings
 from tiffin.core.context import NO_USAGE
-from tiffin.core.errors import TiffinError, Unavailable, UpstreamFailed
+from tiffin.core.errors import TiffinError, UpstreamFailed
 from tiffin.providers.base import Provider, http_client
 
 _REASONS: dict[str, FinishReason] = {
@@ -72,12 +73,11 @@ class OpenAIProvider(Provider):
             yield Finished(reason, usage)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
-        limit = request.max_tokens or self.max_output_tokens
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [_message(turn) for turn in request.messages],
             "stream_options": {"include_usage": True},
-            self._max_tokens: min(limit, self.max_output_tokens),
+            self._max_tokens: self._answer_tokens(request),
             "temperature": request.temperature,
         }
         optional = {
@@ -97,9 +97,7 @@ class OpenAIProvider(Provider):
             case openai.APIStatusError():
                 return self._of_status(error.status_code, error.message, error.response.headers)
             case openai.APIConnectionError():
-                if error.__cause__ is not None and isinstance(error.__cause__, Exception):
-                    return self._broken(error.__cause__)
-                return Unavailable(f"the {self.name} tier is not reachable")
+                return self._lost(error)
             case _:
                 return UpstreamFailed(f"the {self.name} tier failed with an unknown error")
 
@@ -107,26 +105,14 @@ class OpenAIProvider(Provider):
 def _check_shape(chunk: object, tier: str) -> None:
     """Refuse a chunk of another shape, because the SDK does not validate what it parses."""
     if not isinstance(chunk, ChatCompletionChunk) or not isinstance(chunk.choices, list):
-        message = f"the {tier} tier's answer has an unknown shape"
-        raise UpstreamFailed(message)
+        raise UpstreamFailed(f"the {tier} tier's answer has an unknown shape")
 
 
 def _deltas(choice: Choice) -> list[TokenEvent]:
     events: list[TokenEvent] = []
     if choice.delta.content:
         entries = (choice.logprobs.content or []) if choice.logprobs else []
-        logprobs = [
-            TokenLogprob(
-                entry.token,
-                entry.logprob,
-                entry.bytes or [],
-                [
-                    TokenLogprob(top.token, top.logprob, top.bytes or [])
-                    for top in entry.top_logprobs
-                ],
-            )
-            for entry in entries
-        ]
+        logprobs = [_logprob(entry, entry.top_logprobs) for entry in entries]
         events.append(TextDelta(choice.delta.content, logprobs))
     for call in choice.delta.tool_calls or []:
         function = call.function
@@ -134,6 +120,13 @@ def _deltas(choice: Choice) -> list[TokenEvent]:
         name = function.name if function else None
         events.append(ToolCallDelta(call.index, arguments, call.id, name))
     return events
+
+
+def _logprob(
+    token: ChatCompletionTokenLogprob | TopLogprob, others: Iterable[TopLogprob] = ()
+) -> TokenLogprob:
+    top = [_logprob(other) for other in others]
+    return TokenLogprob(token.token, token.logprob, token.bytes or [], top)
 
 
 def _usage(usage: CompletionUsage) -> TokenUsage:

@@ -115,8 +115,7 @@ def _check_cycles(cards: Mapping[str, TierCard]) -> None:
         while names:
             name = names.pop()
             if name == start:
-                message = f"tier {start}: its fallbacks lead back to it, by {path[-1]}"
-                raise SettingsError(message)
+                raise SettingsError(f"tier {start}: its fallbacks lead back to it, by {path[-1]}")
             if name not in seen:
                 seen.add(name)
                 path.append(name)

@@ -95,8 +95,7 @@ def _checked(decision: RouteDecision, tiers: Container[str]) -> RouteDecision:
     """The decision. Raises UpstreamFailed when it names a tier that is not served here."""
     for tier in (decision.tier, *decision.fallbacks):
         if tier not in tiers:
-            message = f"the router chose a tier that is not served: {tier}"
-            raise UpstreamFailed(message)
+            raise UpstreamFailed(f"the router chose a tier that is not served: {tier}")
     return decision
 
 

@@ -106,8 +106,7 @@ class ComplexityModel:
                 tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             full, text = _head(tensors, "full"), _head(tensors, "text")
         except (OSError, SafetensorError, ValueError) as error:
-            message = f"{path}: not a complexity model: {error}"
-            raise ComplexityModelError(message) from error
+            raise ComplexityModelError(f"{path}: not a complexity model: {error}") from error
         except KeyError as error:
             message = f"{path}: no tensor {error}; train it again: tiffin router train"
             raise ComplexityModelError(message) from error

@@ -218,5 +218,6 @@ def _nothing_left(options: list[_Option]) -> TiffinError:
     """The error that says what rules out each tier."""
     why = " ".join(f"{o.tier.name}: {o.shown().refused}." for o in options)
     if any(option.refused_for("spent") and not option.refused_for("cannot") for option in options):
-        return SpendingCapReached(f"the spending cap is reached. {why}")
+        message = f"the spending cap is reached. {why}"
+        return SpendingCapReached(message, code="spending_cap_reached")
     return InvalidRequest(f"no tier can answer this. {why}", code=NO_TIER_SATISFIES)

@@ -46,8 +46,7 @@ def read_decisions(where: str | Path) -> list[Recorded]:
         rows = books.read("SELECT record FROM decisions ORDER BY at")
         return [msgspec.msgpack.decode(row[0], type=Recorded) for row in rows]
     except msgspec.MsgspecError as error:
-        message = f"the ledger {where} cannot be read: {error}"
-        raise LedgerError(message) from error
+        raise LedgerError(f"the ledger {where} cannot be read: {error}") from error
     finally:
         books.close()
 

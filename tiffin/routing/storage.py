@@ -80,8 +80,7 @@ class Storage:
             rows = [tuple(row) for row in cursor.fetchall()]
             self.connection.commit()
         except self.errors as error:
-            message = f"the ledger {self.where} cannot be read: {_line(error)}"
-            raise LedgerError(message) from error
+            raise LedgerError(f"the ledger {self.where} cannot be read: {_line(error)}") from error
         return rows
 
     def close(self) -> None:
@@ -132,8 +131,7 @@ def _address(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     mode = parse_qs(parts.query).get("sslmode", ["disable"])[0]
     if mode not in {"disable", "verify-full"}:
-        message = f"sslmode {mode!r} is neither disable nor verify-full"
-        raise ValueError(message)
+        raise ValueError(f"sslmode {mode!r} is neither disable nor verify-full")
     return {
         "user": unquote(parts.username or "") or os.environ.get("PGUSER", "postgres"),
         "password": os.environ.get(PASSWORD_VARIABLE),

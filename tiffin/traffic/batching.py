@@ -1,9 +1,8 @@
 """Batches of many callers' inputs by tokens: what stands between a service and its encoder.
 
-Used by `services/embedding.py` and `services/reranker.py`. Unlike a batcher by count it bounds the
-work of one forward pass: `rows * longest row <= max_batch_tokens`. The input that waited longest
-leads each batch and the inputs nearest to it in length join it, so little is spent on padding and
-nothing starves.
+Used by `services/encoder.py`. Unlike a batcher by count it bounds the work of one forward pass:
+`rows * longest row <= max_batch_tokens`. The input that waited longest leads each batch and the
+inputs nearest to it in length join it, so little is spent on padding and nothing starves.
 """
 
 import asyncio

@@ -52,8 +52,7 @@ class Breaker:
         """
         if self.is_open and (self._told or not last):
             wait_s = max(1, round(self.waits_s()))
-            message = f"the {self.tier} tier does not answer of late"
-            raise Unavailable(message, retry_after_s=wait_s)
+            raise Unavailable(f"the {self.tier} tier does not answer of late", retry_after_s=wait_s)
         self._probing = self._open_until > 0
 
     def succeeded(self) -> None:

@@ -23,8 +23,7 @@ class Admission:
     def place(self) -> Generator[None, None, None]:
         """Hold a place for the block. Raises Overloaded when none is free."""
         if self._held >= self._limit:
-            message = f"{self._held} {self._what} are in work, the limit is {self._limit}"
-            raise Overloaded(message)
+            raise Overloaded(f"{self._held} {self._what} are in work, the limit is {self._limit}")
         self._held += 1
         try:
             yield

@@ -19,7 +19,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.telemetry import metrics
 from tiffin.transport import wire
-from tiffin.transport.connections import Answer, Connections, GivenUp, NotReachable
+from tiffin.transport.connections import Answer, Connections, GivenUp, NotReachable, Request
 from tiffin.transport.tcp import TcpConnections
 from tiffin.transport.unix import UnixConnections
 
@@ -115,8 +115,8 @@ class ServiceClient:
     async def health(self, reply: type[Reply], timeout_s: float) -> Reply:
         """The service's own health message. Raises Unavailable when there is none in time."""
         try:
-            deadline = Deadline.after(timeout_s)
-            with await self._connections.get(wire.HEALTH_PATH, deadline) as answer:
+            asked = Request(wire.HEALTH_PATH, Deadline.after(timeout_s))
+            with await self._connections.ask(asked) as answer:
                 await self._check_status(answer)
                 health: Reply = self._decode(await answer.rest(), _decoder(reply))
                 return health
@@ -137,7 +137,7 @@ class ServiceClient:
             raise errors.Unavailable(self._lost)
         headers = {"content-type": wire.MESSAGE_TYPE, **wire.headers_of(context)}
         path, body = wire.PREFIX + method, wire.encode(request)
-        return await self._connections.post(path, headers, body, context.deadline)
+        return await self._connections.ask(Request(path, context.deadline, headers, body))
 
     def _failure(self, method: str, error: OSError) -> errors.TiffinError:
         """What a connection raised, as the error that callers know."""

@@ -26,13 +26,17 @@ class GivenUp(ConnectionError):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked of a service. No body is not the same as an empty one."""
+    """What is asked of a service: a POST of the body, or a GET if there is none."""
 
-    method: str
     path: str
-    headers: Mapping[str, str]
-    body: bytes | None
     deadline: Deadline
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "GET" if self.body is None else "POST"
 
 
 class Answer(ABC):
@@ -77,8 +81,7 @@ class Answer(ABC):
         had = len(self.body)
         while len(self.body) == had:
             if self._complete:
-                message = "the answer has ended"
-                raise ConnectionError(message)
+                raise ConnectionError("the answer has ended")
             await self._change()
 
     async def rest(self) -> bytes:
@@ -131,19 +134,23 @@ class Connections(ABC):
         self.heard_at = 0.0
         """When anything last came from the service, by `time.monotonic`."""
 
-    async def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline
-    ) -> Answer:
+    async def ask(self, request: Request) -> Answer:
         """The answer, once it has begun; the caller must `end` it, preferably by `with`.
 
         Raises NotReachable, TimeoutError at the deadline, and GivenUp. So does reading on, and any
         other OSError when the connection breaks.
         """
-        return await self._ask(Request("POST", path, headers, body, deadline))
-
-    async def get(self, path: str, deadline: Deadline) -> Answer:
-        """The same for a request without a body."""
-        return await self._ask(Request("GET", path, {}, None, deadline))
+        _check_lines(request.headers)
+        answer = self._answer()
+        self._busy.add(answer)
+        try:
+            answer.begin(request.deadline)
+            await answer.send(request)
+            await answer.answered()
+        except BaseException:
+            self.end(answer)
+            raise
+        return answer
 
     def end(self, answer: Answer) -> None:
         """The request is over; unless its answer was read whole, its connection is closed."""
@@ -161,19 +168,6 @@ class Connections(ABC):
             answer.close()
         await asyncio.sleep(0)  # the event loop closes them
 
-    async def _ask(self, request: Request) -> Answer:
-        _check_lines(request.headers)
-        answer = self._answer()
-        self._busy.add(answer)
-        try:
-            answer.begin(request.deadline)
-            await answer.send(request)
-            await answer.answered()
-        except BaseException:
-            self.end(answer)
-            raise
-        return answer
-
     @abstractmethod
     def _answer(self) -> Answer:
         """The one that the next request gets."""
@@ -183,5 +177,4 @@ def _check_lines(headers: Mapping[str, str]) -> None:
     """Raises ValueError for a header that would bring another one along."""
     for value in headers.values():
         if "\r" in value or "\n" in value:
-            message = "a header is one line"
-            raise ValueError(message)
+            raise ValueError("a header is one line")

@@ -106,8 +106,7 @@ class UnixConnection(Answer, asyncio.Protocol):
     def on_message_begin(self) -> None:
         """An answer begins. Raises ConnectionError if nothing was asked."""
         if self._complete:
-            message = "an answer to nothing"
-            raise ConnectionError(message)
+            raise ConnectionError("an answer to nothing")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line."""

@@ -13,13 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.core.errors import RateLimited, TiffinError, Unauthenticated
+from tiffin.core.text import estimate_tokens
+from tiffin.lifecycle.drain import PROBES
 from tiffin.traffic.keys import Key, KeyRing
 from tiffin.traffic.quota import Bucket, Meter, current
 
-OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/health", "/ping", "/version"})
-
-BYTES_PER_TOKEN = 4
-"""To estimate what a request will cost, until it is known."""
+OPEN_PATHS = PROBES | {"/version"}
 
 
 class KeyGuard:
@@ -113,8 +112,9 @@ def _bucket(per_minute: int | None) -> Bucket | None:
 
 
 def _estimate(headers: Headers) -> int:
+    """About how many tokens a request will cost, until it is known."""
     length = headers.get("content-length", "")
-    return int(length) // BYTES_PER_TOKEN if length.isdecimal() else 0
+    return estimate_tokens(int(length)) if length.isdecimal() else 0
 
 
 def _with_limits(send: Send, limits: _Limits) -> Send:

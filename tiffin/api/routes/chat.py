@@ -13,7 +13,7 @@ from models.values import (
     FinishReason,
     GenerateRequest,
     TextDelta,
-    TokenUsage,
+    TokenEvent,
     ToolCall,
     ToolCallDelta,
 )
@@ -147,9 +147,11 @@ class _Answer:
         self.logprobs: list[Logprob] = []
         self.reason: FinishReason = "stop"
 
-    def add(self, event: TextDelta | ToolCallDelta) -> None:
+    def add(self, event: TokenEvent) -> None:
         """Take the next event."""
-        if isinstance(event, TextDelta):
+        if isinstance(event, Finished):
+            self.reason = event.reason
+        elif isinstance(event, TextDelta):
             self.text += event.text
             self.logprobs += map(Logprob.of, event.logprobs)
         elif event.id is not None:
@@ -174,20 +176,15 @@ class _Answer:
 
 async def _whole(completion_id: str, generation: Generation, choices: int) -> ChatCompletion:
     answers = [_Answer() for _ in range(choices)]
-    usages: dict[int, TokenUsage] = {}
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
-            if isinstance(piece.event, Finished):
-                answers[piece.index].reason = piece.event.reason
-                usages[piece.index] = piece.event.usage
-            else:
-                answers[piece.index].add(piece.event)
+            answers[piece.index].add(piece.event)
     return ChatCompletion(
         id=completion_id,
         created=generation.created,
         model=generation.head.model,
         choices=[answer.choice(index) for index, answer in enumerate(answers)],
-        usage=usage_of(usages, choices),
+        usage=usage_of(generation.usages, choices),
     )
 
 
@@ -204,16 +201,13 @@ async def _chunks(
             choices=list(choices),
         )
 
-    usages: dict[int, TokenUsage] = {}
     async with aclosing(generation.pieces) as pieces:
         for index in range(choices):
             yield chunk(ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
         async for piece in pieces:
-            if isinstance(piece.event, Finished):
-                usages[piece.index] = piece.event.usage
             yield chunk(_chunk_choice(piece))
     if with_usage:
-        yield chunk().model_copy(update={"usage": usage_of(usages, choices)})
+        yield chunk().model_copy(update={"usage": usage_of(generation.usages, choices)})
 
 
 def _chunk_choice(piece: Piece) -> ChunkChoice:

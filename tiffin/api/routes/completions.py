@@ -12,7 +12,6 @@ from models.values import (
     FinishReason,
     GenerateRequest,
     TokenLogprob,
-    TokenUsage,
     ToolCallDelta,
 )
 from tiffin.api.bodies import JsonRoute, model_answer
@@ -147,14 +146,12 @@ class _Answer:
 
 async def _whole(opened: Completion, generation: Generation, answers: int, n: int) -> Completion:
     found = [_Answer() for _ in range(answers)]
-    usages: dict[int, TokenUsage] = {}
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             found[piece.index].add(piece)
-            if isinstance(piece.event, Finished):
-                usages[piece.index] = piece.event.usage
     choices = [answer.choice(index) for index, answer in enumerate(found)]
-    return opened.model_copy(update={"choices": choices, "usage": usage_of(usages, n)})
+    usage = usage_of(generation.usages, n)
+    return opened.model_copy(update={"choices": choices, "usage": usage})
 
 
 async def _chunks(
@@ -162,12 +159,9 @@ async def _chunks(
 ) -> AsyncGenerator[Completion, None]:
     """One chunk an event; then the usage, unless it is for 0 choices."""
     answers: dict[int, _Answer] = {}
-    usages: dict[int, TokenUsage] = {}
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             choice = answers.setdefault(piece.index, _Answer()).add(piece)
-            if isinstance(piece.event, Finished):
-                usages[piece.index] = piece.event.usage
             yield opened.model_copy(update={"choices": [choice]})
     if usage_for_n:
-        yield opened.model_copy(update={"usage": usage_of(usages, usage_for_n)})
+        yield opened.model_copy(update={"usage": usage_of(generation.usages, usage_for_n)})

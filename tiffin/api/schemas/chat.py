@@ -175,8 +175,7 @@ class ChatRequest(Sent):
     def _one_limit(self) -> "ChatRequest":
         given = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(given) > 1:
-            message = "max_tokens and max_completion_tokens are one limit; send one of them"
-            raise ValueError(message)
+            raise ValueError("max_tokens and max_completion_tokens are one limit; send one of them")
         return self
 
 

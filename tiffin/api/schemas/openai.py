@@ -142,8 +142,7 @@ class ResponseFormat(Sent):
     @model_validator(mode="after")
     def _schema_where_needed(self) -> "ResponseFormat":
         if (self.type == "json_schema") != (self.json_schema is not None):
-            message = "json_schema belongs to type 'json_schema', and is needed there"
-            raise ValueError(message)
+            raise ValueError("json_schema belongs to type 'json_schema', and is needed there")
         return self
 
     def constraint(self) -> dict[str, Any] | None:
@@ -169,8 +168,7 @@ class Function(Sent):
     def tool(self) -> Tool:
         """As the engine takes it. Raises InvalidRequest for a name that means something else."""
         if self.name in RESERVED_TOOL_NAMES:
-            message = f"tools: a function cannot be named {self.name!r}"
-            raise InvalidRequest(message, param="tools")
+            raise InvalidRequest(f"tools: a function cannot be named {self.name!r}", param="tools")
         strict = self.strict is True
         return Tool(self.name, self.description or "", self.parameters or {}, strict)
 
@@ -232,8 +230,7 @@ def stops(stop: str | list[str] | None) -> list[str]:
     """The stop strings as a list. Raises InvalidRequest for an empty one, or too many."""
     found = [stop] if isinstance(stop, str) else list(stop or ())
     if len(found) > MAX_STOPS or not all(found):
-        message = f"stop: at most {MAX_STOPS} strings, none of them empty"
-        raise InvalidRequest(message, param="stop")
+        raise InvalidRequest(f"stop: at most {MAX_STOPS} strings, none of them empty", param="stop")
     return found
 
 

@@ -24,7 +24,6 @@ from tiffin.api.schemas.openai import (
 from tiffin.core.values import Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
-LOGPROBS = "message.output_text.logprobs"
 
 
 class TextContent(Sent):
@@ -41,8 +40,7 @@ class TextContent(Sent):
     def _has_its_text(self) -> "TextContent":
         field = "refusal" if self.type == "refusal" else "text"
         if getattr(self, field) is None:
-            message = f"type {self.type!r} needs its {field}"
-            raise ValueError(message)
+            raise ValueError(f"type {self.type!r} needs its {field}")
         return self
 
 
@@ -102,8 +100,7 @@ class TextFormat(Sent):
     @model_validator(mode="after")
     def _schema_where_needed(self) -> "TextFormat":
         if self.type == "json_schema" and (self.schema_ is None or self.name is None):
-            message = "type 'json_schema' needs a name and a schema"
-            raise ValueError(message)
+            raise ValueError("type 'json_schema' needs a name and a schema")
         return self
 
     def constraint(self) -> dict[str, Any] | None:

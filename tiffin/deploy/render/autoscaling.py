@@ -48,7 +48,7 @@ def scaled_object(plan: Plan, service: str) -> Manifest:
         }
         for signal, target in scaling.signals.items()
     ]
-    name = f"{plan.name}-{slug(service)}"
+    name = plan.host(service)
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
         "pollingInterval": 10,
@@ -85,7 +85,7 @@ def hpa(plan: Plan, service: str) -> Manifest:
         }
         for signal, target in scaling.signals.items()
     ]
-    name = f"{plan.name}-{slug(service)}"
+    name = plan.host(service)
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",

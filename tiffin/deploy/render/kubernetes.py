@@ -42,8 +42,10 @@ def _kustomization(resources: list[str]) -> str:
     return to_yaml({**kind, "resources": resources}, comment=COMMENT)
 
 
-def _metadata(plan: Plan, name: str) -> Manifest:
-    return {"name": f"{plan.name}-{slug(name)}", "labels": _labels(plan, name)}
+def _manifest(api: str, kind: str, plan: Plan, name: str, spec: Manifest) -> Manifest:
+    """What Kubernetes keeps under this kind for one service."""
+    metadata = {"name": plan.host(name), "labels": _labels(plan, name)}
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def _labels(plan: Plan, name: str) -> dict[str, str]:
@@ -63,12 +65,7 @@ def _deployment(plan: Plan, name: str) -> Manifest:
         "progressDeadlineSeconds": max(600, int(10 * scaling.start_s)),
         "template": {"metadata": {"labels": labels}, "spec": pod(plan, name, labels)},
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(plan, name),
-        "spec": spec,
-    }
+    return _manifest("apps/v1", "Deployment", plan, name, spec)
 
 
 def _service(plan: Plan, name: str) -> Manifest:
@@ -77,16 +74,12 @@ def _service(plan: Plan, name: str) -> Manifest:
         "selector": _labels(plan, name),
         "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
     }
-    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(plan, name), "spec": spec}
+    return _manifest("v1", "Service", plan, name, spec)
 
 
 def _budget(plan: Plan, name: str) -> Manifest:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(plan, name),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(plan, name)}},
-    }
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": _labels(plan, name)}}
+    return _manifest("policy/v1", "PodDisruptionBudget", plan, name, spec)
 
 
 def _policy(plan: Plan, name: str) -> Manifest:
@@ -106,17 +99,13 @@ def _policy(plan: Plan, name: str) -> Manifest:
         egress.append({"to": [_pods(plan, callee) for callee in plan.calls(name)], "ports": http})
     if name == ENTRY and plan.settings.providers:
         egress.append({"ports": [{"protocol": "TCP", "port": 443}]})
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _metadata(plan, name),
-        "spec": {
-            "podSelector": {"matchLabels": _labels(plan, name)},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
-            "egress": egress,
-        },
+    spec = {
+        "podSelector": {"matchLabels": _labels(plan, name)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
     }
+    return _manifest("networking.k8s.io/v1", "NetworkPolicy", plan, name, spec)
 
 
 def _pods(plan: Plan, name: str) -> Manifest:

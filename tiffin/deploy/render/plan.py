@@ -58,6 +58,10 @@ class Plan:
         """The other services that a service calls."""
         return dependencies(self.settings)[service]
 
+    def host(self, service: str) -> str:
+        """The name of a service on a platform where other programs have names too."""
+        return f"{self.name}-{slug(service)}"
+
     def environment(self, service: str, host: Callable[[str], str]) -> dict[str, str]:
         """What a container needs to start one service; `host` gives the host name of another."""
         calls = " ".join(f"{callee}=http://{host(callee)}:{PORT}" for callee in self.calls(service))

@@ -20,6 +20,8 @@ KEYS_SECRET = "tiffin-keys"  # noqa: S105  the name of a Secret
 KEYS_FOLDER = "/etc/tiffin"
 Manifest = dict[str, Any]
 
+KEYS_MOUNT: Manifest = {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}
+
 GPU_NODE: Manifest = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 """Nodes with GPUs are often tainted, so that only pods that need a GPU run there."""
 
@@ -86,11 +88,7 @@ def _container(plan: Plan, name: str) -> Manifest:
         },
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  in the container
-            *(
-                [{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}]
-                if name == ENTRY
-                else []
-            ),
+            *([KEYS_MOUNT] if name == ENTRY else []),
             *([{"name": "shm", "mountPath": "/dev/shm"}] if gpus > 1 else []),  # noqa: S108
         ],
     }
@@ -110,7 +108,7 @@ def _probe(path: str) -> Manifest:
 
 def _environment(plan: Plan, name: str) -> list[Manifest]:
     values = {
-        **plan.environment(name, lambda callee: f"{plan.name}-{slug(callee)}"),
+        **plan.environment(name, plan.host),
         **({KEYS_FILE: f"{KEYS_FOLDER}/keys.json"} if name == ENTRY else {}),
     }
     secrets = {TOKEN: (SECRET, "token")}
