@@ -26,7 +26,7 @@ setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
 
 # Two processes on what may be two cores: a thread of torch that waits must not spin on one of them.
 .PHONY: test
-test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under two minutes
+test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under three minutes
 	$(BIN)/tiffin models pull
 	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 

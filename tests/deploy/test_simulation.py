@@ -19,6 +19,7 @@ def mean(outcome: Outcome) -> float:
     return sum(outcome.latencies_s) / len(outcome.latencies_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 @pytest.mark.parametrize(("spread", "name"), [(1.0, "M/M/1"), (0.0, "M/D/1")])
 def test_one_replica_waits_as_queueing_theory_says(load: float, spread: float, name: str) -> None:

@@ -115,13 +115,14 @@ def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) 
     assert streamed.endswith("data: [DONE]\n\n")
 
     async def ask_async() -> tuple[dict[str, Any], str]:
+        quoted = {"query": BAIKAL, "documents": corpus["passages"], "timeout_ms": PATIENT_MS}
         async with bentoml.AsyncHTTPClient(stack.url, timeout=60) as client:
-            whole = await client.rag_query(**asked)
-            pieces = client.rag_stream(**asked)
+            whole = await client.rag_query(**quoted)
+            pieces = client.rag_stream(**quoted)
             return whole, "".join([piece async for piece in pieces])
 
     whole, pieces = asyncio.run(ask_async())
-    assert whole["answer"] == answer["answer"]
+    assert "1,642" in whole["answer"]
     assert pieces.endswith("data: [DONE]\n\n")
 
 

@@ -33,6 +33,7 @@ def outcomes(rows: int = 1500) -> tuple[Outcomes, np.ndarray]:
     return Outcomes(queries, weak, np.ones(rows, np.float32), groups, "0" * 64), vectors
 
 
+@pytest.mark.slow
 def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
     labelled, vectors = outcomes()
     model = train(labelled, vectors, seed=0, settings=FEW)
@@ -45,6 +46,7 @@ def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
     assert calibration(model, said, labelled) < 0.05
 
 
+@pytest.mark.slow
 def test_where_there_is_nothing_to_learn_the_figures_say_so() -> None:
     labelled, vectors = outcomes()
     order = np.random.default_rng(3).permutation(len(vectors))
@@ -54,6 +56,7 @@ def test_where_there_is_nothing_to_learn_the_figures_say_so() -> None:
     assert served.area < 0.53
 
 
+@pytest.mark.slow
 def test_how_the_groups_fall_into_folds_does_not_decide() -> None:
     labelled, vectors = outcomes(600)
     said = list(cross_validated(labelled, vectors, seeds=range(3), settings=FEW))
