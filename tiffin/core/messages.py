@@ -59,7 +59,7 @@ class RerankScores(msgspec.Struct, frozen=True):
 
 
 class TierState(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tier has fared of late, as the entry service saw it.
+    """How a tier has done lately, as the entry service saw it.
 
     `ttft_ms` and `answer_s` are None until it has answered. `waiting` are requests in work there.
     """

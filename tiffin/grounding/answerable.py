@@ -1,4 +1,4 @@
-"""Says with which probability the passages answer the question: a small trained head.
+"""How likely it is that the passages answer the question: a small trained head.
 
 Its features are the reranker's scores and what the question and the text have in common. The head
 lies beside this file as JSON, with what it was trained on; `lab.answers.train` makes it.
@@ -20,18 +20,18 @@ from tiffin.grounding.wording import fold, names, words
 
 SHIPPED = Path(__file__).with_name("answerable.json")
 NO_LOGIT = -12.0
-"""What the reranker gives a text that has nothing to do with the question."""
+"""The reranker's logit for a text that has nothing to do with the question."""
 
 SENTENCE_FLOOR = -8.0
 PASSAGE_FLOOR = -4.0
-"""Below them a logit says little: a text in other words than the question's gets one as low as a
-text on another matter does."""
+"""Lower logits say little: a text that answers in other words than the question's gets one as low
+as a text about something else."""
 
 Floats = NDArray[np.float64]
 
 
 class HeadError(ValueError):
-    """The file of a head is not one, or was made for other features."""
+    """The file does not hold a head, or holds one for other features."""
 
 
 def features(
@@ -41,7 +41,7 @@ def features(
     logits: Sequence[float],
     cosines: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """What the head reads, by name. Costs a few milliseconds."""
+    """The head's inputs by name. Takes a few milliseconds."""
     worths = worth(logits, cosines)
     order = sorted(range(len(scored)), key=lambda index: -worths[index])
     best = [scored[index].text for index in order[:3]]
@@ -96,7 +96,7 @@ class Head:
     metadata: Mapping[str, str]
 
     def probability(self, named: Mapping[str, float]) -> float:
-        """That the passages answer the question."""
+        """The probability that the passages answer the question, from `features`."""
         row = np.array([[named[name] for name in NAMES]])
         return float(self.probabilities(row)[0])
 

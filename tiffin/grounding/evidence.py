@@ -1,4 +1,4 @@
-"""Finds the sentences that answer: which ones to have scored, and which of those to keep.
+"""Finds the sentences that answer: which ones to score, and which of those to keep.
 
 The reranker scores passages first. `candidates` picks the sentences of the best ones that are
 worth a second, bounded call; `evidence` orders them by what that call said.
@@ -18,17 +18,17 @@ MAX_PAIRS = 24
 """Sentences in one call to the reranker: about 0.3 s on two quiet cores."""
 
 COSINE = 10.0
-"""What a cosine is worth in logits. The reranker wants the question's own words, the embedder finds
-other words for the same thing ("budgie" and "birds"); together they are better than each alone."""
+"""What a cosine of 1 is worth in logits. The reranker looks for the question's own words, and the
+embedder finds other words for the same thing ("budgie" and "birds"); together they beat either."""
 
 SAME = 0.9
-"""Share of words from which two sentences say the same."""
+"""Two sentences that share at least this part of their words say the same."""
 
 NEW_WORD = 2.0
-"""What it is worth, in logits, that a second sentence holds all the words of the question that
-the first one lacks."""
+"""Bonus in logits for a second sentence that holds all the words of the question that the first one
+lacks."""
 
-# Words by which a sentence leans on the one before it.
+# Words with which a sentence refers to the one before it.
 _LEANS = frozenset(
     "it its he his him she her they their them this that these those such both another also "
     "however therefore then otherwise instead there here "
@@ -50,7 +50,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence of a passage, with the one before it where there is one."""
+    """A sentence of a passage, and the one before it if there is one."""
 
     passage: Passage
     sentence: Sentence
@@ -58,12 +58,12 @@ class Candidate:
 
     @property
     def text(self) -> str:
-        """What the reranker is to score with the question."""
+        """The text that the reranker scores with the question."""
         return self.sentence.text
 
     @property
     def window(self) -> str:
-        """What the embedder is to compare with the question: the sentence behind its neighbour."""
+        """What the embedder compares with the question: the sentence after its neighbour."""
         start = self.before.start if self.before else self.sentence.start
         return self.passage.text[start : self.sentence.end]
 
@@ -72,8 +72,8 @@ class Candidate:
 class Evidence:
     """A scored sentence.
 
-    `start` and `end` are code points of the passage, and span the sentence before it too where
-    that is needed to read it.
+    `start` and `end` are code points of the passage. They include the sentence before it if that is
+    needed to understand it.
     """
 
     candidate: Candidate
@@ -105,7 +105,7 @@ def candidates(
     from_passages: int = FROM_PASSAGES,
     language: str = "en",
 ) -> list[Candidate]:
-    """Sentences to score with the question, at most `limit`, those first that share its words.
+    """At most `limit` sentences to score with the question, first those that share its words.
 
     Equal and near-equal passages and sentences count once.
     """
@@ -124,7 +124,7 @@ def candidates(
 
 
 def distinct(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages, the most relevant first, without those that say the same as one before."""
+    """The passages, most relevant first, without those that repeat an earlier one."""
     kept: list[tuple[Passage, frozenset[str]]] = []
     seen: set[str] = set()
     for passage in sorted(passages, key=lambda item: -item.logit):
@@ -171,7 +171,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def worth(logits: Sequence[float], cosines: Sequence[float] | None) -> list[float]:
-    """Both opinions of each candidate as one; without the embedder, the reranker's alone."""
+    """One number per candidate from reranker and embedder; or from the reranker alone."""
     if cosines is None:
         return list(logits)
     return [logit + COSINE * cosine for logit, cosine in zip(logits, cosines, strict=True)]
@@ -185,7 +185,7 @@ def evidence(
     *,
     limit: int = 3,
 ) -> list[Evidence]:
-    """The best sentences, best first, each with the sentence before it where it leans on that.
+    """The best sentences, best first, each with the one before it if it cannot be read without.
 
     After the first, a sentence that holds words of the question which those before it lack is
     worth more: a question may need two passages. `cosines` compare the question with `window`.
@@ -212,6 +212,6 @@ def _with_context(item: Candidate, logit: float) -> Evidence:
 
 
 def leans(sentence: str) -> bool:
-    """Say whether the sentence begins with a word that stands for something said before it."""
+    """Whether the sentence begins with a word that refers to something said before."""
     first = fold(sentence).lstrip("\"'“„«(-*• ").split(maxsplit=1)
     return bool(first) and (first[0].strip(",.;:") in _LEANS or first[0].startswith(_LEANING_CHARS))

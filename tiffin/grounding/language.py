@@ -1,8 +1,7 @@
 """Which language a question is in, by its script and its commonest words, and how to say no in it.
 
-Questions are short and made of the words that tell languages apart, so a table suffices: it is
-there to choose a refusal's words and to notice that the models read another language, and where it
-is not sure it says English.
+A question is short and full of the words that tell languages apart, so a table suffices. It chooses
+the words of a refusal and tells whether the models read the language. In doubt it says English.
 """
 
 # Patterns hold characters of many scripts.
@@ -109,7 +108,7 @@ _REFUSALS: Mapping[str, str] = {
 
 
 def language_of(text: str) -> str:
-    """The language as an ISO 639-1 code; English where the text gives no sign of another."""
+    """The language as an ISO 639-1 code; English unless the text shows another."""
     for language, script in _SCRIPTS.items():
         if 2 * len(script.findall(text)) >= len(_foreign(text)) > 0 and script.search(text):
             return language
@@ -120,7 +119,7 @@ def language_of(text: str) -> str:
 
 
 def _foreign(text: str) -> str:
-    """The letters that are not Latin; Japanese counts by its kana, which Chinese has not."""
+    """The letters that are not Latin. Japanese is told from Chinese by its kana."""
     letters = [char for char in text if char.isalpha() and ord(char) > 0x36F]  # noqa: PLR2004
     if any("぀" <= char <= "ヿ" for char in letters):
         letters = [char for char in letters if "぀" <= char <= "ヿ"]

@@ -86,7 +86,7 @@ def numbers(text: str) -> frozenset[float]:
 
 
 def quantities(text: str) -> frozenset[tuple[float, str | None]]:
-    """Numbers with the unit beside each, where that is one we know."""
+    """Numbers, each with its unit if the table knows that."""
     plain = unicodedata.normalize("NFKC", text)
     return frozenset((value, _unit(plain, start, end)) for start, end, value in _values(plain))
 

@@ -30,9 +30,9 @@ _PLACE = re.compile(r"\b(?:where|wo|où|dónde|dove|onde|which (?:city|country|s
 
 
 def asks(question: str) -> Asks:
-    """The kind of answer that the question's words ask for."""
+    """The kind of answer that the question asks for."""
     text = fold(question).strip()
-    # A clause may stand first: "If I move, do I get my money back?"
+    # The question may begin with a clause: "If I move, do I get my money back?"
     for part in (text, *re.split(r"[,:.]\s+", text)[1:]):
         if _YES_NO.match(part):
             return "yes-no"
@@ -67,16 +67,16 @@ _OFTEN = re.compile(
     r"\b(?:every|each|per|once|twice|daily|weekly|monthly|yearly|annually|always|never)\b"
 )
 COUNTED_WITHIN = 5
-"""Words from a number on within which what it counts is named."""
+"""What a number counts is named within this many words after it."""
 
 WEAK = 0.4
-"""A number of another kind than was asked for."""
+"""How well a number of another kind than the one asked for fits."""
 
 
 def fits(question: str, text: str) -> float:
-    """How well the text has the kind of thing that was asked for and that the question lacks.
+    """How well the text holds the kind of thing that the question asks for.
 
-    1 where it has it, 0 where not, and in between where that cannot be seen from the words.
+    1 if it does, 0 if not, in between if the words do not tell.
     """
     kind = asks(question)
     if kind in {"person", "place"}:
@@ -101,7 +101,7 @@ def _fits_number(folded: str, question: str, text: str) -> float:
 
 
 def _fits_count(counted: str, text: str) -> float:
-    """Whether a number stands shortly before what is to be counted."""
+    """1 if a number comes shortly before the thing to be counted, else WEAK."""
     sought = words(counted)
     tokens = text.split()
     for place, token in enumerate(tokens):

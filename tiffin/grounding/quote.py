@@ -1,7 +1,7 @@
-"""The answer without a model: verbatim sentences of the documents, each with where it stands.
+"""The answer without a model: verbatim sentences of the documents, each with its place.
 
-A quote is a span of one passage, so that it cannot be made up, put together from parts, or come
-from elsewhere than it says. Sentences that follow each other are one quote.
+A quote is a span of one passage, so it cannot be made up, put together from parts, or attributed to
+the wrong document. Sentences that follow each other are one quote.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ BEST = 2
 """Sentences of an answer: the third holds it in two of a hundred questions only."""
 
 BEST_OF_UNSURE = 3
-"""Sentences of an answer whose best one has a logit below SURE_FROM: the third more often helps."""
+"""Sentences of an answer if the best one's logit is below SURE_FROM: a third helps more often then."""
 
 SURE_FROM = 0.0
 
 ABOUT_THE_SAME = 0.3
-"""Share of their words from which two sentences speak of the same."""
+"""Two sentences that share at least this part of their words are about the same thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quot
 def _joined(
     spans: Sequence[tuple[Evidence, int, int]], new: Evidence
 ) -> list[tuple[Evidence, int, int]]:
-    """The spans with the new one, which takes in all that it touches."""
+    """The spans with the new one, merged with all that it touches."""
     start, end = new.start, new.end
     result: list[tuple[Evidence, int, int]] = []
     place = None
@@ -85,12 +85,12 @@ def _touch(text: str, one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def answer_of(found: Sequence[Quote]) -> str:
-    """The quotes as one text, in which each stands at its `at`."""
+    """The quotes as one text, each at its `at`."""
     return BETWEEN.join(quote.text for quote in found)
 
 
 def nothing(language: str) -> str:
-    """The answer when the documents have none."""
+    """The answer if the documents hold none."""
     return refusal(language)
 
 

@@ -1,8 +1,8 @@
 """Splits a text into sentences. Offsets are code points of the text that was given.
 
-`sentencex` (Wikimedia's, in Rust) knows the scripts and abbreviations of some 240 languages. What
-it leaves to us are line ends (in a list or a table they end a sentence, in wrapped prose they do
-not), and sentences that are too long for an encoder to read.
+`sentencex` (Wikimedia's, in Rust) knows the scripts and abbreviations of some 240 languages. It
+leaves two things to us: line ends, which end a sentence in a list or a table but not in wrapped
+prose, and sentences that are too long for an encoder to read.
 """
 
 # Patterns hold characters of many scripts.
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]
 
 MAX_SENTENCE_CHARS = 600
-"""A longer one is cut: about 150 tokens of English, and 400 of a script without spaces."""
+"""Longer sentences are cut: about 150 tokens of English, and 400 of a script without spaces."""
 
 WRAPPED_LINE_CHARS = 50
-"""A line of at least this length that ends amid a sentence goes on in the next line."""
+"""A line at least this long that ends within a sentence continues in the next line."""
 
-# A period behind one of these does not end a sentence when a digit follows it.
+# A period after one of these does not end a sentence when a digit follows it.
 _BEFORE_A_NUMBER = re.compile(
     r"(?:^|[\s(])(?:approx|appr|ca|circa|c|est|max|min|no|nos|nr|num|art|arts|para|sec|ch|fig|figs|"
     r"p|pp|vol|al|incl|excl|resp|tel|ext|abt|bzw|ggf|mind|env|núm|pág|n|op|cit)\.\s*$",
@@ -42,7 +42,7 @@ class Sentence:
 
 
 def split_sentences(text: str, language: str = "en") -> list[Sentence]:
-    """The sentences of the text in order: every one holds a letter or a digit."""
+    """The sentences of the text in order; each holds a letter or a digit."""
     spans = (
         piece
         for line in _lines(text)
@@ -78,7 +78,7 @@ def _ends_a_sentence(text: str, start: int, line_end: re.Match[str]) -> bool:
 
 
 def _of_line(text: str, line: Span, language: str) -> Iterator[Span]:
-    """The library's sentences, with those joined that it parts before a number."""
+    """The library's sentences; those that it splits before a number are joined again."""
     offset, end = line
     found = get_sentence_boundaries(language, text[offset:end])
     starts = [offset + boundary["start_index"] for boundary in found] or [offset]
@@ -93,7 +93,7 @@ def _of_line(text: str, line: Span, language: str) -> Iterator[Span]:
 
 
 def _pieces(text: str, span: Span) -> Iterator[Span]:
-    """The span in parts that are short enough, cut at a comma or a space where there is one."""
+    """The span in parts that are short enough, cut at a comma or a space if possible."""
     start, end = span
     while end - start > MAX_SENTENCE_CHARS:
         limit = start + MAX_SENTENCE_CHARS

@@ -1,11 +1,11 @@
-"""Checks a written sentence against the evidence, by text alone: no model is asked.
+"""Checks a written sentence against the evidence by text alone, without a model.
 
 A sentence is released when one piece of the evidence holds enough of its words, with its numbers,
 units, dates and names; when it denies what that evidence denies and nothing else; and when its
 "yes" or "no" agrees with all evidence that speaks of the question. What fails says why.
 
-The check is strict, because what fails it costs little: the quote is released in its place. The
-question vouches for nothing: that a shop was asked for "delivery to Canada" does not mean that it
+The check is strict, because a failure costs little: the quote is released instead. The question is
+no evidence: that a shop was asked for "delivery to Canada" does not mean that it
 delivers there.
 """
 
@@ -27,13 +27,13 @@ MIN_OVERLAP = 0.7
 """Share of a sentence's content words that one piece of evidence must hold."""
 
 SPEAKS_OF = 0.3
-"""Share of a yes/no question's content words from which evidence speaks of it."""
+"""Evidence with at least this share of a yes/no question's content words is about it."""
 
 NEAR_COPY = 0.85
-"""Share of a sentence's words in the evidence from which it is a copy with changes."""
+"""A sentence with at least this share of its words in the evidence is a copy with changes."""
 
 MAIN_WORDS = 3
-"""A main clause has at least so many."""
+"""A main clause has at least this many words."""
 
 _SUBORDINATE = re.compile(
     r"\s(?:who|whom|which|that|if|when|while|because|so that|unless|until|dass|wenn|que|qui|si)\s"
@@ -58,7 +58,7 @@ class Support:
 
 
 def check(sentence: str, evidence: Sequence[str], question: str) -> Support:
-    """Hold the sentence against the evidence; the best is that which it fails least."""
+    """Compare the sentence with each piece of evidence; the one with the fewest failures counts."""
     if not evidence:
         return Support(("no_evidence",), 0.0, None)
     said = _plain(sentence)
@@ -102,7 +102,7 @@ def _share(said: frozenset[str], text: str) -> float:
 
 
 def _numbers(sentence: str, text: str) -> list[Reason]:
-    """Every number has its source, with its unit."""
+    """Every number must be in the text, with its unit."""
     known = quantities(text)
     values = {value for value, _ in known}
     reasons: list[Reason] = []
@@ -117,14 +117,14 @@ def _numbers(sentence: str, text: str) -> list[Reason]:
 
 
 def _names(sentence: str, text: str) -> list[Reason]:
-    """Every name stands in the text, each of its words."""
+    """Every word of every name must be in the text."""
     known = frozenset(re.split(r"\W+", fold(text)))
     parts = {part for name in names(sentence) for part in re.split(r"\W+", name) if part}
     return ["name"] if parts - known else []
 
 
 def _polarity(sentence: str, evidence: Sequence[str], question: str) -> tuple[Reason, ...]:
-    """Whether a yes or no agrees with the evidence that speaks of the question: all of it."""
+    """Whether a yes or no agrees with all the evidence about the question."""
     says_yes, says_no = _YES.match(sentence), _NO.match(sentence)
     if not says_yes and not says_no:
         return ()
@@ -135,7 +135,7 @@ def _polarity(sentence: str, evidence: Sequence[str], question: str) -> tuple[Re
 
 
 def _deny_alike(sentence: str, text: str, share: float) -> bool:
-    """Whether both deny the same. A near copy has to have every negation of the original."""
+    """Whether both deny the same. A near copy must have every negation of the original."""
     if share >= NEAR_COPY:
         return negations(sentence) == negations(text)
     return _denies(sentence) == _denies(text)

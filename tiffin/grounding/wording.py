@@ -1,4 +1,4 @@
-"""What a text says that can be compared by text: its words, names, numbers and negations.
+"""What can be compared between two texts: words, names and negations.
 
 Words are compared by their first letters, which stands in for a stemmer in every language that
 inflects at the end; scripts without spaces are compared by pairs of characters.
@@ -47,12 +47,12 @@ _NEGATION = re.compile(
 
 
 def fold(text: str) -> str:
-    """Case, width and ligatures evened out."""
+    """The text in lower case, without differences of width and ligatures."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def words(text: str) -> frozenset[str]:
-    """The stems of the text's content words; of dense scripts, the pairs of characters."""
+    """The stems of the text's content words; pairs of characters for scripts without spaces."""
     return frozenset(_stems(text))
 
 
@@ -67,7 +67,7 @@ def _stems(text: str) -> Iterator[str]:
 
 
 def stem(word: str) -> str:
-    """The letters by which two forms of a word are alike. Digits are kept whole."""
+    """The first letters, which two forms of a word share. Numbers are kept whole."""
     if word[:1].isdigit():
         return word
     plain = word[:-1] if len(word) > 3 and word.endswith("s") else word  # noqa: PLR2004
@@ -75,7 +75,7 @@ def stem(word: str) -> str:
 
 
 def names(text: str) -> frozenset[str]:
-    """Words that begin with a capital, or hold one, and do not open a sentence; folded."""
+    """Words with a capital letter that do not open a sentence, folded."""
     found = (
         match.group()
         for match in _NAME.finditer(text)
@@ -92,5 +92,5 @@ def _bare(name: str) -> str:
 
 
 def negations(text: str) -> int:
-    """How many words of the text deny something."""
+    """How many words of the text negate."""
     return len(_NEGATION.findall(fold(text)))

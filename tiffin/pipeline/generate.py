@@ -106,7 +106,7 @@ class Generator:
         return self.meter.most_usd(tier, call.prompt_tokens, answer_tokens(call.request))
 
     async def _ask(self, tier: str, call: _Call, others: tuple[str, ...]) -> Begun:
-        """One attempt; a second one where no other tier could be asked instead."""
+        """One attempt; a second one if no other tier can be asked instead."""
         breaker = self.failover.breaker(tier)
         self.failover.budget(tier).earn()
         breaker.enter(last=not self.failover.any_closed(others))
@@ -123,7 +123,7 @@ class Generator:
     def _retry_wait_s(
         self, tier: str, error: TiffinError, context: RequestContext, others: tuple[str, ...]
     ) -> float | None:
-        """Seconds to wait before the second attempt; None where there is to be none.
+        """Seconds to wait before the second attempt; None if there will be none.
 
         Retry-After is obeyed. A full queue of our own is not asked again: that is for the client.
         """

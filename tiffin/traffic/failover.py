@@ -41,7 +41,7 @@ class Breaker:
         return max(0.0, self._open_until - self.clock())
 
     def told_s(self) -> float:
-        """Seconds until the tier's own Retry-After is over; 0 where it said none."""
+        """Seconds until the tier's own Retry-After is over; 0 if it named none."""
         return self.waits_s() if self._told else 0.0
 
     def enter(self, *, last: bool = False) -> None:
@@ -52,7 +52,7 @@ class Breaker:
         """
         if self.is_open and (self._told or not last):
             wait_s = max(1, round(self.waits_s()))
-            raise Unavailable(f"the {self.tier} tier does not answer of late", retry_after_s=wait_s)
+            raise Unavailable(f"the {self.tier} tier has not answered lately", retry_after_s=wait_s)
         self._probing = self._open_until > 0
 
     def succeeded(self) -> None:
@@ -60,7 +60,7 @@ class Breaker:
         self._failures, self._open_until, self._probing, self._told = 0, 0.0, False, False
 
     def failed(self, retry_after_s: float | None = None) -> None:
-        """It could not; where it said for how long, it is left alone until then."""
+        """It could not answer; if it said for how long, it is left alone until then."""
         self._failures += 1
         self._told = retry_after_s is not None
         if retry_after_s is not None:

@@ -1,4 +1,4 @@
-"""Evidence: the sentences that answer, and with which probability there is an answer at all.
+"""Evidence: the sentences that answer, and how likely it is that there is an answer at all.
 
 The sentences of the best passages are scored once more, by the reranker and by the embedder, in one
 bounded call each. A small trained head reads those scores and what question and text have in

@@ -1,4 +1,4 @@
-"""Quote: an answer of verbatim sentences, without a model; or the word that there is none.
+"""Quote: an answer of verbatim sentences without a model, or a refusal.
 
 It is a tier of its own: free, and done in a few milliseconds once the evidence is there. Every
 degradation ends in it.
