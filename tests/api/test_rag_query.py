@@ -46,6 +46,19 @@ async def test_evidence_costs_one_more_hop_of_two_calls_and_a_refusal_asks_no_mo
     assert "small" not in services.calls
 
 
+async def test_documents_that_disagree_about_a_figure_are_named(
+    services: Services, settings: Settings
+) -> None:
+    documents = ["The tower is 324 metres tall.", "The tower is 330 metres tall.", "Bread."]
+    question = {**QUESTION, "documents": documents, "model": "quote", "grounding": "strict"}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=question)).json()
+    (contradiction,) = answer["contradictions"]
+    sources = {source["index"]: source["document"] for source in answer["sources"]}
+    assert sorted(sources[index] for index in contradiction["sources"]) == [0, 1]
+    assert sorted(contradiction["quotes"]) == documents[:2]
+
+
 async def test_routing_takes_the_querys_embedding_and_runs_beside_the_reranker(
     services: Services, settings: Settings
 ) -> None:

@@ -46,6 +46,14 @@ def test_offsets_hold_in_other_scripts() -> None:
     assert citation.quote == text
 
 
+def test_offsets_come_in_code_points_and_in_javascripts_units() -> None:
+    answer = "\U0001f600 Yes! The tower is 330 metres tall."
+    (citation,) = cite(answer, SOURCES)
+    assert answer[citation.start : citation.end] == "The tower is 330 metres tall."
+    in_units = answer.encode("utf-16-le")[2 * citation.start_utf16 : 2 * citation.end_utf16]
+    assert in_units.decode("utf-16-le") == "The tower is 330 metres tall."
+
+
 def test_an_empty_answer_or_no_sources_cite_nothing() -> None:
     assert cite("", SOURCES) == []
     assert cite("The tower is tall.", []) == []

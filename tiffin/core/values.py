@@ -109,13 +109,25 @@ class Source(Value):
 class Citation(Value):
     """A part of the answer and the passage that supports it."""
 
-    start: Annotated[int, Field(description="Where the part begins in the answer.")]
-    end: Annotated[int, Field(description="Where it ends, exclusive; both in characters.")]
+    start: Annotated[
+        int,
+        Field(description="Where the part begins in the answer, in code points (as in Python)."),
+    ]
+    end: Annotated[int, Field(description="Where it ends, exclusive, in code points.")]
+    start_utf16: Annotated[int, Field(description="`start` in UTF-16 units (as in JavaScript).")]
+    end_utf16: Annotated[int, Field(description="`end` in UTF-16 units.")]
     source: Annotated[int, Field(description="`index` of the source.")]
     quote: Annotated[str, Field(description="The sentence of the passage that supports it best.")]
     support: Annotated[
         float, Field(description="Share of the part's words, by weight, that the quote holds.")
     ]
+
+
+class Contradiction(Value):
+    """Two sentences of the evidence that give different figures for the same thing."""
+
+    sources: Annotated[tuple[int, int], Field(description="`index` of the source of each.")]
+    quotes: tuple[str, str]
 
 
 class Usage(Value):
@@ -184,6 +196,10 @@ class RagAnswer(Value):
     ] = 0
     removed: Annotated[int, Field(description="Written sentences that were left out.")] = 0
     citations: list[Citation]
+    contradictions: Annotated[
+        list[Contradiction],
+        Field(description="Where the documents disagree about a figure."),
+    ] = []
     sources: list[Source]
     finish_reason: FinishReason
     usage: Usage

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from tiffin.grounding.evidence import Evidence
-from tiffin.grounding.language import refusal
 from tiffin.grounding.quantities import quantities
 from tiffin.grounding.wording import words
 
@@ -20,7 +19,7 @@ BEST = 2
 """Sentences of an answer: the third holds it in two of a hundred questions only."""
 
 BEST_OF_UNSURE = 3
-"""Sentences of an answer if the best one's logit is below SURE_FROM: a third helps more often then."""
+"""Sentences of an answer if the best logit is below SURE_FROM: then a third helps more often."""
 
 SURE_FROM = 0.0
 
@@ -87,11 +86,6 @@ def _touch(text: str, one: tuple[int, int], other: tuple[int, int]) -> bool:
 def answer_of(found: Sequence[Quote]) -> str:
     """The quotes as one text, each at its `at`."""
     return BETWEEN.join(quote.text for quote in found)
-
-
-def nothing(language: str) -> str:
-    """The answer if the documents hold none."""
-    return refusal(language)
 
 
 def utf16(text: str, offset: int) -> int:

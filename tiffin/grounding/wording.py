@@ -7,9 +7,11 @@ inflects at the end; scripts without spaces are compared by pairs of characters.
 # Tables of words are read as lines of text, and hold characters of many scripts.
 # ruff: noqa: RUF001, SIM905
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 
 STEM_CHARS = 5
 
@@ -72,6 +74,12 @@ def stem(word: str) -> str:
         return word
     plain = word[:-1] if len(word) > 3 and word.endswith("s") else word  # noqa: PLR2004
     return plain[:STEM_CHARS]
+
+
+def rarity(texts: Sequence[Collection[str]]) -> dict[str, float]:
+    """The weight of every word: its inverse document frequency (Sparck Jones 1972)."""
+    counts = Counter(word for text in texts for word in text)
+    return {word: math.log(1 + len(texts) / count) for word, count in counts.items()}
 
 
 def names(text: str) -> frozenset[str]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.core.text import rarity, words
 from tiffin.grounding.evidence import Evidence, candidates, evidence
+from tiffin.grounding.wording import rarity, words
 from tiffin.pipeline.question import Question
 
 

@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
 from tiffin.core.scores import sigmoid
-from tiffin.core.values import QUOTE, Citation, Document, Grounding, RagRequest, Source
+from tiffin.core.values import (
+    QUOTE,
+    Citation,
+    Contradiction,
+    Document,
+    Grounding,
+    RagRequest,
+    Source,
+)
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.evidence import Passage as Scored
+from tiffin.grounding.quote import utf16
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
 from tiffin.pipeline.passages import Passage
@@ -66,6 +75,7 @@ class Question:
     rerank_tokens: int = 0
     sources: list[Source] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
     probability: float | None = None
     answered: bool = True
     replaced: int = 0
@@ -121,4 +131,20 @@ def as_source(index: int, candidate: Candidate, score: float) -> Source:
         end=passage.end,
         score=min(1.0, max(0.0, score)),
         similarity=min(1.0, max(0.0, candidate.similarity)),
+    )
+
+
+def citation(
+    answer: str, span: tuple[int, int], source: int, quote: str, support: float
+) -> Citation:
+    """The citation of that span of the answer, in code points."""
+    start, end = span
+    return Citation(
+        start=start,
+        end=end,
+        start_utf16=utf16(answer, start),
+        end_utf16=utf16(answer, end),
+        source=source,
+        quote=quote,
+        support=support,
     )

@@ -124,6 +124,7 @@ def _answer(question: Question) -> RagAnswer:
         replaced=question.replaced,
         removed=question.removed,
         citations=question.citations,
+        contradictions=question.contradictions,
         sources=question.sources,
         finish_reason=draft.finish_reason or "stop",
         usage=Usage(

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tiffin.core.context import RequestContext
-from tiffin.core.text import rarity, sentences, words
 from tiffin.core.values import Citation, Source
-from tiffin.pipeline.question import Question
+from tiffin.grounding.sentences import Sentence, split_sentences
+from tiffin.grounding.wording import rarity, words
+from tiffin.pipeline.question import Question, citation
 from tiffin.pipeline.stage import Stage
 
 MIN_SUPPORT = 0.4
@@ -40,26 +41,24 @@ class _Evidence:
 def cite(answer: str, sources: Sequence[Source]) -> list[Citation]:
     """Citations in the order of the answer, at most one a sentence: its best supported."""
     evidence = [
-        _Evidence(source.index, quote, words(f"{source.title or ''} {quote}"))
+        _Evidence(source.index, quote.text, words(f"{source.title or ''} {quote.text}"))
         for source in sources
-        for _, _, quote in sentences(source.text)
+        for quote in split_sentences(source.text)
     ]
     weights = rarity([item.words for item in evidence])
     citations = (
-        _best_citation(start, end, sentence, evidence, weights)
-        for start, end, sentence in sentences(answer)
+        _best_citation(answer, sentence, evidence, weights) for sentence in split_sentences(answer)
     )
     return [citation for citation in citations if citation is not None]
 
 
 def _best_citation(
-    start: int,
-    end: int,
-    sentence: str,
+    answer: str,
+    sentence: Sentence,
     evidence: Sequence[_Evidence],
     weights: Mapping[str, float],
 ) -> Citation | None:
-    said = words(sentence)
+    said = words(sentence.text)
     unseen = max(weights.values(), default=1.0)  # a word that no passage holds is the rarest
     total = sum(weights.get(word, unseen) for word in said)
     if not total or not evidence:
@@ -71,6 +70,5 @@ def _best_citation(
     best = max(evidence, key=support)  # of equals the first, from the most relevant source
     if support(best) < MIN_SUPPORT:
         return None
-    return Citation(
-        start=start, end=end, source=best.source, quote=best.quote, support=round(support(best), 3)
-    )
+    share = round(support(best), 3)
+    return citation(answer, (sentence.start, sentence.end), best.source, best.quote, share)

@@ -9,9 +9,11 @@ import asyncio
 
 from tiffin.clients import EmbeddingClient, RerankerClient
 from tiffin.core.context import RequestContext
+from tiffin.core.values import Contradiction
 from tiffin.grounding import answerable
 from tiffin.grounding.evidence import candidates, evidence
 from tiffin.grounding.language import language_of
+from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.stage import Stage
@@ -36,7 +38,7 @@ class Evidence(Stage):
         self._head = head
 
     async def run(self, question: Question, context: RequestContext) -> None:
-        """Write `evidence` and `probability`."""
+        """Write `evidence`, `contradictions` and `probability`."""
         if question.grounding == "off":
             return
         if question.logits is None:  # the reranker is away, and would not answer here either
@@ -54,6 +56,16 @@ class Evidence(Stage):
         cosines = (vectors[1:] @ vectors[0]).tolist()
         scores = found, logits.tolist(), cosines
         question.evidence = evidence(query, *scores)
+        question.contradictions = [
+            Contradiction(
+                sources=(
+                    question.source_of(one.passage.index).index,
+                    question.source_of(other.passage.index).index,
+                ),
+                quotes=(one.text, other.text),
+            )
+            for one, other in contradictions(question.evidence)
+        ]
         question.probability = self._head.probability(answerable.features(query, passages, *scores))
 
     def substitute(self, question: Question) -> None:

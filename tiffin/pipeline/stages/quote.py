@@ -6,11 +6,11 @@ degradation ends in it.
 
 from collections.abc import Iterator
 
-from tiffin.core.values import QUOTE, Citation, RagDelta, RagEvent, RagSources, Route
-from tiffin.grounding.language import language_of
-from tiffin.grounding.quote import answer_of, nothing, quotes
+from tiffin.core.values import QUOTE, RagDelta, RagEvent, RagSources, Route
+from tiffin.grounding.language import language_of, refusal
+from tiffin.grounding.quote import answer_of, quotes
 from tiffin.pipeline.lexical import lexical_evidence
-from tiffin.pipeline.question import Question
+from tiffin.pipeline.question import Question, citation
 
 
 def quote(question: Question, reason: str) -> Iterator[RagEvent]:
@@ -20,12 +20,12 @@ def quote(question: Question, reason: str) -> Iterator[RagEvent]:
     found = quotes(question.evidence)
     question.draft.write(answer_of(found), Route(tier=QUOTE, model=QUOTE, reason=reason))
     question.citations = [
-        Citation(
-            start=one.at,
-            end=one.at + len(one.text),
-            source=question.source_of(one.passage).index,
-            quote=one.text,
-            support=1.0,
+        citation(
+            question.draft.text,
+            (one.at, one.at + len(one.text)),
+            question.source_of(one.passage).index,
+            one.text,
+            1.0,
         )
         for one in found
     ]
@@ -37,7 +37,7 @@ def refuse(question: Question) -> Iterator[RagEvent]:
     question.answered = False
     probability, least = question.probability or 0.0, question.least_probability
     reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
-    text = nothing(language_of(question.request.query))
+    text = refusal(language_of(question.request.query))
     question.draft.write(text, Route(tier=QUOTE, model=QUOTE, reason=reason))
     yield from _events(question)
 
