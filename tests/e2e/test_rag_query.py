@@ -105,6 +105,30 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
     assert len(events) > 10
 
 
+TOWER = "The tower is 330 metres tall"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("documents", "answered"),
+    [
+        (["12 34 --- 56", "&&& ///"], False),
+        (["1 2 3 4 5 6 7 8 9 10 " * 50], False),
+        (["def double(x):\n    return x * 2\n\nclass Empty:\n    pass\n" * 20], False),
+        ([f"{TOWER} and {'very old and ' * 800}"], True),
+        ([f"富士山は日本で一番高い山です。 {TOWER}. Башня высокая. البرج طويل."], True),
+        ([f"{TOWER}."] * 1000, True),
+    ],
+    ids=["no sentence", "numbers", "code", "one long line", "many scripts", "a thousand copies"],
+)
+def test_documents_that_are_no_prose_are_answered_from_or_refused(
+    stack: Stack, documents: list[str], *, answered: bool
+) -> None:
+    answer = ask(stack.url, {"passages": documents}, "How tall is the tower?")
+    assert answer["answered"] is answered
+    assert ("330" in answer["answer"]) is answered
+
+
 def test_bentoml_s_clients_ask_and_stream(stack: Stack, corpus: dict[str, Any]) -> None:
     asked = {"query": BAIKAL, "documents": corpus["passages"], "max_tokens": 60}
     asked |= {"timeout_ms": PATIENT_MS, "model": "small", "grounding": "off"}
