@@ -12,6 +12,7 @@ from tiffin.api import errors, openapi
 from tiffin.api.middleware.access import KeyGuard
 from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
+from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
     chat,
     completions,
@@ -80,7 +81,7 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     watched = CancelOnDisconnect(HeadAsGet(app))
     limited = BodyLimit(watched, max_bytes=settings.limits.body_bytes)
     context = ContextMiddleware(
-        limited,
+        Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,
         timeouts_ms=dict.fromkeys(GENERATING_PATHS, settings.chat.deadline_ms),
     )

@@ -128,6 +128,16 @@ class AdmissionQueue:
                 waiter.lane.adapt(least, self.places, late=late)
             self._admit()
 
+    def check(self, context: RequestContext, lane: str | None = None) -> None:
+        """Raise Overloaded if the request would be refused at once.
+
+        Without a lane: only if it would be refused in every lane.
+        """
+        wanted = _Lane(float(self.places)) if lane is None else self._lane(lane)
+        newcomer = _Waiter(context.tenant, context.batch, wanted)
+        if not self._needs_no_wait(newcomer) and self._is_full(wanted):
+            self._least_important(newcomer)
+
     def _lane(self, name: str) -> _Lane:
         return self._lanes.setdefault(name, _Lane(float(self.places)))
 
@@ -172,6 +182,12 @@ class AdmissionQueue:
 
     def _make_room(self, newcomer: _Waiter) -> None:
         """Refuse the waiter that matters least, or else the newcomer, by raising Overloaded."""
+        last = self._least_important(newcomer)
+        self._unqueue(last)
+        last.turn.set_exception(self._refusal(last.lane))
+
+    def _least_important(self, newcomer: _Waiter) -> _Waiter:
+        """The waiter to refuse in place of the newcomer. Raises Overloaded if there is none."""
         lane, tenant = newcomer.lane, newcomer.tenant
         queue = [waiter for waiter in reversed(self._waiting) if waiter.lane is lane]
         waits = Counter(waiter.tenant for waiter in self._waiting)
@@ -183,9 +199,7 @@ class AdmissionQueue:
         last = max(weight, key=lambda kind: weight[kind], default=None)
         if last is None or weight[last] <= own:
             raise self._refusal(lane)
-        refused = next(waiter for waiter in queue if (waiter.batch, waiter.tenant) == last)
-        self._unqueue(refused)
-        refused.turn.set_exception(self._refusal(lane))
+        return next(waiter for waiter in queue if (waiter.batch, waiter.tenant) == last)
 
     def _admit(self) -> None:
         """Give free places to those that go first."""
