@@ -46,6 +46,22 @@ async def test_evidence_costs_one_more_hop_of_two_calls_and_a_refusal_asks_no_mo
     assert "small" not in services.calls
 
 
+async def test_mark_answers_all_the_same_and_says_that_the_documents_do_not(
+    services: Services, settings: Settings
+) -> None:
+    question = {**QUESTION, "query": "who painted it", "model": "quote"}
+    async with entry(services, settings) as client:
+        strict, marked = [
+            (await client.post("/rag_query", json={**question, "grounding": mode})).json()
+            for mode in ("strict", "mark")
+        ]
+    assert (strict["answered"], marked["answered"]) == (False, False)
+    assert strict["probability"] == marked["probability"]
+    assert not any(text in strict["answer"] for text in DOCUMENTS)
+    assert any(text in marked["answer"] for text in DOCUMENTS)
+    assert marked["citations"]
+
+
 async def test_documents_that_disagree_about_a_figure_are_named(
     services: Services, settings: Settings
 ) -> None:

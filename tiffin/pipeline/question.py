@@ -77,7 +77,6 @@ class Question:
     evidence: list[Evidence] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
     probability: float | None = None
-    answered: bool = True
     replaced: int = 0
     removed: int = 0
     decision: RouteDecision | None = None
@@ -90,9 +89,14 @@ class Question:
         return self.request.model == QUOTE or self.quotes
 
     @property
+    def answered(self) -> bool:
+        """Whether the documents probably answer. Without a probability, they may."""
+        return self.probability is None or self.probability >= self.least_probability
+
+    @property
     def is_refused(self) -> bool:
-        """Whether the documents probably do not answer. Without a probability, they may."""
-        return self.probability is not None and self.probability < self.least_probability
+        """Whether the answer is that the documents do not say; `mark` answers all the same."""
+        return self.grounding == "strict" and not self.answered
 
     def as_passages(self, scores: Sequence[float]) -> list[Scored]:
         """The candidates with a score each; `index` is their position."""

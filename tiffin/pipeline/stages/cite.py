@@ -27,7 +27,7 @@ class Cite(Stage):
 
     async def run(self, question: Question, _: RequestContext) -> None:
         """Write the citations of what a model wrote. Quotes bring theirs."""
-        if question.answered and not question.citations:
+        if not question.is_refused and not question.citations:
             question.citations = cite(question.draft.text, question.sources)
 
 

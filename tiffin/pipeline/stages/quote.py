@@ -34,7 +34,6 @@ def quote(question: Question, reason: str) -> Iterator[RagEvent]:
 
 def refuse(question: Question) -> Iterator[RagEvent]:
     """Say in the question's language that the documents do not answer, as events."""
-    question.answered = False
     probability, least = question.probability or 0.0, question.least_probability
     reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
     text = refusal(language_of(question.request.query))
