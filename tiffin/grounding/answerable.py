@@ -1,7 +1,7 @@
 """How likely it is that the passages answer the question: a small trained head.
 
 Its features are the reranker's scores and what the question and the text have in common. The head
-lies beside this file as JSON, with what it was trained on; `lab.answers.train` makes it.
+is next to this file as JSON, with what it was trained on; `lab.answers.train` makes it.
 """
 
 import json

@@ -167,7 +167,7 @@ def _last_separator(text: str) -> tuple[str, str, str]:
 
 
 def dates(text: str) -> frozenset[str]:
-    """Names of months that stand beside a number."""
+    """Names of months next to a number."""
     folded = fold(text)
     return frozenset(
         month for month in _MONTHS if re.search(rf"\d\W{{0,2}}\s?{month}|{month}\s+\d", folded)
