@@ -16,11 +16,11 @@ from models.values import Finished, TokenUsage
 from tests.routing.fleets import settings_with
 from tiffin.cli.main import main
 from tiffin.config.settings import Settings
-from tiffin.core.context import RequestContext
+from tiffin.core.context import Attempt, RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import RouteDecision, RouteRequest
 from tiffin.routing.assembly import decider_of, fleet_of
-from tiffin.routing.ledger import Ledger, Recorded
+from tiffin.routing.ledger import Entry, Ledger, Recorded
 from tiffin.routing.meter import COMMIT_S, Meter
 from tiffin.routing.replay import read_decisions
 from tiffin.routing.storage import LedgerError
@@ -68,6 +68,24 @@ async def test_costs_are_summed_by_tenant_key_tier_and_day(tmp_path: Path) -> No
     assert printed.exit_code == 0, printed.output
     assert f"{2 * one:.6f}" in printed.output
     assert f"{2 * (1000 * 10e-6 + 100 * 30e-6):.6f}" in printed.output
+
+
+async def test_rows_that_no_one_waits_for_are_committed_with_the_next_attempt_that_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiffin.routing.ledger.COALESCE_S", 60)
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    first, second = (Entry(name, "acme", "k1", "auto", 1.8e9) for name in ("req-1", "req-2"))
+    async with asyncio.timeout(10):
+        await ledger.opened(first, Attempt(0, "mid", "m", "openai"))
+        ledger.closed(first, Attempt(0, "mid", "m", "openai", outcome="ok"))
+        await ledger.opened(second, Attempt(0, "mid", "m", "openai"))
+        rows = sqlite3.connect(tmp_path / "ledger.sqlite3").execute("SELECT outcome FROM attempts")
+        assert sorted(rows) == [("begun",), ("ok",)]
+        ledger.closed(second, Attempt(0, "mid", "m", "openai", outcome="ok"))
+        await asyncio.to_thread(ledger.close)
+    rows = sqlite3.connect(tmp_path / "ledger.sqlite3").execute("SELECT outcome FROM attempts")
+    assert sorted(rows) == [("ok",), ("ok",)], "closing the ledger writes what waits"
 
 
 def test_a_request_in_work_is_in_the_ledger_of_a_killed_process(tmp_path: Path) -> None:

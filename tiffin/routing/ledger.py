@@ -2,9 +2,10 @@
 
 A row is written when a tier is asked and again when the attempt ends. `opened` returns a future
 that is done once the first row is committed: the entry service awaits it before it passes on the
-first token, so that nothing a client has read is missing after a crash. One writer thread commits
-all waiting rows together. Commits survive the death of the process; in an SQLite file the last ones
-before a power cut may be lost (synchronous=NORMAL).
+first token, so that nothing a client has read is missing after a crash. No one waits for the other
+rows, so the writer thread leaves them for `COALESCE_S` unless an opened attempt needs a commit: at
+one commit for each row it would fight the event loop for the interpreter. Commits survive the death
+of the process; in an SQLite file the last ones before a power cut may be lost (synchronous=NORMAL).
 """
 
 import asyncio
@@ -46,6 +47,9 @@ _DECIDED = (
 _SPENT = "SELECT key, SUM(usd) FROM attempts WHERE day = ? GROUP BY key"
 
 MAX_COMMIT = 500
+COALESCE_S = 0.02
+"""How long rows that no one waits for may wait for each other."""
+
 REFRESH_S = 2.0
 """How often other replicas' spending is read. What they spend in between may exceed a cap."""
 
@@ -81,7 +85,7 @@ class _Row(NamedTuple):
 
     statement: str
     values: tuple[Any, ...]
-    done: "Future[None]"
+    done: "Future[None] | None" = None
     day: str = ""
     key: str = ""
     usd: float = 0.0
@@ -94,6 +98,7 @@ class Ledger:
         self._where = where
         self._now = now
         self._todo: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
+        self._urgent = threading.Event()
         self._lock = threading.Lock()
         self._written: dict[tuple[str, str], float] = {}
         self._waiting: dict[tuple[str, str], float] = defaultdict(float)
@@ -104,23 +109,26 @@ class Ledger:
 
     def opened(self, entry: Entry, attempt: Attempt) -> "asyncio.Future[None]":
         """Record that a tier is asked. The future is done when this is committed."""
-        return asyncio.wrap_future(self._put(_Row(_PUT, _row(entry, attempt), Future())))
+        done: Future[None] = Future()
+        self._todo.put(_Row(_PUT, _row(entry, attempt), done))
+        self._urgent.set()
+        return asyncio.wrap_future(done)
 
     def closed(self, entry: Entry, attempt: Attempt) -> None:
         """Record how the attempt ended and what it cost."""
-        row = _Row(_PUT, _row(entry, attempt), Future(), entry.day, entry.key, attempt.usd)
+        row = _Row(_PUT, _row(entry, attempt), None, entry.day, entry.key, attempt.usd)
         with self._lock:
             self._waiting[entry.day, entry.key] += attempt.usd
-        self._put(row)
+        self._todo.put(row)
 
     def amended(self, entry: Entry, attempt: Attempt) -> None:
         """Record a change to an attempt whose end and cost are recorded already."""
-        self._put(_Row(_PUT, _row(entry, attempt), Future()))
+        self._todo.put(_Row(_PUT, _row(entry, attempt)))
 
     def decided(self, entry: Entry, recorded: Recorded) -> None:
         """Record a decision for replay."""
         values = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))
-        self._put(_Row(_DECIDED, values, Future()))
+        self._todo.put(_Row(_DECIDED, values))
 
     def spent(self, key: str) -> Spent:
         """What was spent today (UTC). Other replicas' part may be `REFRESH_S` old."""
@@ -135,14 +143,11 @@ class Ledger:
     def close(self) -> None:
         """Write the waiting rows, then close the connection."""
         self._todo.put(None)
+        self._urgent.set()
         self._thread.join(BUSY_S)
 
     def _today(self) -> str:
         return Entry("", "", "", "", self._now()).day
-
-    def _put(self, row: _Row) -> "Future[None]":
-        self._todo.put(row)
-        return row.done
 
     def _write(self) -> None:
         """Commit waiting rows, up to `MAX_COMMIT` at once. Runs in the writer thread."""
@@ -165,6 +170,8 @@ class Ledger:
             batch = [self._todo.get(timeout=REFRESH_S if self._storage.shared else None)]
         except queue.Empty:
             return []
+        self._urgent.wait(COALESCE_S)
+        self._urgent.clear()
         while len(batch) < MAX_COMMIT and not self._todo.empty():
             batch.append(self._todo.get())
         return batch
@@ -182,7 +189,8 @@ class Ledger:
                     self._waiting[at] -= row.usd
                     self._written[at] = self._written.get(at, 0.0) + row.usd
         for row in rows:
-            row.done.set_result(None)
+            if row.done is not None:
+                row.done.set_result(None)
 
     def _commit_again(self, statements: list[Statement]) -> None:
         """Try again on a new connection, because the database may have been restarted."""
