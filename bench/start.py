@@ -40,7 +40,7 @@ def run() -> str:
     for _ in range(ROUNDS):
         with (
             tempfile.TemporaryDirectory() as directory,
-            running_stack(Path(directory)) as stack,
+            running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
         ):
             starts.append(stack.ready_after_s)
             services = _services(stack)

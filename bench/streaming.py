@@ -114,9 +114,10 @@ class Way:
 def run() -> Table:
     """Start the stack with as many threads as the bare engine has, measure, stop it."""
     threads, load = free_cores(), os.getloadavg()[0]
+    environment = {"TIFFIN_PROFILE": "laptop", "TIFFIN_TIERS__SMALL__THREADS": str(threads)}
     with (
         tempfile.TemporaryDirectory() as directory,
-        running_stack(Path(directory), TIFFIN_TIERS__SMALL__THREADS=str(threads)) as stack,
+        running_stack(Path(directory), **environment) as stack,
     ):
         ways, tokens = uvloop.run(_measure(stack, threads))
     return Table(

@@ -29,7 +29,7 @@ def test_a_laptop_s_plan_is_its_memory() -> None:
     result = tiffin()
     assert result.returncode == 0, result.stderr
     assert "No GPU: CPU" in result.stdout
-    assert "smollm2-135m-instruct" in result.stdout
+    assert "qwen2.5-coder" in result.stdout
 
 
 def test_a_described_model_on_described_gpus_is_a_table_for_each() -> None:

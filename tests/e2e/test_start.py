@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import ROOT, free_port
+from tests.support.stack import ROOT, TINY, free_port
 
 CPU_LIMIT_S = 5.0
 
@@ -20,7 +20,7 @@ def start(directory: Path, **environment: str) -> tuple[int, str, float]:
     done = subprocess.run(
         [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(free_port())],
         cwd=ROOT,
-        env={**os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
+        env={**TINY, **os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
         capture_output=True,
         text=True,
         check=False,

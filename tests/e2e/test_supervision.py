@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.stand import Stand, running_stand
-from tests.support.stack import ROOT, free_port
+from tests.support.stack import ROOT, TINY, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -80,6 +80,7 @@ async def test_the_second_signal_forces(stand: Stand) -> None:
 
 def test_a_service_that_cannot_start_ends_the_start_with_one_line(tmp_path: Path) -> None:
     environment = {
+        **TINY,
         **os.environ,
         "BENTOML_HOME": str(tmp_path),
         "TIFFIN_RERANKER__DEVICE": "cuda",

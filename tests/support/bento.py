@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.stack import BENTOML, ROOT
+from tests.support.stack import BENTOML, ROOT, TINY
 
 NOWHERE = "http://127.0.0.1:9"
 OFFLINE = {
@@ -89,7 +89,7 @@ def bentoml(store: Path, *arguments: str, cwd: Path) -> str:
     done = subprocess.run(
         [BENTOML, *arguments],
         cwd=cwd,
-        env={**os.environ, **OFFLINE, "BENTOML_HOME": str(store)},
+        env={**TINY, **os.environ, **OFFLINE, "BENTOML_HOME": str(store)},
         check=False,
         capture_output=True,
         text=True,

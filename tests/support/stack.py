@@ -18,6 +18,9 @@ import psutil
 ROOT = Path(__file__).parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
 START_LIMIT_S = 180
+TINY = {"TIFFIN_PROFILE": "tiny"}
+"""For tests of what happens around the models, which are nearly all: the smallest download."""
+
 WRITING = {"TIFFIN_RAG__PREFER": "write", "TIFFIN_RAG__GROUNDING": "off"}
 """For tests of what happens around a model: it answers whatever the documents say."""
 
@@ -64,7 +67,7 @@ def running_stack(
         process = subprocess.Popen(
             [BENTOML, "serve", *([bento] if bento else []), "--port", str(port)],
             cwd=directory if bento else ROOT,
-            env={**os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
+            env={**TINY, **os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

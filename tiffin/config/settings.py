@@ -115,8 +115,9 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         flags = init_settings() if isinstance(init_settings, InitSettingsSource) else {}
         name = _profile_name(flags)
-        profile = InitSettingsSource(settings_cls, {"profile": name, **_read_profile(name)})
-        return init_settings, env_settings, profile
+        layers = [{"profile": name}, *_read_profile(name)]
+        profile = [InitSettingsSource(settings_cls, layer) for layer in layers]
+        return init_settings, env_settings, *profile
 
 
 def _profile_name(flags: Mapping[str, Any]) -> str:
@@ -182,16 +183,19 @@ def check_models(settings: Settings, catalog: Catalog) -> None:
             raise SettingsError(f"{variable} ({section}.model in a profile): {message}")
 
 
-def _read_profile(name: str) -> dict[str, Any]:
+def _read_profile(name: str) -> list[dict[str, Any]]:
+    """The profile, then the one that it extends, if any."""
     if name not in profiles():
         message = f"{PREFIX}PROFILE: {name!r} is not a profile; use one of: {', '.join(profiles())}"
         raise SettingsError(message)
     path = PROFILES / f"{name}.yaml"
     try:
-        return TypeAdapter(dict[str, Any]).validate_python(yaml.safe_load(path.read_text()))
+        profile = TypeAdapter(dict[str, Any]).validate_python(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValidationError) as error:
         message = f"{path.name}: not a mapping in YAML: {' '.join(str(error).split())}"
         raise SettingsError(message) from None
+    base = profile.pop("extends", None)
+    return [profile] if base is None else [profile, *_read_profile(base)]
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
