@@ -1,11 +1,10 @@
 """What a question gets when a stage is late or away: less, said in `degraded`; at last a 504."""
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.support.services import Services, entry
+from tests.support.services import Services, entry, frames_of
 from tiffin.config.settings import Settings
 from tiffin.core.errors import Overloaded, Unavailable, UpstreamFailed
 
@@ -27,14 +26,6 @@ async def ask(
             "/rag_query", json={**QUESTION, "timeout_ms": timeout_ms, **fields}
         )
     return response.status_code, response.json(), response.elapsed.total_seconds()
-
-
-def frames_of(text: str) -> list[Any]:
-    return [
-        json.loads(line.removeprefix("data: "))
-        for line in text.splitlines()
-        if line.startswith("data: {")
-    ]
 
 
 async def test_an_embedding_that_is_late_is_replaced_by_the_words_shared(
@@ -122,8 +113,13 @@ async def test_a_stream_without_a_tier_quotes_the_passages_too(
     async with entry(services, settings) as client:
         response = await client.post("/rag_query", json={**QUESTION, "stream": True})
     events = frames_of(response.text)
-    assert [event["object"] for event in events] == ["rag.sources", "rag.delta", "rag.answer"]
-    assert events[-1]["degraded"] == ["generation"]
+    first, *deltas, last = events
+    assert (first["object"], last["object"]) == ("rag.sources", "rag.answer")
+    assert "".join(delta["text"] for delta in deltas) == last["answer"]
+    for delta in deltas:
+        (citation,) = delta["citations"]
+        assert last["answer"][citation["start"] : citation["end"]] == delta["text"].strip()
+    assert last["degraded"] == ["generation"]
     assert response.text.endswith("data: [DONE]\n\n")
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.support.services import Services, entry, with_door
+from tests.support.services import Services, entry, frames_of, with_door
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 
@@ -114,6 +114,20 @@ async def test_documents_keep_their_id_and_title(services: Services, settings: S
         "Towers",
     )
     assert "Towers: The tower" in services.prompts[0].messages[-1].content
+
+
+async def test_a_checked_sentence_leaves_with_its_citation(
+    services: Services, settings: Settings
+) -> None:
+    services.answer = ("The tower is 324 ", "metres tall. ", "It is 9 metres", " wide.")
+    async with entry(services, settings) as client:
+        body = {**QUESTION, "stream": True, "grounding": "mark"}
+        events = frames_of((await client.post("/rag_query", json=body)).text)
+    *_, answer = events
+    deltas = [event for event in events if event["object"] == "rag.delta"]
+    assert "".join(delta["text"] for delta in deltas) == answer["answer"]
+    assert [bool(delta["citations"]) for delta in deltas] == [True, False]
+    assert answer["citations"] == deltas[0]["citations"]
 
 
 async def test_a_client_that_leaves_stops_generation_at_once(

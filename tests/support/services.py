@@ -4,10 +4,12 @@ They count their calls, can be slow, and can fail on purpose.
 """
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import numpy as np
@@ -199,3 +201,12 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             while gateway.readiness.missing():
                 await asyncio.sleep(0.01)
         yield http
+
+
+def frames_of(text: str) -> list[Any]:
+    """The events of a stream of server-sent events, without its end."""
+    return [
+        json.loads(line.removeprefix("data: "))
+        for line in text.splitlines()
+        if line.startswith("data: {")
+    ]

@@ -223,6 +223,10 @@ class RagDelta(Value):
 
     object: Literal["rag.delta"] = "rag.delta"
     text: str
+    citations: Annotated[
+        list[Citation],
+        Field(description="Of the sentences in `text`; with `grounding: off` at the end only."),
+    ] = []
 
 
 RagEvent = RagSources | RagDelta | RagAnswer

@@ -20,13 +20,13 @@ class SentenceGate:
     def __init__(self, question: Question) -> None:
         self._question = question
         self._evidence = [one.text for one in question.evidence]
-        self._open = question.grounding == "off" or not self._evidence
+        self.checks = question.grounding != "off" and bool(self._evidence)
         self._held = ""
         self._gap = ""
 
     def release(self, text: str) -> str:
         """Take in the next piece of the answer; returns what may leave now."""
-        if self._open:
+        if not self.checks:
             self._question.draft.text += text
             return text
         self._held += text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tiffin.core.context import RequestContext
 from tiffin.core.values import Citation, Source
-from tiffin.grounding.sentences import Sentence, split_sentences
+from tiffin.grounding.sentences import split_sentences
 from tiffin.grounding.wording import rarity, words
 from tiffin.pipeline.question import Question, citation
 from tiffin.pipeline.stage import Stage
@@ -26,9 +26,9 @@ class Cite(Stage):
     degraded = "citations"
 
     async def run(self, question: Question, _: RequestContext) -> None:
-        """Write the citations of what a model wrote. Quotes bring theirs."""
+        """Cite what left without citations, because nothing was checked."""
         if not question.is_refused and not question.citations:
-            question.citations = cite(question.draft.text, question.sources)
+            question.citations = Citer(question.sources).cite(question.draft.text)
 
 
 @dataclass(frozen=True)
@@ -38,27 +38,36 @@ class _Evidence:
     words: frozenset[str]
 
 
-def cite(answer: str, sources: Sequence[Source]) -> list[Citation]:
-    """Citations in the order of the answer, at most one a sentence: its best supported."""
-    evidence = [
-        _Evidence(source.index, quote.text, words(f"{source.title or ''} {quote.text}"))
-        for source in sources
-        for quote in split_sentences(source.text)
-    ]
-    weights = rarity([item.words for item in evidence])
-    citations = (
-        _best_citation(answer, sentence, evidence, weights) for sentence in split_sentences(answer)
-    )
-    return [citation for citation in citations if citation is not None]
+class Citer:
+    """Finds citations in these sources, for an answer while it is written or as a whole."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._evidence = [
+            _Evidence(source.index, quote.text, words(f"{source.title or ''} {quote.text}"))
+            for source in sources
+            for quote in split_sentences(source.text)
+        ]
+        self._weights = rarity([item.words for item in self._evidence])
+
+    def cite(self, answer: str, start: int = 0) -> list[Citation]:
+        """The citations from code point `start` on, where a sentence begins.
+
+        At most one a sentence: its best supported.
+        """
+        found = []
+        for sentence in split_sentences(answer[start:]):
+            span = start + sentence.start, start + sentence.end
+            found.append(_best_citation(answer, span, self._evidence, self._weights))
+        return [citation for citation in found if citation is not None]
 
 
 def _best_citation(
     answer: str,
-    sentence: Sentence,
+    span: tuple[int, int],
     evidence: Sequence[_Evidence],
     weights: Mapping[str, float],
 ) -> Citation | None:
-    said = words(sentence.text)
+    said = words(answer[slice(*span)])
     unseen = max(weights.values(), default=1.0)  # a word that no passage holds is the rarest
     total = sum(weights.get(word, unseen) for word in said)
     if not total or not evidence:
@@ -71,4 +80,4 @@ def _best_citation(
     if support(best) < MIN_SUPPORT:
         return None
     share = round(support(best), 3)
-    return citation(answer, (sentence.start, sentence.end), best.source, best.quote, share)
+    return citation(answer, span, best.source, best.quote, share)

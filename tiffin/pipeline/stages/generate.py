@@ -27,6 +27,7 @@ from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.prompt import rag_messages
 from tiffin.pipeline.question import Question
+from tiffin.pipeline.stages.cite import Citer
 from tiffin.pipeline.writing import Limits, pieces
 
 
@@ -53,7 +54,7 @@ class Generate:
         draft.route = Route(tier=begun.tier, model=self._models[begun.tier], reason=decision.reason)
         if begun.tier != decision.tier:
             question.degraded.append("tier")
-        gate = SentenceGate(question)
+        gate, citer = SentenceGate(question), Citer(question.sources)
         async with aclosing(pieces(begun.first, begun.rest, limits)) as events:
             yield RagSources(
                 id=question.context.request_id, sources=question.sources, route=draft.route
@@ -61,12 +62,12 @@ class Generate:
             async for piece in events:
                 if isinstance(piece.event, TextDelta):
                     if text := gate.release(piece.event.text):
-                        yield RagDelta(text=text)
+                        yield _delta(question, text, citer if gate.checks else None)
                 else:
                     draft.add(piece.event)
         draft.check_whole()
         if text := gate.finish():
-            yield RagDelta(text=text)
+            yield _delta(question, text, citer if gate.checks else None)
 
     def can_be_quoted(self, question: Question, error: TiffinError) -> bool:
         """Whether quotes may stand for the answer. Raises the error if that would not be honest.
@@ -125,6 +126,14 @@ class Generate:
                     question.degraded.append("fewer_passages")
                     question.sources = question.sources[: len(texts)]
                 return begun
+
+
+def _delta(question: Question, text: str, citer: Citer | None) -> RagDelta:
+    """What leaves now, with the citations of its sentences unless they were not checked."""
+    answer = question.draft.text
+    found = citer.cite(answer, len(answer) - len(text)) if citer else []
+    question.citations += found
+    return RagDelta(text=text, citations=found)
 
 
 def _texts(question: Question) -> list[str]:

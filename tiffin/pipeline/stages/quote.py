@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from tiffin.core.values import QUOTE, RagDelta, RagEvent, RagSources, Route
 from tiffin.grounding.language import language_of, refusal
-from tiffin.grounding.quote import answer_of, quotes
+from tiffin.grounding.quote import BETWEEN, answer_of, quotes
 from tiffin.pipeline.lexical import lexical_evidence
 from tiffin.pipeline.question import Question, citation
 
 
 def quote(question: Question, reason: str) -> Iterator[RagEvent]:
-    """The best sentences as the answer, each with its citation, as events."""
+    """The best sentences as the answer, as events: one a quote, its citation with it."""
     if not question.evidence:
         question.evidence = lexical_evidence(question)
     found = quotes(question.evidence)
@@ -29,7 +29,10 @@ def quote(question: Question, reason: str) -> Iterator[RagEvent]:
         )
         for one in found
     ]
-    yield from _events(question)
+    yield _sources(question)
+    for one, cited in zip(found, question.citations, strict=True):
+        between = BETWEEN if one.at else ""
+        yield RagDelta(text=between + one.text, citations=[cited])
 
 
 def refuse(question: Question) -> Iterator[RagEvent]:
@@ -38,11 +41,11 @@ def refuse(question: Question) -> Iterator[RagEvent]:
     reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
     text = refusal(language_of(question.request.query))
     question.draft.write(text, Route(tier=QUOTE, model=QUOTE, reason=reason))
-    yield from _events(question)
+    yield _sources(question)
+    yield RagDelta(text=text)
 
 
-def _events(question: Question) -> Iterator[RagEvent]:
-    yield RagSources(
+def _sources(question: Question) -> RagSources:
+    return RagSources(
         id=question.context.request_id, sources=question.sources, route=question.draft.route
     )
-    yield RagDelta(text=question.draft.text)
