@@ -12,7 +12,10 @@ import click
 from models.errors import ModelError
 from tiffin.config.section import SettingsError
 
-SUBCOMMANDS = ("costs", "deploy", "keys", "models", "plan", "router", "settings")
+SUBCOMMANDS = ("costs", "deploy", "eval", "keys", "models", "plan", "router", "settings")
+
+MODULES = {"eval": "evaluate"}
+"""Those whose module cannot have the subcommand's name."""
 
 
 class _Group(click.Group):
@@ -28,7 +31,8 @@ class _Group(click.Group):
         del ctx
         if cmd_name not in SUBCOMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"tiffin.cli.{cmd_name}"), cmd_name)
+        name = MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"tiffin.cli.{name}"), name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature

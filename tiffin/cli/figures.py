@@ -1,0 +1,55 @@
+"""Figures with 95 % intervals, for the commands of `tiffin eval`.
+
+Questions about one article are not independent, so an interval is a bootstrap over groups.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = 2000
+SEED = 17
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value, the middle 95 % of it over the draws, and how many rows it is of."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "none"
+        digits = 0 if self.value >= 100 else 3  # noqa: PLR2004  milliseconds
+        low, value, high = (
+            f"{part:,.{digits}f}".removeprefix("0") or "0"
+            for part in (self.low, self.value, self.high)
+        )
+        return f"{value} [{low}, {high}]"
+
+
+def figure(
+    values: Sequence[float],
+    groups: Sequence[str],
+    of: Callable[[Floats], float] = lambda drawn: float(np.mean(drawn)),
+) -> Figure:
+    """The mean (or another figure) of one value a row; rows of one group are drawn together."""
+    if not values:
+        return Figure(float("nan"), float("nan"), float("nan"), 0)
+    numbers = np.asarray(values, np.float64)
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    rows = [np.flatnonzero(of_row == number) for number in range(len(names))]
+    random = np.random.default_rng(SEED)
+    draws = [
+        of(numbers[np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))])])
+        for _ in range(DRAWS)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Figure(of(numbers), float(low), float(high), len(values))
