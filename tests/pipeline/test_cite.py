@@ -1,7 +1,7 @@
 """Each sentence of an answer points to the passage that says it, or to none."""
 
 from tiffin.core.values import Source
-from tiffin.pipeline.stages.cite import Citer
+from tiffin.pipeline.citing import Citer
 
 TOWER = "The Eiffel Tower is 330 metres tall. It was finished in 1889."
 RIVER = "The Danube flows through ten countries. It rises in the Black Forest."

@@ -23,11 +23,11 @@ from tiffin.core.errors import (
 )
 from tiffin.core.messages import RouteDecision
 from tiffin.core.values import RagDelta, RagEvent, RagSources, Route
+from tiffin.pipeline.citing import Citer
 from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.prompt import rag_messages
 from tiffin.pipeline.question import Question
-from tiffin.pipeline.stages.cite import Citer
 from tiffin.pipeline.writing import Limits, pieces
 
 
