@@ -134,7 +134,8 @@ class Model(_Entry):
     """One model. `memory_bytes` is the resident memory that loading it adds to its engine.
 
     `quantization` begins with one of `models.architecture.SCHEMES`; further words name its origin.
-    A model without an `architecture` can run but cannot be planned on a GPU.
+    A model without an `architecture` can run but cannot be planned on a GPU. `languages` are ISO
+    639-1 codes of what it reads; a model without them reads any.
     """
 
     name: Name
@@ -144,6 +145,7 @@ class Model(_Entry):
     quantization: Annotated[str, AfterValidator(_known_scheme)]
     licence: str
     note: str = ""
+    languages: frozenset[str] = frozenset()
     parameters: PositiveInt
     context_tokens: PositiveInt
     memory_bytes: PositiveInt

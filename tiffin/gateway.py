@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 from starlette.requests import Request
 
+from models.user_catalog import catalog_of
 from models.values import Finished, GenerateRequest
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.services import BY_TIER, SERVICES
@@ -184,12 +185,20 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     models = {tier.name: tier.model for tier in decider.fleet}
     budget, stream = settings.resilience.budget, settings.resilience.stream
     head = Head.load()
+    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
     pipeline = RagPipeline(
         retrieval=(
             Embed(clients.embedding, budget.embed_ms),
             Search(budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
-            Evidence(clients.embedding, clients.reranker, head, budget.evidence_ms),
+            Evidence(
+                clients.embedding,
+                clients.reranker,
+                head,
+                budget.evidence_ms,
+                scored=reads.get(settings.reranker.model, frozenset()),
+                written=_written(settings, reads),
+            ),
         ),
         route=Route(routing),
         writer=Answer(Generate(generator, models, stream), budget.generate_ms),
@@ -219,6 +228,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         providers=providers,
         ledger=ledger,
     )
+
+
+def _written(settings: Settings, reads: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The languages that the LLMs read together; empty if one of them reads any."""
+    of_tiers = [reads.get(tier.model, frozenset()) for tier in settings.tiers.values()]
+    any_language = bool(settings.providers) or frozenset() in of_tiers
+    return frozenset() if any_language else frozenset().union(*of_tiers)
 
 
 def _named_by(request: RagRequest, context: RequestContext) -> RequestContext:

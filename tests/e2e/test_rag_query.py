@@ -71,6 +71,27 @@ def test_what_the_documents_do_not_say_is_refused_in_the_language_of_the_questio
         assert answer["usage"]["total_tokens"] == 0, "no model is asked"
 
 
+@pytest.mark.parametrize(
+    ("query", "documents", "said"),
+    [
+        (
+            "Wie lange gilt die Garantie?",
+            ["Der Versand dauert drei Tage.", "Die Garantie auf alle Schuhe gilt zwei Jahre."],
+            "zwei Jahre",
+        ),
+        ("保修期多长?", ["商店上午十点开门。", "所有鞋子的保修期为两年。"], "两年"),
+        ("Wie lange gilt die Garantie?", ["Parcels take three days."], "steht nicht"),
+    ],
+)
+def test_a_language_that_the_models_do_not_read_is_said_and_quoted_by_its_words(
+    stack: Stack, query: str, documents: list[str], said: str
+) -> None:
+    answer = ask(stack.url, {"passages": documents}, query)
+    assert said in answer["answer"]
+    assert answer["degraded"] == ["language"]
+    assert answer["route"]["tier"] == "quote"
+
+
 @pytest.mark.slow
 def test_every_question_finds_its_passage(stack: Stack, corpus: dict[str, Any]) -> None:
     found = []

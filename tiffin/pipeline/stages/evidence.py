@@ -3,12 +3,16 @@
 The sentences of the best passages are scored once more, by the reranker and by the embedder, in one
 bounded call each. A small trained head reads those scores and what question and text have in
 common (docs/answers.md). What it calls unanswered is refused without asking a model.
+
+In a language that the models do not read, the sentences that share words with the question are
+quoted, and nothing is written.
 """
 
 import asyncio
 
 from tiffin.clients import EmbeddingClient, RerankerClient
 from tiffin.core.context import RequestContext
+from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding import answerable
 from tiffin.grounding.evidence import candidates, evidence
@@ -31,8 +35,17 @@ class Evidence(Stage):
         reranker: RerankerClient,
         head: answerable.Head,
         budget_ms: float,
+        *,
+        scored: frozenset[str] = frozenset(),
+        written: frozenset[str] = frozenset(),
     ) -> None:
+        """`scored` and `written` are the languages that these models and the LLMs read.
+
+        Empty means any.
+        """
         super().__init__(budget_ms)
+        self._scored = scored
+        self._written = written
         self._embedding = embedding
         self._reranker = reranker
         self._head = head
@@ -45,7 +58,15 @@ class Evidence(Stage):
             self.substitute(question)
             return
         query, passages = question.request.query, question.as_passages(question.logits)
-        found = candidates(query, passages, language=language_of(passages[0].text))
+        asked, told = language_of(query), language_of(passages[0].text)
+        if not _reads(self._scored, asked, told):
+            question.degraded.append("language")
+            if question.request.model == AUTO and not _reads(self._written, asked, told):
+                question.quotes = True
+            if asked == told:  # the words can still be compared
+                self.substitute(question)
+                return
+        found = candidates(query, passages, language=told)
         texts = [item.text for item in found]
         windows = [query, *(item.window for item in found)]
         (logits, read), (vectors, embedded) = await asyncio.gather(
@@ -71,3 +92,7 @@ class Evidence(Stage):
     def substitute(self, question: Question) -> None:
         """Take the sentences that share most words with the question."""
         question.evidence = lexical_evidence(question)
+
+
+def _reads(languages: frozenset[str], *wanted: str) -> bool:
+    return not languages or languages.issuperset(wanted)
