@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,8 @@ from msgspec import structs
 from models.engines.calls import read_calls
 from models.engines.constrained import gave_up, held
 from models.engines.grammar import Grammar
-from models.engines.tools import turns
+from models.engines.markers import Markers, markers_of_tokenizer
+from models.engines.tools import plain, turns
 from models.engines.vllm_options import VLLMOptions
 from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
 from models.placement.arithmetic import whole_blocks
@@ -68,6 +70,7 @@ class VLLMEngine:
         self._model_dir = model_dir
         self._parallel = parallel
         self._llm: Any = None
+        self._markers = Markers()
         self._running = 0
 
     async def start(self) -> None:
@@ -80,6 +83,7 @@ class VLLMEngine:
             raise EngineFailed(message) from error
         if not self._llm.get_tokenizer().chat_template:
             raise EngineFailed(f"{self._model_dir.name} has no chat template")
+        self._markers = markers_of_tokenizer(self._llm.get_tokenizer())
         hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
         async for _ in self.generate(hello):
             pass
@@ -91,7 +95,7 @@ class VLLMEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(held(self._generate, request), request)
+        return read_calls(held(self._generate, request, self._markers.guard), request)
 
     async def _generate(
         self, request: GenerateRequest, grammar: Grammar | None
@@ -125,7 +129,8 @@ class VLLMEngine:
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Tokens of the prompt that these messages become under the model's chat template."""
-        return len(self._tokenize(messages))
+        asked = plain(GenerateRequest(messages=list(messages)), self._markers.guard)
+        return len(self._prompt(asked))
 
     async def health(self) -> EngineHealth:
         """Answer at once, without touching the weights."""
@@ -192,18 +197,19 @@ class VLLMEngine:
     def _prompt(self, request: GenerateRequest) -> list[int]:
         """The tokens to continue: a raw prompt's, or those of the messages under the template."""
         if request.prompt is None:
-            return self._tokenize(request.messages)
+            return self._read(request.messages)
         if isinstance(request.prompt, str):
             ids: list[int] = self._loaded().get_tokenizer().encode(request.prompt)
             return ids
         return request.prompt
 
-    def _tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def _read(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """The tokens of guarded messages under the chat template."""
         tokenizer = self._loaded().get_tokenizer()
-        ids: list[int] = tokenizer.apply_chat_template(
-            turns(messages), add_generation_prompt=True, return_dict=False
+        rendered: str = tokenizer.apply_chat_template(
+            turns(messages), add_generation_prompt=True, tokenize=False
         )
-        return ids
+        return self._markers.ids(rendered, partial(tokenizer.encode, add_special_tokens=False))
 
 
 def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
