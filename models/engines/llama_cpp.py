@@ -26,9 +26,10 @@ import xllamacpp
 from models.engines.calls import read_calls
 from models.engines.constrained import held
 from models.engines.grammar import Grammar
+from models.engines.limits import answer_tokens
 from models.engines.markers import Markers, markers_of_gguf
 from models.engines.tools import plain, turns
-from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.errors import EngineFailed, ModelError, NotSupported
 from models.values import (
     ChatMessage,
     EngineHealth,
@@ -144,7 +145,7 @@ class LlamaCppEngine:
     async def _body(self, request: GenerateRequest) -> dict[str, Any]:
         """The request for llama.cpp. A raw prompt is sent as the tokens that we counted.
 
-        Raises InputTooLong if prompt and answer do not fit the context.
+        Raises InputTooLong or AnswerTooLong if prompt and answer do not fit the context.
         """
         prompt = request.prompt
         if prompt is None:
@@ -156,9 +157,7 @@ class LlamaCppEngine:
             if isinstance(prompt, str):
                 prompt = await asyncio.to_thread(self._door.tokenize, prompt)
             body, length = {"prompt": prompt}, len(prompt)
-        answer = self.context_tokens - length if request.max_tokens is None else request.max_tokens
-        if length + max(answer, 1) > self.context_tokens:
-            raise InputTooLong(length + max(answer, 1), self.context_tokens)
+        answer = answer_tokens(request.max_tokens, length, self.context_tokens)
         # The penalties look at all tokens, not at the last 64.
         look_back = self.context_tokens
         return {**body, "max_tokens": answer, "repeat_last_n": look_back, **_sampling(request)}

@@ -20,12 +20,13 @@ from msgspec import structs
 from models.engines.calls import read_calls
 from models.engines.constrained import gave_up, held
 from models.engines.grammar import Grammar
+from models.engines.limits import answer_tokens
 from models.engines.markers import Markers, markers_of_tokenizer
 from models.engines.tools import plain, turns
 from models.engines.vllm_options import VLLMOptions
 from models.engines.vllm_outputs import EndedEarly, events_of
 from models.engines.vllm_parsers import AnswerReader, ChatParsers, native_tools, native_turns
-from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.errors import EngineFailed, ModelError, NotSupported
 from models.placement.arithmetic import whole_blocks
 from models.quantization import has_4_bits, is_quantized
 from models.values import (
@@ -107,10 +108,7 @@ class VLLMEngine:
         """The answer to a request whose tools, if it has any, the model's own template shows."""
         prompt = self._prompt(request)
         reader = self._reader(request, grammar)
-        room = self.context_tokens - len(prompt)
-        answer = max(room, 1) if request.max_tokens is None else request.max_tokens
-        if answer > room:
-            raise InputTooLong(len(prompt) + answer, self.context_tokens)
+        answer = answer_tokens(request.max_tokens, len(prompt), self.context_tokens)
         adapter = self._options.lora_request(request.adapter)
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1

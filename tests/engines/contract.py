@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from models.engines.protocol import LLMEngine
-from models.errors import InputTooLong, NotSupported
+from models.errors import AnswerTooLong, InputTooLong, NotSupported
 from models.values import (
     ChatMessage,
     Finished,
@@ -144,7 +144,7 @@ async def many_at_once_each_get_their_own_answer(engine: LLMEngine) -> None:
 
 async def a_prompt_that_does_not_fit_is_refused_with_numbers(engine: LLMEngine) -> None:
     request = ask("word " * engine.context_tokens, max_tokens=10)
-    with pytest.raises(InputTooLong, match=f"the limit is {engine.context_tokens}"):
+    with pytest.raises(InputTooLong, match=f"context length is {engine.context_tokens}"):
         await anext(engine.generate(request))
 
 
@@ -154,7 +154,7 @@ async def an_answer_may_fill_the_context_and_no_more(engine: LLMEngine) -> None:
     fits = engine.generate(ask(ENDLESS, max_tokens=room))
     await anext(fits)
     await fits.aclose()
-    with pytest.raises(InputTooLong):
+    with pytest.raises(AnswerTooLong, match=f"max_tokens: .* ask for at most {room}$"):
         await anext(engine.generate(ask(ENDLESS, max_tokens=room + 1)))
 
 
