@@ -98,7 +98,7 @@ async def bare_decode() -> float:
     )
 
     async def one(number: int, request: GenerateRequest) -> int:
-        ids = engine._tokenize(request.messages)  # noqa: SLF001
+        ids = engine._prompt(request)  # noqa: SLF001
         found = 0
         async for output in llm.generate({"prompt_token_ids": ids}, sampling, f"bare-{number}"):
             found += len(output.outputs[0].token_ids)

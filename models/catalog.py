@@ -22,6 +22,7 @@ from pydantic import (
 
 from models.architecture import Architecture, Scheme, scheme_named
 from models.errors import CatalogError
+from models.vllm_parsers import Parsers
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
 
@@ -130,8 +131,17 @@ def _known_scheme(quantization: str) -> str:
     return quantization
 
 
+class NamedParsers(_Entry):
+    """vLLM's parsers for the model's tool calls and thoughts; one that is left out is not used."""
+
+    tools: str | None = None
+    reasoning: str | None = None
+
+
 class Model(_Entry):
     """One model. `memory_bytes` is the resident memory that loading it adds to its engine.
+
+    Without `parsers` the vllm engine finds them by the model's type.
 
     `quantization` begins with one of `models.architecture.SCHEMES`; further words name its origin.
     A model without an `architecture` can run but cannot be planned on a GPU. `languages` are ISO
@@ -150,6 +160,7 @@ class Model(_Entry):
     context_tokens: PositiveInt
     memory_bytes: PositiveInt
     architecture: Architecture | None = None
+    parsers: NamedParsers | None = None
     files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
 
@@ -157,6 +168,11 @@ class Model(_Entry):
     def scheme(self) -> Scheme:
         """The number format of the weights."""
         return scheme_named(self.quantization)
+
+    @property
+    def vllm_parsers(self) -> Parsers | None:
+        """The parsers that the entry names; None leaves it to the engine to find them."""
+        return None if self.parsers is None else Parsers(**self.parsers.model_dump())
 
     @property
     def weight_bytes(self) -> int:

@@ -12,9 +12,20 @@ class InputTooLong(ModelError):
     """The input does not fit the model's context."""
 
     def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the input is {tokens} tokens long, the limit is {limit}")
-        self.tokens = tokens
-        self.limit = limit
+        super().__init__(
+            f"the input is {tokens} tokens long, and this model's maximum context length is"
+            f" {limit} tokens; send less"
+        )
+
+
+class AnswerTooLong(ModelError):
+    """The input fits the model's context, and an answer of `max_tokens` after it does not."""
+
+    def __init__(self, max_tokens: int, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"max_tokens: {max_tokens} is too large: this model's maximum context length is"
+            f" {limit} tokens, and the input takes {tokens}; ask for at most {limit - tokens}"
+        )
 
 
 class AdapterUnknown(ModelError):

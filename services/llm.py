@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import ClassVar
 
 import bentoml
@@ -38,7 +39,7 @@ def build_engine(tier: TierSettings, placed: Placement | None, budget: Budget | 
             directory,
             context_tokens=tier.context_tokens,
             parallel=tier.parallel,
-            options=vllm_options(tier, placed, budget),
+            options=replace(vllm_options(tier, placed, budget), parsers=model.vllm_parsers),
         )
         if tier.sleep_after_s is None or placed is None:
             return engine

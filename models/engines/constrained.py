@@ -12,6 +12,7 @@ from contextlib import aclosing
 
 from models.engines.constraint import constraint, is_constrained
 from models.engines.grammar import Grammar
+from models.engines.markers import Guard, unguarded
 from models.engines.tools import plain
 from models.errors import NotSupported
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
@@ -19,13 +20,17 @@ from models.values import Finished, GenerateRequest, TextDelta, TokenEvent
 Generate = Callable[[GenerateRequest, Grammar | None], AsyncGenerator[TokenEvent, None]]
 
 
-def held(generate: Generate, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+def held(
+    generate: Generate, request: GenerateRequest, guard: Guard = unguarded
+) -> AsyncGenerator[TokenEvent, None]:
     """The events of `generate`, given the request without tools and the grammar that it asks for.
+
+    Its texts have gone through `guard`.
 
     Raises NotSupported for a schema that cannot be enforced, and in the middle of the answer if the
     engine gave up on the schema.
     """
-    asked = plain(request)
+    asked = plain(request, guard)
     if not is_constrained(request):
         return generate(asked, None)
     return _followed(generate, asked, request)

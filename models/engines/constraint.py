@@ -14,6 +14,9 @@ from models.engines.tools import CLOSE, OPEN, only_tool
 from models.errors import NotSupported
 from models.values import GenerateRequest, Tool
 
+NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+"""The arguments of a tool without parameters."""
+ANYTHING: dict[str, Any] = {"type": "object"}
 ANY_SPACE = r"[ \t\n]{0,16}"
 TEXT = r'TEXT: /(.|\n)*/ & ~/[ \t\n]*\{[ \t\n]*"name"[ \t\n]*:(.|\n)*/'
 """Any text that does not begin like a call without tags, as `models.engines.calls` reads it."""
@@ -46,7 +49,7 @@ def constraint(request: GenerateRequest) -> Grammar:
     if choice == "required":
         return _of_calls("answer: function", tools, space=" ")
     # A tool that is not strict may be called with any arguments.
-    called = [tool if tool.strict else Tool(tool.name) for tool in tools]
+    called = [tool if tool.strict else Tool(tool.name, parameters=ANYTHING) for tool in tools]
     parallel = request.parallel_tool_calls
     rules = _beside_text(parallel) if schema is None else _in_place_of(schema, parallel)
     return _of_calls(f"{rules}\nSPACE: /{ANY_SPACE}/", called, space=ANY_SPACE)
@@ -87,13 +90,13 @@ def _function(tool: Tool, space: str) -> str:
     """
     head = ['"name":', f'"{re.escape(tool.name)}",', '"arguments":', ""]
     before, after = ("", "") if space == " " else (space, "SPACE")
-    return rf'/\{{{before}{space.join(head)}/ {json_rule(tool.parameters)} {after} "}}"'
+    return rf'/\{{{before}{space.join(head)}/ {json_rule(tool.parameters or NOTHING)} {after} "}}"'
 
 
 def _of(tool: Tool) -> Grammar:
     """The tool's arguments."""
     try:
-        return grammar_of(tool.parameters)
+        return grammar_of(tool.parameters or NOTHING)
     except NotSupported as error:
         raise NotSupported("tools", f"{tool.name}: {error.reason}") from error
 

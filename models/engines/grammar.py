@@ -43,6 +43,22 @@ URI = (
 )
 """Most of RFC 3986, for the format `uri`, which the older llguidance in llama.cpp does not know."""
 
+NUMBER_FORMATS: dict[str, dict[str, int]] = {
+    **{
+        f"int{bits}": {"minimum": -(2 ** (bits - 1)), "maximum": 2 ** (bits - 1) - 1}
+        for bits in (8, 16, 32)
+    },
+    **{f"uint{bits}": {"minimum": 0, "maximum": 2**bits - 1} for bits in (8, 16, 32)},
+    "uint64": {"minimum": 0},
+    "int64": {},
+    "float": {},
+    "double": {},
+}
+"""OpenAPI's formats of numbers, as bounds. llguidance reads over a number's format."""
+
+HARMLESS = ({"uniqueItems": False}, {"format": "password"})
+"""Keywords that allow everything, and that llguidance refuses nevertheless."""
+
 _FAILED = "failed to compile JSON schema: "
 _QUOTED = re.compile(r"\n +\d+ \| ")
 """The beginning of the lines in an error that quote the grammar."""
@@ -150,12 +166,13 @@ def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
 
     Objects get no properties beyond those named, unless they mention others or `closes` is false.
     Integers without bounds must fit a double, and larger bounds are reduced. A `uri` becomes a
-    pattern.
+    pattern, and a format of numbers bounds.
     """
     if isinstance(node, list):
         return [_narrowed(item, closes=closes) for item in node]
     if not isinstance(node, dict):
         return node
+    node = _with_bounds(node)
     narrowed = {key: _part(key, value, closes=closes) for key, value in node.items()}
     if node.get("format") == "uri":
         if "pattern" in node:
@@ -167,6 +184,23 @@ def _narrowed(node: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON
     if closes and node.get("type") == "integer" and not (_LOWER | _UPPER) & set(node):
         narrowed |= {"minimum": 1 - 2**53, "maximum": 2**53 - 1}
     return narrowed
+
+
+def _with_bounds(node: dict[str, Any]) -> dict[str, Any]:
+    """The schema without what allows everything, and with the bounds of its number's format."""
+    kept = {key: value for key, value in node.items() if {key: value} not in HARMLESS}
+    named = node.get("type")
+    types = {named} if isinstance(named, str) else set(map(str, named or ()))
+    if "format" not in kept or not types or not types <= {"integer", "number", "null"}:
+        return kept
+    format_ = kept.pop("format")
+    if not isinstance(format_, str) or format_ not in NUMBER_FORMATS:
+        raise _refused(f"Unknown format: {format_} (of a number)")
+    for bound, tightest in (("minimum", max), ("maximum", min)):
+        given = kept.get(bound)
+        if (limit := NUMBER_FORMATS[format_].get(bound)) is not None:
+            kept[bound] = tightest(given, limit) if isinstance(given, int | float) else limit
+    return kept
 
 
 def _part(key: str, value: Any, *, closes: bool) -> Any:  # noqa: ANN401  JSON

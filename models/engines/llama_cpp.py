@@ -26,8 +26,10 @@ import xllamacpp
 from models.engines.calls import read_calls
 from models.engines.constrained import held
 from models.engines.grammar import Grammar
-from models.engines.tools import turns
-from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.engines.limits import answer_tokens
+from models.engines.markers import Markers, markers_of_gguf
+from models.engines.tools import plain, turns
+from models.errors import EngineFailed, ModelError, NotSupported
 from models.values import (
     ChatMessage,
     EngineHealth,
@@ -75,6 +77,7 @@ class LlamaCppEngine:
         self._threads = threads
         self._server: _Server | None = None
         self._end_token: int | None = None
+        self._markers = Markers()
         self._door = _PrivateDoor()
         self._workers = ThreadPoolExecutor(parallel, thread_name_prefix="llama.cpp")
         self._generations: set[_Generation] = set()
@@ -82,6 +85,7 @@ class LlamaCppEngine:
     async def start(self) -> None:
         """Load the weights and answer one token, so that the first request finds a warm engine."""
         self._server = await asyncio.to_thread(self._load)
+        self._markers = await asyncio.to_thread(markers_of_gguf, self._model_file)
         self._end_token = await asyncio.to_thread(self._door.end_token)
         hello = GenerateRequest(
             messages=[ChatMessage("user", "Hello")], max_tokens=1, json_schema={}
@@ -91,7 +95,7 @@ class LlamaCppEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(held(self._generate, request), request)
+        return read_calls(held(self._generate, request, self._markers.guard), request)
 
     async def _generate(
         self, request: GenerateRequest, grammar: Grammar | None
@@ -117,8 +121,9 @@ class LlamaCppEngine:
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Tokens of the prompt that these messages become under the model's chat template."""
-        self._running_server()
-        return await asyncio.to_thread(self._door.count_tokens, messages)
+        guarded = plain(GenerateRequest(messages=list(messages)), self._markers.guard).messages
+        _, length = await self._read(guarded)
+        return length
 
     async def health(self) -> EngineHealth:
         """Answer at once, without touching the weights."""
@@ -140,12 +145,11 @@ class LlamaCppEngine:
     async def _body(self, request: GenerateRequest) -> dict[str, Any]:
         """The request for llama.cpp. A raw prompt is sent as the tokens that we counted.
 
-        Raises InputTooLong if prompt and answer do not fit the context.
+        Raises InputTooLong or AnswerTooLong if prompt and answer do not fit the context.
         """
         prompt = request.prompt
         if prompt is None:
-            body: dict[str, Any] = {"messages": turns(request.messages)}
-            length = await self.count_tokens(request.messages)
+            body, length = await self._read(request.messages)
         else:
             self._running_server()
             if request.json_schema is not None:
@@ -153,12 +157,23 @@ class LlamaCppEngine:
             if isinstance(prompt, str):
                 prompt = await asyncio.to_thread(self._door.tokenize, prompt)
             body, length = {"prompt": prompt}, len(prompt)
-        answer = self.context_tokens - length if request.max_tokens is None else request.max_tokens
-        if length + max(answer, 1) > self.context_tokens:
-            raise InputTooLong(length + max(answer, 1), self.context_tokens)
+        answer = answer_tokens(request.max_tokens, length, self.context_tokens)
         # The penalties look at all tokens, not at the last 64.
         look_back = self.context_tokens
         return {**body, "max_tokens": answer, "repeat_last_n": look_back, **_sampling(request)}
+
+    async def _read(self, messages: Sequence[ChatMessage]) -> tuple[dict[str, Any], int]:
+        """Guarded messages for llama.cpp, and how many tokens they are.
+
+        It would read names of control tokens in their text, so then it gets the tokens instead.
+        """
+        self._running_server()
+        if not any(self._markers.guarded(message.content) for message in messages):
+            length = await asyncio.to_thread(self._door.count_tokens, messages)
+            return {"messages": turns(messages)}, length
+        rendered = await asyncio.to_thread(self._door.render, messages)
+        ids = await asyncio.to_thread(self._markers.ids, rendered, self._door.tokenize)
+        return {"prompt": ids}, len(ids)
 
     def _running_server(self) -> "_Server":
         if self._server is None:
@@ -315,6 +330,11 @@ class _PrivateDoor:
         body = {"messages": turns(messages)}
         return int(self._ask("/v1/chat/completions/input_tokens", body)["input_tokens"])
 
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        """Ask llama.cpp for the prompt under the chat template."""
+        prompt: str = self._ask("/apply-template", {"messages": turns(messages)})["prompt"]
+        return prompt
+
     def tokenize(self, text: str, *, whole: bool = True) -> list[int]:
         """Ask llama.cpp for the tokens of a raw prompt, or of a part from the middle of one."""
         body = {"content": text, "add_special": whole, "parse_special": True}
@@ -327,8 +347,7 @@ class _PrivateDoor:
         llguidance accepts only one of several tokens that end an answer, and not always this one.
         """
         answer = ChatMessage("assistant", "answer")
-        body = {"messages": turns([ChatMessage("user", "question"), answer])}
-        prompt: str = self._ask("/apply-template", body)["prompt"]
+        prompt = self.render([ChatMessage("user", "question"), answer])
         behind = prompt.rpartition(answer.content)[2].lstrip()
         return self.tokenize(behind, whole=False)[0] if behind else None
 

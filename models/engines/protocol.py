@@ -22,9 +22,10 @@ class LLMEngine(Protocol):
         """Yield `TextDelta`s and `ToolCallDelta`s, then one `Finished`.
 
         Closing the generator (or cancelling the task that reads it) aborts the generation.
-        Before the first event it raises InputTooLong if prompt + max_tokens exceed `context_tokens`
-        and NotSupported for a field that it cannot honour. It raises EngineFailed if the engine
-        dies. No field is ever ignored.
+        Before the first event it raises InputTooLong if the prompt leaves no room for an answer in
+        `context_tokens`, AnswerTooLong if it leaves less than `max_tokens`, and NotSupported for a
+        field that it cannot honour. It raises EngineFailed if the engine dies. No field is ever
+        ignored.
         """
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:

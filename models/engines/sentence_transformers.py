@@ -53,6 +53,8 @@ class _Encoder(Generic[Raw]):
         torch.set_num_threads(threads)
         model = self.library(**_model_arguments(model_dir, device))
         self._model = model.eval()
+        # "[SEP]" in a text is text. As a control token it would end the text, or a query in a pair.
+        model.tokenizer.split_special_tokens = True
         self._pad_id = int(model.tokenizer.pad_token_id)
         self._pad_type_id = int(model.tokenizer.pad_token_type_id)
         if model.max_seq_length is None:

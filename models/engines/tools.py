@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from models.engines.markers import Guard, unguarded
 from models.errors import NotSupported
 from models.values import ChatMessage, GenerateRequest, Tool
 
@@ -33,15 +34,16 @@ For each function call, return a json object with function name and arguments wi
 </tool_call>"""
 
 
-def plain(request: GenerateRequest) -> GenerateRequest:
+def plain(request: GenerateRequest, guard: Guard = unguarded) -> GenerateRequest:
     """The same request without tools, which are described in the messages instead.
 
-    Raises NotSupported for a choice that names no tool, or that excludes the `json_schema`.
+    What others wrote goes through `guard`; the tags around tools and calls are ours. Raises
+    NotSupported for a choice that names no tool, or that excludes the `json_schema`.
     """
-    messages = [_as_text(message) for message in request.messages]
+    messages = [_as_text(message, guard) for message in request.messages]
     choice = request.tool_choice
     if request.tools and choice != "none":
-        messages = _with_tools(messages, request.tools)
+        messages = _with_tools(messages, request.tools, guard)
         if choice != "auto" and request.json_schema is not None:
             raise NotSupported("tool_choice", f"{choice!r} leaves no room for a JSON schema")
         if choice not in LEFT_TO_THE_MODEL and choice not in [tool.name for tool in request.tools]:
@@ -54,25 +56,29 @@ def turns(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
-def _as_text(message: ChatMessage) -> ChatMessage:
+def _as_text(message: ChatMessage, guard: Guard) -> ChatMessage:
     """A turn with tool calls or a tool's answer, in a form that any template can render."""
+    content = guard(message.role, message.content)
     if message.role == "tool":
-        return ChatMessage("user", f"<tool_response>\n{message.content}\n</tool_response>")
+        return ChatMessage("user", f"<tool_response>\n{content}\n</tool_response>")
     if not message.tool_calls:
-        return message
-    calls = [
-        f'{OPEN}\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n{CLOSE}'
-        for call in message.tool_calls
-    ]
-    return ChatMessage(message.role, "\n".join([message.content, *calls]).strip())
+        return msgspec.structs.replace(message, content=content)
+    calls = []
+    for call in message.tool_calls:
+        text = f'{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}'
+        calls.append(f"{OPEN}\n{guard('tool', text)}\n{CLOSE}")
+    return ChatMessage(message.role, "\n".join([content, *calls]).strip())
 
 
-def _with_tools(messages: list[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
+def _with_tools(
+    messages: list[ChatMessage], tools: Sequence[Tool], guard: Guard
+) -> list[ChatMessage]:
     lines = []
     for tool in tools:
         function = msgspec.to_builtins(tool)
         del function["strict"]  # no concern of the model
-        lines.append(json.dumps({"type": "function", "function": function}, ensure_ascii=False))
+        line = json.dumps({"type": "function", "function": function}, ensure_ascii=False)
+        lines.append(guard("tool", line))
     task = _TASK.format(tools="\n".join(lines))
     if messages and messages[0].role == "system":
         return [ChatMessage("system", f"{messages[0].content}\n\n{task}"), *messages[1:]]

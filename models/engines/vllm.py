@@ -11,29 +11,29 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from msgspec import structs
 
 from models.engines.calls import read_calls
 from models.engines.constrained import gave_up, held
 from models.engines.grammar import Grammar
-from models.engines.tools import turns
+from models.engines.limits import answer_tokens
+from models.engines.markers import Markers, markers_of_tokenizer
+from models.engines.tools import plain, turns
 from models.engines.vllm_options import VLLMOptions
-from models.errors import EngineFailed, InputTooLong, ModelError, NotSupported
+from models.engines.vllm_outputs import EndedEarly, events_of
+from models.engines.vllm_parsers import AnswerReader, ChatParsers, native_tools, native_turns
+from models.errors import EngineFailed, ModelError, NotSupported
 from models.placement.arithmetic import whole_blocks
 from models.quantization import has_4_bits, is_quantized
 from models.values import (
     ChatMessage,
     EngineHealth,
-    Finished,
-    FinishReason,
     GenerateRequest,
-    TextDelta,
     TokenEvent,
-    TokenLogprob,
-    TokenUsage,
 )
 
 # vLLM reads these when it is imported: they forbid network access and usage reports.
@@ -68,6 +68,8 @@ class VLLMEngine:
         self._model_dir = model_dir
         self._parallel = parallel
         self._llm: Any = None
+        self._markers = Markers()
+        self._parsers: ChatParsers | None = None
         self._running = 0
 
     async def start(self) -> None:
@@ -80,6 +82,11 @@ class VLLMEngine:
             raise EngineFailed(message) from error
         if not self._llm.get_tokenizer().chat_template:
             raise EngineFailed(f"{self._model_dir.name} has no chat template")
+        self._markers = markers_of_tokenizer(self._llm.get_tokenizer())
+        try:
+            self._parsers = self._chat_parsers()
+        except TypeError as error:
+            raise EngineFailed(f"parsers of {self._model_dir.name}: {_one_line(error)}") from error
         hello = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=1)
         async for _ in self.generate(hello):
             pass
@@ -91,29 +98,29 @@ class VLLMEngine:
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
         """Yield the answer's `TextDelta`s, then one `Finished`. Closing it stops the generation."""
-        return read_calls(held(self._generate, request), request)
+        if self._parsers is not None and self._parsers.take_tools(request):
+            return self._generate(request, None)
+        return read_calls(held(self._generate, request, self._markers.guard), request)
 
     async def _generate(
         self, request: GenerateRequest, grammar: Grammar | None
     ) -> AsyncGenerator[TokenEvent, None]:
-        """The answer to a request without tools."""
+        """The answer to a request whose tools, if it has any, the model's own template shows."""
         prompt = self._prompt(request)
-        room = self.context_tokens - len(prompt)
-        answer = max(room, 1) if request.max_tokens is None else request.max_tokens
-        if answer > room:
-            raise InputTooLong(len(prompt) + answer, self.context_tokens)
+        reader = self._reader(request, grammar)
+        answer = answer_tokens(request.max_tokens, len(prompt), self.context_tokens)
         adapter = self._options.lora_request(request.adapter)
         llm, request_id = self._loaded(), uuid.uuid4().hex
         self._running += 1
         try:
             outputs = llm.generate(
                 {"prompt_token_ids": prompt},
-                _sampling(request, answer, grammar),
+                _sampling(request, answer, grammar, reader),
                 request_id,
                 lora_request=adapter,
             )
             async with aclosing(outputs):
-                async for event in _events(outputs, len(prompt), grammar):
+                async for event in events_of(outputs, prompt, grammar, reader):
                     yield event
         except (asyncio.CancelledError, GeneratorExit):
             raise
@@ -125,7 +132,8 @@ class VLLMEngine:
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Tokens of the prompt that these messages become under the model's chat template."""
-        return len(self._tokenize(messages))
+        asked = plain(GenerateRequest(messages=list(messages)), self._markers.guard)
+        return len(self._prompt(asked))
 
     async def health(self) -> EngineHealth:
         """Answer at once, without touching the weights."""
@@ -191,19 +199,35 @@ class VLLMEngine:
 
     def _prompt(self, request: GenerateRequest) -> list[int]:
         """The tokens to continue: a raw prompt's, or those of the messages under the template."""
+        if request.tools:
+            guard = self._markers.guard
+            tools = native_tools(request.tools, guard)
+            return self._rendered(native_turns(request.messages, guard), tools=tools)
         if request.prompt is None:
-            return self._tokenize(request.messages)
+            return self._rendered(turns(request.messages))
         if isinstance(request.prompt, str):
             ids: list[int] = self._loaded().get_tokenizer().encode(request.prompt)
             return ids
         return request.prompt
 
-    def _tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def _reader(self, request: GenerateRequest, grammar: Grammar | None) -> AnswerReader | None:
+        """What reads the answer; a grammar and a raw prompt leave nothing to find."""
+        if self._parsers is None or grammar is not None or request.prompt is not None:
+            return None
+        return self._parsers.reader(request)
+
+    def _chat_parsers(self) -> ChatParsers:
+        config = json.loads((self._model_dir / "config.json").read_text(encoding="utf-8"))
         tokenizer = self._loaded().get_tokenizer()
-        ids: list[int] = tokenizer.apply_chat_template(
-            turns(messages), add_generation_prompt=True, return_dict=False
+        return ChatParsers(self._options.parsers, tokenizer, str(config.get("model_type", "")))
+
+    def _rendered(self, turns: list[dict[str, Any]], **more: Any) -> list[int]:  # noqa: ANN401
+        """The tokens of guarded turns under the chat template."""
+        tokenizer = self._loaded().get_tokenizer()
+        rendered: str = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=False, **more
         )
-        return ids
+        return self._markers.ids(rendered, partial(tokenizer.encode, add_special_tokens=False))
 
 
 def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
@@ -221,7 +245,9 @@ def kv_cache_bytes(model_dir: Path, tokens: int, bytes_per_number: int) -> int:
     return int(whole_blocks(tokens) * numbers * head_size * bytes_per_number)
 
 
-def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None) -> Any:  # noqa: ANN401  vLLM carries no types
+def _sampling(
+    request: GenerateRequest, max_tokens: int, grammar: Grammar | None, reader: AnswerReader | None
+) -> Any:  # noqa: ANN401  vLLM carries no types
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -236,12 +262,9 @@ def _sampling(request: GenerateRequest, max_tokens: int, grammar: Grammar | None
         seed=request.seed,
         logprobs=request.logprobs,
         structured_outputs=constraint,
+        skip_special_tokens=reader is None or reader.skip_special_tokens,
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-class _Ended(Exception):
-    """vLLM ended an answer neither at its end nor at its limit."""
 
 
 def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception) -> ModelError:
@@ -249,7 +272,7 @@ def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception
     from vllm.exceptions import VLLMClientError
 
     message = _one_line(error)
-    if isinstance(error, _Ended) and grammar is not None:
+    if isinstance(error, EndedEarly) and grammar is not None:
         return gave_up()
     if isinstance(error, VLLMClientError):
         if "logprobs" in message:
@@ -259,59 +282,6 @@ def _failure(request: GenerateRequest, grammar: Grammar | None, error: Exception
         if request.prompt is not None:
             return NotSupported("prompt", message)
     return EngineFailed(f"vLLM failed: {message}")
-
-
-async def _events(
-    outputs: AsyncGenerator[Any, None], prompt_tokens: int, grammar: Grammar | None
-) -> AsyncGenerator[TokenEvent, None]:
-    """The outputs as our events. vLLM withholds a character until all its bytes are there."""
-    completion_tokens = 0
-    cached_tokens = 0
-    logprobs: list[TokenLogprob] = []
-    async for output in outputs:
-        (completion,) = output.outputs
-        completion_tokens += len(completion.token_ids)
-        cached_tokens = output.num_cached_tokens or cached_tokens
-        logprobs += _logprobs(completion)
-        if completion.text:
-            yield TextDelta(completion.text, logprobs)
-            logprobs = []
-        if completion.finish_reason is not None:
-            _check_end(completion, grammar)
-            usage = TokenUsage(
-                prompt_tokens=prompt_tokens,
-                completion_tokens=completion_tokens,
-                cached_tokens=cached_tokens,
-            )
-            yield Finished(completion.finish_reason, usage)
-
-
-def _check_end(completion: Any, grammar: Grammar | None) -> None:  # noqa: ANN401
-    """Raise _Ended if the answer is incomplete. A stop string may end it in the middle of JSON."""
-    if completion.finish_reason not in get_args(FinishReason):
-        raise _Ended(f"it ended the answer with {completion.finish_reason!r}")
-    of_itself = completion.finish_reason == "stop" and not isinstance(completion.stop_reason, str)
-    if of_itself and grammar is not None and not grammar.matcher.is_accepting():
-        raise _Ended("it gave up on the grammar")
-
-
-def _logprobs(completion: Any) -> list[TokenLogprob]:  # noqa: ANN401  vLLM carries no types
-    """Each token of this output with its alternatives, likeliest first."""
-    found = []
-    token_ids = completion.token_ids
-    if completion.finish_reason == "stop" and completion.stop_reason is None:
-        token_ids = token_ids[:-1]  # the model's end token is no part of the text
-    for token_id, position in zip(token_ids, completion.logprobs or (), strict=False):
-        ranked = sorted(position.items(), key=lambda item: item[1].rank)
-        chosen = position[token_id]
-        top = [_token_logprob(token) for _, token in ranked]
-        found.append(_token_logprob(chosen, top))
-    return found
-
-
-def _token_logprob(token: Any, top: list[TokenLogprob] | None = None) -> TokenLogprob:  # noqa: ANN401
-    text = token.decoded_token or ""
-    return TokenLogprob(text, token.logprob, list(text.encode()), top or [])
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from models.errors import AdapterUnknown, WeightsError
 from models.placement.arithmetic import BATCHED_TOKENS
+from models.vllm_parsers import Parsers
 
 MAX_LORA_RANK = 64
 
@@ -25,6 +26,7 @@ class VLLMOptions:
       less is free, whatever the size of its KV cache, so it must be the plan's and not vLLM's 0.9.
     - `tensor_parallel`: GPUs over which the model is split.
     - `adapters`: LoRA adapters by the name that requests use.
+    - `parsers`: vLLM's parsers for this model. None finds them.
     - `can_sleep`: allocate so that the weights can leave the GPU while the tier is idle.
     """
 
@@ -32,6 +34,7 @@ class VLLMOptions:
     memory_share: float | None = None
     tensor_parallel: int = 1
     adapters: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    parsers: Parsers | None = None
     can_sleep: bool = False
 
     def arguments(self, *, on_cpu: bool) -> dict[str, Any]:

@@ -60,6 +60,42 @@ async def test_a_bad_field_is_named(
 
 
 @pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"store": True}, "store: input should be false"),
+        ({"audio": {}}, "audio: input should be null, or left out"),
+        ({"colour": "red"}, "colour: extra inputs are not permitted; leave the field out"),
+    ],
+)
+async def test_an_error_speaks_json_and_says_what_to_do(
+    services: Services, settings: Settings, change: dict[str, Any], says: str
+) -> None:
+    body = {"model": "small", "messages": [{"role": "user", "content": "a"}], **change}
+    async with entry(services, settings) as client:
+        error = (await client.post("/v1/chat/completions", json=body)).json()["error"]
+    assert error["message"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"id": "msg_1"},
+        {"content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "reasoning_content": "Hm.", "reasoning": None},
+    ],
+)
+async def test_what_a_message_says_beside_its_text_changes_nothing(
+    services: Services, settings: Settings, message: dict[str, Any]
+) -> None:
+    """Editors and gateways send these."""
+    body = {"model": "small", "messages": [{"role": "user", "content": "a", **message}]}
+    async with entry(services, settings) as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert [turn.content for turn in services.prompts[0].messages] == ["a"]
+
+
+@pytest.mark.parametrize(
     ("content", "content_type", "status", "says"),
     [
         (b'{"query": "x", ', "application/json", 400, "not valid JSON"),

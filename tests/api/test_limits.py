@@ -9,10 +9,11 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
+from models.errors import AnswerTooLong
 from tests.support.services import Services, entry, with_door
 from tiffin.api.bodies import PARSER_LEVELS
 from tiffin.config.settings import Settings, load_settings
-from tiffin.core.errors import TOO_LONG, FieldTooLarge
+from tiffin.core.errors import TOO_LONG, ContextExceeded, from_model_error
 
 
 async def test_headers_over_the_limit_are_refused(services: Services, settings: Settings) -> None:
@@ -177,11 +178,39 @@ async def test_more_than_a_model_can_read_is_refused_before_it_counts_the_tokens
 async def test_what_is_too_long_for_the_model_is_named(
     services: Services, settings: Settings, path: str, field: str, value: Any
 ) -> None:
-    services.fails = {"small": FieldTooLarge("9 tokens, the limit is 8", code=TOO_LONG)}
+    services.fails = {"small": ContextExceeded("9 tokens, the limit is 8", code=TOO_LONG)}
     async with entry(services, settings) as client:
         error = (await client.post(path, json={"model": "small", field: value})).json()["error"]
     assert (error["param"], error["code"]) == (field, "context_length_exceeded")
     assert error["message"] == f"{field}: 9 tokens, the limit is 8"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/responses", {"input": "a"}),
+        ("/v1/completions", {"prompt": "a"}),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_too_long_for_the_model_blames_its_own_field(
+    services: Services, settings: Settings, path: str, fields: dict[str, Any], stream: bool
+) -> None:
+    services.fails = {"small": from_model_error(AnswerTooLong(100_000, 33, 4096))}
+    limits = ["max_output_tokens"] if "input" in fields else ["max_tokens"]
+    limits += ["max_completion_tokens"] if "messages" in fields else []
+    async with entry(services, settings) as client:
+        for limit in limits:
+            body = {"model": "small", limit: 100_000, "stream": stream, **fields}
+            answer = await client.post(path, json=body)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["param"]) == (400, limit)
+            assert error["message"] == (
+                f"{limit}: 100000 is too large: this model's maximum context length is 4096 tokens,"
+                " and the input takes 33; ask for at most 4063"
+            )
+            assert error["code"] == "context_length_exceeded"
 
 
 async def test_a_second_content_type_hides_nothing(services: Services, settings: Settings) -> None:

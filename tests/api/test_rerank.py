@@ -40,6 +40,60 @@ async def test_top_n_and_return_documents(services: Services, settings: Settings
     assert (result["index"], result["document"]) == (1, {"text": TEXTS[1]})
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+async def test_what_asks_for_nothing_is_read_over(
+    services: Services, settings: Settings, path: str
+) -> None:
+    """As by Cohere and Jina, whose clients send documents with a title, an id and more."""
+    documents = [{"text": text, "title": "Of water", "id": 7} for text in TEXTS]
+    asked = {**BODY, "documents": documents, "return_documents": True, "client_name": "me"}
+    async with entry(services, settings) as client:
+        plain = (await client.post(path, json=BODY)).json()["results"]
+        results = (await client.post(path, json=asked)).json()["results"]
+    assert [(one["index"], one["relevance_score"]) for one in results] == [
+        (one["index"], one["relevance_score"]) for one in plain
+    ]
+    assert results[0]["document"] == documents[1], "as it was sent"
+
+
+async def test_documents_are_read_by_the_fields_named(
+    services: Services, settings: Settings
+) -> None:
+    documents = [{"title": "a lake"}, {"title": "the tower", "more": "is tall"}]
+    asked = {"model": MODEL, "query": QUERY, "documents": documents}
+    async with entry(services, settings) as client:
+        named = await client.post("/v1/rerank", json={**asked, "rank_fields": ["title"]})
+        missing = await client.post("/v1/rerank", json={**asked, "rank_fields": ["title", "more"]})
+        unnamed = await client.post("/v1/rerank", json=asked)
+    assert named.json()["results"][0]["index"] == 1
+    assert missing.json()["error"]["param"] == "documents[0].more"
+    assert unnamed.json()["error"]["param"] == "documents[0].text"
+
+
+@pytest.mark.parametrize("field", ["instruction", "max_chunks_per_doc"])
+async def test_what_would_change_the_scores_is_refused(
+    services: Services, settings: Settings, field: str
+) -> None:
+    async with entry(services, settings) as client:
+        answer = await client.post("/v1/rerank", json={**BODY, field: 3})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/rerank", {"query": QUERY, "texts": TEXTS}),
+        ("/embed", {"inputs": TEXTS}),
+    ],
+)
+async def test_tei_reads_over_what_it_does_not_know(
+    services: Services, settings: Settings, path: str, body: dict[str, Any]
+) -> None:
+    async with entry(services, settings) as client:
+        answer = await client.post(path, json={**body, "user": "me", "model_name": "x"})
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize("sent", [None, 512, 4096])
 async def test_a_cut_that_cuts_nothing_is_accepted(
     services: Services, settings: Settings, sent: int | None
@@ -91,7 +145,7 @@ async def test_scores_come_in_the_order_of_the_pairs(
         ("/v2/rerank", {"top_n": 0}, 400, "top_n", "greater than or equal to 1"),
         ("/v2/rerank", {"model": "rerank-v3.5"}, 404, "model", MODEL),
         ("/v2/rerank", {"max_tokens_per_doc": 511}, 400, "max_tokens_per_doc", "reads 512 tokens"),
-        ("/v2/rerank", {"rank_fields": ["a"]}, 400, "rank_fields", "not permitted"),
+        ("/v2/rerank", {"rank_fields": []}, 400, "rank_fields", "at least 1 item"),
         ("/score", {}, 400, "text_1", "required"),
     ],
 )

@@ -170,11 +170,12 @@ async def test_a_failure_later_is_the_event_error(services: Services, settings: 
         ({"background": True}, "background"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content"),
-        ({"input": [{"type": "reasoning"}]}, "input[0].type"),
+        ({"input": [{"type": "web_search_call"}]}, "input[0].type"),
         ({"input": [{"type": ["message"]}]}, "input[0].type"),
         ({"input": ["hello"]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0]"),
         ({"input": []}, "input"),
+        ({"input": [{"type": "reasoning"}]}, "input"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
         ({"reasoning": {"effort": "high"}}, "reasoning"),
         ({"truncation": "auto"}, "truncation"),
@@ -195,9 +196,37 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
 async def test_an_item_of_an_unknown_type_is_told_which_there_are(
     services: Services, settings: Settings
 ) -> None:
-    turns = [{"role": "user", "content": "hello"}, {"type": "reasoning", "summary": []}]
+    turns = [{"role": "user", "content": "hello"}, {"type": "web_search_call"}]
     async with entry(services, settings) as client:
         error = (await client.post(URL, json={**ASKED, "input": turns})).json()["error"]
     assert (error["param"], error["code"]) == ("input[1].type", "unknown_type")
-    known = "message, function_call, function_call_output"
-    assert error["message"] == f"input[1].type: must be one of: {known}; it is 'reasoning'"
+    known = "message, function_call, function_call_output, reasoning, item_reference"
+    assert error["message"] == f"input[1].type: must be one of: {known}; it is 'web_search_call'"
+
+
+async def test_thoughts_of_another_model_are_left_out(
+    services: Services, settings: Settings
+) -> None:
+    """Agents send back all items, and ask for thoughts that they could send back."""
+    turns = [
+        {"role": "user", "content": "how tall?", "id": "msg_1"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "324 metres."}]},
+    ]
+    asked = {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
+    async with entry(services, settings) as client:
+        answer = await client.post(URL, json={**ASKED, **asked, "input": turns})
+    assert answer.status_code == 200, answer.text
+    assert [turn.role for turn in services.prompts[0].messages] == ["user", "assistant"]
+
+
+async def test_a_reference_to_an_item_is_told_what_to_do(
+    services: Services, settings: Settings
+) -> None:
+    turns = [{"role": "user", "content": "a"}, {"type": "item_reference", "id": "msg_5"}]
+    async with entry(services, settings) as client:
+        error = (await client.post(URL, json={**ASKED, "input": turns})).json()["error"]
+    assert error["param"] == "input[1]"
+    assert "'msg_5'" in error["message"]
+    assert "send the item itself" in error["message"]
+    assert "`store: false`" in error["message"]

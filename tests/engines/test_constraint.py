@@ -65,6 +65,7 @@ def test_a_required_call_is_one_of_the_tools() -> None:
     request = asked(WEATHER, CLOCK, tool_choice="required")
     assert allows(request, '{"name": "weather", "arguments": {"city": "Rome"}}')
     assert allows(request, '{"name": "o-clock_1", "arguments": {}}')
+    assert not allows(request, '{"name": "o-clock_1", "arguments": {"a": 1}}'), "it takes none"
     assert not allows(request, '{"name": "weather", "arguments": {}}')
     assert not allows(request, '{"name": "money", "arguments": {}}')
 

@@ -44,6 +44,8 @@ def test_what_it_can_hold_an_answer_to(schema: dict[str, Any]) -> None:
         ({"type": "string", "pattern": "^(?=a)"}, "look-ahead"),
         ({"type": "string", "pattern": "^[("}, "unclosed character class"),
         ({"type": "string", "format": "strange"}, "Unknown format"),
+        ({"type": "integer", "format": "strange"}, "Unknown format"),
+        ({"type": "number", "format": ["int32"]}, "Unknown format"),
         ({"$ref": "#/$defs/nowhere"}, "does not exist"),
         ({"$ref": "https://example.org/schema"}, "does not fetch"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
@@ -73,6 +75,30 @@ def test_what_it_cannot_is_refused(schema: dict[str, Any], says: str) -> None:
     assert refused.value.field == "json_schema"
     assert says in str(refused.value)
     assert "%llguidance" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "does_not"),
+    [
+        ({"type": "integer", "format": "int32"}, "2147483647", "2147483648"),
+        ({"type": "integer", "format": "int32"}, "-2147483648", "-2147483649"),
+        ({"type": "integer", "format": "uint8"}, "255", "-1"),
+        ({"type": "integer", "format": "int8", "maximum": 3, "minimum": -999}, "-128", "4"),
+        ({"type": "integer", "format": "int64"}, "12321232123", "1.5"),
+        ({"type": ["number", "null"], "format": "double"}, "null", '"a"'),
+        ({"type": "array", "items": {"type": "integer"}, "uniqueItems": False}, "[1, 1]", '["a"]'),
+        ({"type": "string", "format": "password"}, '"a"', "1"),
+    ],
+)
+def test_a_format_of_numbers_is_held_and_what_allows_everything_is_harmless(
+    schema: dict[str, Any], fits: str, does_not: str
+) -> None:
+    def allows(text: str) -> bool:
+        matcher = grammar_of({"type": "object", "properties": {"a": schema}, "required": ["a"]})
+        return matcher.matcher.consume_tokens(list(f'{{"a": {text}}}'.encode()))
+
+    assert allows(fits)
+    assert not allows(does_not)
 
 
 def test_a_property_may_have_a_keyword_s_name() -> None:

@@ -106,3 +106,15 @@ async def _batched(engine: Any, inputs: list[Any]) -> Any:
     rows, _ = await batcher.submit(inputs)
     await batcher.close()
     return rows
+
+
+def test_a_control_token_in_a_text_is_text(embedder: Any, scorer: Any) -> None:
+    """Else a document could end the query of its pair, or a text itself."""
+    tokens = scorer._model.tokenizer  # noqa: SLF001
+    (pair,) = scorer.tokenize([("who [SEP] built", "it [SEP] [PAD] was [CLS] Ann [MASK]")])
+    assert pair.ids.count(tokens.sep_token_id) == 2
+    assert pair.ids.count(tokens.cls_token_id) == 1
+    assert tokens.pad_token_id not in pair.ids
+    assert "[ sep ] [ pad ] was [ cls ]" in tokens.decode(pair.ids)
+    (text,) = embedder.tokenize(["a [SEP] b"])
+    assert text.ids.count(tokens.sep_token_id) == 1

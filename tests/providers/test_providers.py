@@ -26,8 +26,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import (
     UNSUPPORTED_PARAMETER,
+    ContextExceeded,
     DeadlineExceeded,
-    FieldTooLarge,
     InvalidRequest,
     Overloaded,
     RateLimited,
@@ -237,7 +237,7 @@ async def test_openai_holds_to_a_schema_only_where_it_is_told_to() -> None:
         (Step(503, {"retry-after": "2"}), Overloaded, 2),
         (Step(401), UpstreamFailed, None),
         (Step(400, message="no such field"), InvalidRequest, None),
-        (Step(400, message="maximum context length is 10"), FieldTooLarge, None),
+        (Step(400, message="maximum context length is 10"), ContextExceeded, None),
     ],
 )
 async def test_a_refusal_keeps_its_meaning_and_is_tried_once(

@@ -259,7 +259,7 @@ async def test_the_callee_s_error_is_raised_at_the_caller() -> None:
     app.unary("embed", EmbedRequest, too_long)
     async with served(app) as url:
         client = EmbeddingClient("Test", url)
-        with pytest.raises(errors.FieldTooLarge, match="9000 tokens long, the limit is 4096"):
+        with pytest.raises(errors.FieldTooLarge, match="9000 tokens long"):
             await client.embed(["a"], soon())
         await client.close()
 

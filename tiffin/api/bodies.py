@@ -5,6 +5,7 @@ and would validate and copy each answer once more.
 """
 
 import codecs
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import signature
 from typing import Any
@@ -30,6 +31,15 @@ PROBLEMS_READ = 1000
 
 SHOWN_CHARS = 60
 """A value that a message quotes is cut to so many characters."""
+
+_IN_JSON = {"None": "null", "True": "true", "False": "false"}
+_IN_PYTHON = re.compile(r"\b(None|True|False)\b")
+"""How pydantic names the values, and how a client wrote them."""
+
+_REMEDIES = {
+    "extra_forbidden": "; leave the field out",
+    "none_required": ", or left out: nothing else is possible here",
+}
 
 Endpoint = Callable[[Any, Request], Awaitable[Response]]
 
@@ -96,7 +106,8 @@ def from_validation(problems: Sequence[Any]) -> InvalidRequest:
         return _no_json(problem["ctx"]["error"])
     if kind == "model_type" and param == "body":
         return _no_object()
-    reason = problem["msg"].removeprefix("Value error, ")
+    reason = _IN_PYTHON.sub(lambda word: _IN_JSON[word[0]], problem["msg"])
+    reason = reason.removeprefix("Value error, ") + _REMEDIES.get(kind, "")
     if kind == UNKNOWN_TYPE:
         param += ".type"
         reason += f"; it is {_type_of(problem['input'])}"

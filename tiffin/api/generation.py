@@ -4,14 +4,14 @@ They wait for the head of the answer, set its headers, and blame errors on the c
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import cast
 
 import msgspec
 
 from models.values import Finished, GenerateRequest, TokenUsage
-from tiffin.core.errors import TOO_LONG, FieldTooLarge, InvalidRequest
+from tiffin.core.errors import TOO_LONG, InvalidRequest
 from tiffin.pipeline.chat import Head
 from tiffin.pipeline.writing import Piece
 
@@ -35,16 +35,18 @@ async def begin(
     *,
     prompt_field: str,
     schema_field: str = "json_schema",
+    limit_field: str = "max_tokens",
 ) -> Generation:
     """Wait until the answers to a request have begun. A failure before that is raised here.
 
     An error about a schema that the engine refuses names `schema_field`, or the tools that it comes
-    from; one about too long an input names `prompt_field`.
+    from; one about too long an input names `prompt_field`, about too long an answer `limit_field`.
     """
     began = time.perf_counter()
     field = "tools" if request.json_schema is None else schema_field
     usages: dict[int, TokenUsage] = {}
-    blamed = _blaming(events, prompt_field, field, usages)
+    names = {"json_schema": field, "max_tokens": limit_field, None: prompt_field}
+    blamed = _blaming(events, names, usages)
     head = await anext(blamed)
     assert isinstance(head, Head)  # noqa: S101  the pipeline's first event, by its contract
     headers = {
@@ -58,11 +60,10 @@ async def begin(
 
 async def _blaming(
     events: AsyncGenerator[Head | Piece, None],
-    prompt_field: str,
-    schema_field: str,
+    names: Mapping[str | None, str],
     usages: dict[int, TokenUsage],
 ) -> AsyncGenerator[Head | Piece, None]:
-    with _blamed(prompt_field, schema_field):
+    with _blamed(names):
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Piece) and isinstance(event.event, Finished):
@@ -71,15 +72,15 @@ async def _blaming(
 
 
 @contextmanager
-def _blamed(prompt_field: str, schema_field: str) -> Iterator[None]:
-    """Errors about the input, or what engines call `json_schema`, get the client's name for it."""
+def _blamed(names: Mapping[str | None, str]) -> Iterator[None]:
+    """Errors get the client's names for the fields that engines blame."""
     try:
         yield
     except InvalidRequest as error:
-        if error.param == "json_schema":
-            message = error.message.replace("json_schema", schema_field, 1)
-            raise InvalidRequest(message, param=schema_field, code=error.code) from error
         if error.param is None and error.code == TOO_LONG:
-            message = f"{prompt_field}: {error.message}"
-            raise FieldTooLarge(message, param=prompt_field, code=TOO_LONG) from error
-        raise
+            message = f"{names[None]}: {error.message}"
+        elif error.param is not None and error.param in names:
+            message = error.message.replace(error.param, names[error.param], 1)
+        else:
+            raise
+        raise type(error)(message, param=names[error.param], code=error.code) from error

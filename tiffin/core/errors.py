@@ -9,6 +9,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     │   ├── BodyTooLarge (413)
     │   ├── UnsupportedMedia (415)
     │   ├── FieldTooLarge (422)
+    │   │   └── ContextExceeded (400)   more tokens than the model reads
     │   └── HeadersTooLarge (431)
     ├── Unauthenticated (401)       no key, or one that opens nothing
     ├── Forbidden (403)             the credential does not allow it
@@ -26,6 +27,7 @@ from typing import ClassVar
 
 from models.errors import (
     AdapterUnknown,
+    AnswerTooLong,
     EngineFailed,
     EngineOverloaded,
     InputInvalid,
@@ -37,7 +39,7 @@ UNSUPPORTED_PARAMETER = "unsupported_parameter"
 """Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
 
 TOO_LONG = "context_length_exceeded"
-"""Code of a FieldTooLarge: more tokens than the model reads."""
+"""Code of a ContextExceeded."""
 
 NO_TIER_SATISFIES = "no_tier_satisfies"
 """Code of an InvalidRequest that no tier could answer within the policy and its caps."""
@@ -96,6 +98,12 @@ class FieldTooLarge(InvalidRequest):
     """One field passes its limit."""
 
     status = 422
+
+
+class ContextExceeded(FieldTooLarge):
+    """More tokens than the model reads. OpenAI's clients know it by 400, the code and the words."""
+
+    status = 400
 
 
 class Unauthenticated(TiffinError):
@@ -180,7 +188,9 @@ def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
     """The request error that a failure of the ground floor (`models.errors`) amounts to."""
     match error:
         case InputTooLong():
-            return FieldTooLarge(str(error), code=TOO_LONG)
+            return ContextExceeded(str(error), code=TOO_LONG)
+        case AnswerTooLong():
+            return ContextExceeded(str(error), param="max_tokens", code=TOO_LONG)
         case AdapterUnknown():
             return NotFound(str(error), code="model_not_found")
         case InputInvalid():

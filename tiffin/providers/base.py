@@ -21,8 +21,8 @@ from tiffin.core.errors import (
     PROVIDER_OVERLOADED,
     TOO_LONG,
     UNSUPPORTED_PARAMETER,
+    ContextExceeded,
     DeadlineExceeded,
-    FieldTooLarge,
     InvalidRequest,
     Overloaded,
     RateLimited,
@@ -140,7 +140,7 @@ class Provider(ABC):
             case 408 | 504:
                 return DeadlineExceeded(f"the {self.name} tier reports a timeout of its own")
             case 400 | 413 | 422 if any(words in message.lower() for words in _TOO_LONG):
-                return FieldTooLarge(f"{self.name}: {shown}", code=TOO_LONG)
+                return ContextExceeded(f"{self.name}: {shown}", code=TOO_LONG)
             case 400 | 413 | 422:
                 return InvalidRequest(f"{self.name}: {shown}")
             case 401 | 403:

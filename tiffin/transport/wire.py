@@ -52,6 +52,7 @@ _KINDS: dict[str, type[errors.TiffinError]] = {
         errors.BodyTooLarge,
         errors.UnsupportedMedia,
         errors.FieldTooLarge,
+        errors.ContextExceeded,
         errors.Unauthenticated,
         errors.Forbidden,
         errors.NotFound,

@@ -68,6 +68,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
         request,
         prompt_field="messages",
         schema_field="response_format",
+        limit_field="max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
     )
     completion_id = f"chatcmpl-{secrets.token_hex(16)}"
     if body.stream:

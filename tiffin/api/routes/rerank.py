@@ -5,8 +5,10 @@ relevant are the texts of one side to those of the other.
 """
 
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -23,6 +25,7 @@ from tiffin.api.schemas.rerank import (
     ScoreList,
     TeiRank,
     TeiRerankBody,
+    TextDocument,
 )
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
@@ -65,7 +68,10 @@ async def _rerank(
 ) -> Response:
     model = gateway.settings.reranker.model
     check_model(body.model, model)
-    texts = [item if isinstance(item, str) else item.text for item in body.documents]
+    texts = [
+        item if isinstance(item, str) else _text_of(item, f"documents[{index}]", body.rank_fields)
+        for index, item in enumerate(body.documents)
+    ]
     _check_cut(body.max_tokens_per_doc, _tokens_read(gateway.settings.home, model))
     check_query(body.query, gateway.settings.limits)
     check_documents(texts, gateway.settings.limits, "documents")
@@ -73,7 +79,7 @@ async def _rerank(
     scores = sigmoid(logits)
     results = [
         {"index": index, "relevance_score": float(scores[index])}
-        | ({"document": {"text": texts[index]}} if body.return_documents else {})
+        | ({"document": _as_sent(body.documents[index])} if body.return_documents else {})
         for index in best_first(logits)[: body.top_n]
     ]
     units = -(-len(texts) // DOCUMENTS_OF_A_SEARCH_UNIT)
@@ -89,6 +95,26 @@ async def _rerank(
             },
         }
     )
+
+
+def _text_of(document: TextDocument, name: str, fields: Sequence[str] | None) -> str:
+    """What the model reads of a document. Raises InvalidRequest if it lacks one of the fields."""
+    sent = _as_sent(document)
+    found = []
+    for field in fields or ("text",):
+        value = sent.get(field)
+        if not isinstance(value, str):
+            param = f"{name}.{field}"
+            what = "field required" if field not in sent else "must be a string to be ranked by"
+            raise InvalidRequest(f"{param}: {what}", param=param, code="missing")
+        found.append(value)
+    return "\n".join(found)
+
+
+def _as_sent(document: str | TextDocument) -> dict[str, Any]:
+    if isinstance(document, str):
+        return {"text": document}
+    return document.model_dump(exclude_unset=True)
 
 
 def _check_cut(asked: int | None, read: int) -> None:

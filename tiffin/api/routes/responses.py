@@ -21,7 +21,9 @@ from tiffin.api.schemas.openai import chosen_tool
 from tiffin.api.schemas.responses import (
     InputCall,
     InputCallOutput,
-    InputItem,
+    InputMessage,
+    InputReasoning,
+    InputReference,
     NamedFunction,
     ResponsesRequest,
     TextContent,
@@ -30,9 +32,12 @@ from tiffin.api.schemas.responses import (
 from tiffin.api.schemas.responses_answer import Response
 from tiffin.api.sse import STREAM, event_stream
 from tiffin.core.error_body import error_body
+from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
+
+LOGPROBS = "message.output_text.logprobs"
 
 
 @router.post("/v1/responses", response_model=Response, responses=STREAM)
@@ -46,6 +51,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
         request,
         prompt_field="input",
         schema_field="text.format",
+        limit_field="max_output_tokens",
     )
     output = Output(_opened(body, generation))
     if body.stream:
@@ -60,7 +66,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
 def generate_request(body: ResponsesRequest) -> GenerateRequest:
     """What the engine is asked. Raises InvalidRequest for fields that do not go together."""
     text = body.text or TextOptions()
-    wanted = body.top_logprobs is not None or bool(body.include)
+    wanted = body.top_logprobs is not None or LOGPROBS in (body.include or ())
     return GenerateRequest(
         messages=_messages(body),
         max_tokens=body.max_output_tokens,
@@ -80,6 +86,8 @@ def _messages(body: ResponsesRequest) -> list[ChatMessage]:
     if isinstance(body.input, str):
         return [*messages, ChatMessage("user", body.input)]
     for item in body.input:
+        if isinstance(item, InputReasoning | InputReference):
+            continue  # no reference gets past the body's check
         turn = _turn(item)
         last = messages[-1] if messages else None
         if turn.tool_calls and last is not None and last.role == "assistant":
@@ -88,10 +96,12 @@ def _messages(body: ResponsesRequest) -> list[ChatMessage]:
             messages[-1] = ChatMessage("assistant", last.content, calls)
         else:
             messages.append(turn)
+    if not messages:
+        raise InvalidRequest("input: there is no turn in it to answer", param="input")
     return messages
 
 
-def _turn(item: InputItem) -> ChatMessage:
+def _turn(item: InputMessage | InputCall | InputCallOutput) -> ChatMessage:
     if isinstance(item, InputCall):
         return ChatMessage("assistant", "", [ToolCall(item.call_id, item.name, item.arguments)])
     if isinstance(item, InputCallOutput):

@@ -28,12 +28,17 @@ from tiffin.api.schemas.openai import (
 )
 from tiffin.core.values import Items
 
+CacheControl = Annotated[
+    dict[str, Any] | None, Field(description="Prompts are cached anyway; it changes nothing.")
+]
+
 
 class TextPart(Sent):
     """A part of a message. No model here reads sound or files."""
 
     type: Literal["text"]
     text: str
+    cache_control: CacheControl = None
 
 
 class RefusalPart(Sent):
@@ -60,6 +65,7 @@ class ImagePart(Sent):
 
     type: Literal["image_url"]
     image_url: ImageUrl
+    cache_control: CacheControl = None
 
 
 Part = Annotated[
@@ -105,6 +111,13 @@ class Message(Sent):
     audio: None = None
     function_call: None = None
     parsed: Any = None
+    id: Annotated[str | None, Field(description="The client's own; it changes nothing.")] = None
+    reasoning: Annotated[
+        str | None, Field(description="Thoughts of an earlier answer; no template here shows them.")
+    ] = None
+    reasoning_content: str | None = None
+    reasoning_details: list[Any] | None = None
+    cache_control: CacheControl = None
 
 
 class FunctionTool(Sent):
@@ -112,6 +125,7 @@ class FunctionTool(Sent):
 
     type: Literal["function"]
     function: Function
+    cache_control: CacheControl = None
 
 
 class FunctionName(Sent):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from tiffin.core.values import Items, Value
 
@@ -54,7 +54,9 @@ class EmbeddingsRequest(Value):
 
 
 class EmbedBody(Value):
-    """Texts to embed."""
+    """Texts to embed. As TEI itself does, it reads over fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     inputs: Inputs
     truncate: Annotated[

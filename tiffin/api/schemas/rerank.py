@@ -2,18 +2,27 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Discriminator, Field, Tag
+from pydantic import AliasChoices, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from tiffin.core.values import Items, Value
 
 
+class Lenient(Value):
+    """A body whose API reads over fields that it does not know, and whose clients send some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 class TextDocument(Value):
-    """A document as an object."""
+    """A document as an object, with more fields than its text if it has them."""
 
-    text: str
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
+
+    text: str | None = None
 
 
-class RerankBody(Value):
+class RerankBody(Lenient):
     """A query and documents. What is longer than the model reads is truncated."""
 
     query: Annotated[str, Field(min_length=1)]
@@ -21,16 +30,30 @@ class RerankBody(Value):
     model: Annotated[
         str | None, Field(description="The reranker, as `/v1/models` names it; may be left out.")
     ] = None
-    top_n: Annotated[int | None, Field(ge=1, description="How many to answer; none for all.")] = (
-        None
-    )
+    top_n: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            validation_alias=AliasChoices("top_n", "top_k"),
+            description="How many to answer; none for all. Also `top_k`.",
+        ),
+    ] = None
+    rank_fields: Annotated[
+        Items[str] | None,
+        Field(min_length=1, description="The fields of documents to read, in order; else `text`."),
+    ] = None
     return_documents: Annotated[bool | None, Field(description="Answer the texts as well.")] = False
     max_tokens_per_doc: Annotated[
         int | None, Field(ge=1, description="Not fewer than the reranker reads.")
     ] = None
+    # What these ask for would change the scores.
+    instruction: Annotated[None, Field(description="The reranker reads none.")] = None
+    max_chunks_per_doc: Annotated[None, Field(description="Documents are truncated instead.")] = (
+        None
+    )
 
 
-class TeiRerankBody(Value):
+class TeiRerankBody(Lenient):
     """A query and texts, as text-embeddings-inference reads them."""
 
     query: Annotated[str, Field(min_length=1)]

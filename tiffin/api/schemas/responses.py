@@ -77,15 +77,56 @@ class InputCallOutput(Sent):
     status: Status | None = None
 
 
+class InputReasoning(Sent):
+    """Thoughts of another model. No model here reads them, so they are left out of the prompt."""
+
+    type: Literal["reasoning"]
+    id: str | None = None
+    summary: list[Any] | None = None
+    content: list[Any] | None = None
+    encrypted_content: str | None = None
+    status: Status | None = None
+
+
+class InputReference(Sent):
+    """An item by the id that it had in an earlier answer. Nothing is stored, so none is found."""
+
+    type: Literal["item_reference"]
+    id: str
+
+    @model_validator(mode="after")
+    def _nothing_is_stored(self) -> "InputReference":
+        raise ValueError(
+            f"item_reference {self.id!r} cannot be read, because no answer is stored here: send the"
+            " item itself, or ask your client to store nothing (`store: false`)"
+        )
+
+
 InputItem = Annotated[
     Annotated[InputMessage, Tag("Message")]
     | Annotated[InputCall, Tag("Call")]
-    | Annotated[InputCallOutput, Tag("CallOutput")],
+    | Annotated[InputCallOutput, Tag("CallOutput")]
+    | Annotated[InputReasoning, Tag("Reasoning")]
+    | Annotated[InputReference, Tag("Reference")],
     by_type(
-        {"message": "Message", "function_call": "Call", "function_call_output": "CallOutput"},
+        {
+            "message": "Message",
+            "function_call": "Call",
+            "function_call_output": "CallOutput",
+            "reasoning": "Reasoning",
+            "item_reference": "Reference",
+        },
         unsaid="message",
     ),
 ]
+
+
+class Reasoning(Sent):
+    """How to think. No model here takes an effort; a summary of no thoughts is none."""
+
+    effort: Literal["none"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
 
 
 class TextFormat(Sent):
@@ -134,6 +175,10 @@ class ResponsesStreamOptions(Sent):
     include_obfuscation: bool | None = None
 
 
+Included = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
+"""More that answers may have. They have no thoughts, so those change nothing."""
+
+
 class ResponsesRequest(Sent):
     """A conversation, or one question, to answer."""
 
@@ -146,7 +191,7 @@ class ResponsesRequest(Sent):
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
-    include: Items[Literal["message.output_text.logprobs"]] | None = None
+    include: Items[Included] | None = None
     text: TextOptions | None = None
     tools: Items[ResponsesTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
@@ -169,7 +214,7 @@ class ResponsesRequest(Sent):
     background: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
     service_tier: AutoServiceTier = None
-    reasoning: None = None
+    reasoning: Reasoning | None = None
     prompt: None = None
     moderation: None = None
     context_management: None = None

@@ -1,0 +1,76 @@
+"""Reads the metadata of a GGUF file: its architecture, vocabulary and chat template, no weights.
+
+The format is ggml's: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The llama.cpp
+engine reads the vocabulary from it, and `tiffin models add` everything that a catalogue says.
+"""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from models.errors import WeightsError
+
+Value = str | int | float | bool | list["Value"]
+
+_MAGIC = b"GGUF"
+_NUMBERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+_STRING, _ARRAY = 8, 9
+_MOST_BYTES = 1 << 28
+"""No string or array of numbers is longer: a broken length must not take the memory."""
+
+
+def read_metadata(file: Path) -> dict[str, Value]:
+    """Every key of the file with its value. Raises WeightsError if it is not a GGUF file."""
+    try:
+        with file.open("rb") as opened:
+            if opened.read(len(_MAGIC)) != _MAGIC:
+                raise WeightsError(f"{file.name} is not a GGUF file")
+            _, _, count = struct.unpack("<IQQ", opened.read(20))
+            return {_string(opened): _value(opened, _number(opened, "I")) for _ in range(count)}
+    except (struct.error, UnicodeDecodeError, ValueError) as error:
+        raise WeightsError(f"{file.name} is a broken GGUF file: {error}") from error
+
+
+def _value(opened: BinaryIO, kind: int) -> Value:
+    if kind == _STRING:
+        return _string(opened)
+    if kind == _ARRAY:
+        return _array(opened)
+    if kind not in _NUMBERS:
+        raise ValueError(f"a value has the unknown type {kind}")
+    return _number(opened, _NUMBERS[kind])
+
+
+def _array(opened: BinaryIO) -> Value:
+    kind, length = struct.unpack("<IQ", opened.read(12))
+    if (code := _NUMBERS.get(kind)) is None:
+        return [_value(opened, kind) for _ in range(length)]
+    return list(struct.unpack(f"<{length}{code}", _bytes(opened, length * struct.calcsize(code))))
+
+
+def _string(opened: BinaryIO) -> str:
+    return _bytes(opened, _number(opened, "Q")).decode()
+
+
+def _number(opened: BinaryIO, code: str) -> int:
+    value: int
+    (value,) = struct.unpack(f"<{code}", opened.read(struct.calcsize(code)))
+    return value
+
+
+def _bytes(opened: BinaryIO, length: int) -> bytes:
+    if length > _MOST_BYTES:
+        raise ValueError(f"it claims a value of {length} bytes")
+    return opened.read(length)
