@@ -18,7 +18,8 @@ import numpy as np
 import psutil
 
 from bench.table import Table
-from models.engines.sentence_transformers import CrossEncoderScorer, Device, Embedder
+from models.engines.sentence_transformers import CrossEncoderScorer, Embedder
+from models.engines.tokens import Device
 from models.engines.vllm import VLLMEngine
 from models.engines.vllm_options import VLLMOptions
 from models.errors import PlacementError

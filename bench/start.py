@@ -23,14 +23,11 @@ def step(name):
     began = now
 from services import hosting
 step("import bentoml and the settings")
-import torch
-step("import torch")
-from models.engines.sentence_transformers import Embedder
-step("import sentence-transformers")
-embedder = Embedder(hosting.weights(hosting.settings.embedding.model), device="cpu", threads=2)
-step("load the weights")
-embedder.run(embedder.tokenize(["warm-up"]))
-step("first batch")
+from models.engines import encoders, openvino
+step("import OpenVINO")
+folder = hosting.weights(hosting.settings.embedding.model)
+embedder = encoders.embedder(folder, device="cpu", threads=2)
+step("write and compile the graph, first batches")
 """
 
 

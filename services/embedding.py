@@ -1,4 +1,4 @@
-"""Embedding: texts to vectors by sentence-transformers, batched by tokens."""
+"""Embedding: texts to vectors, batched by tokens."""
 
 import bentoml
 
@@ -15,7 +15,7 @@ from tiffin.core.messages import Array, Embeddings, EmbedRequest
     **hosting.inner(cpu="2", memory="1Gi", gpus=settings.embedding.gpus, concurrency=32),
 )
 class Embedding(Encoder):
-    """Embeds queries and passages. Torch lives in this process and in the Reranker's only."""
+    """Embeds queries and passages."""
 
     rpc = hosting.rpc_app("Embedding", max_in_flight=256)
     section = settings.embedding
@@ -24,10 +24,10 @@ class Embedding(Encoder):
     fetch = placing.fetching(section.model)
 
     def __init__(self) -> None:
-        from models.engines.sentence_transformers import Embedder
+        from models.engines.encoders import embedder
 
         with placing.encoder("Embedding"):
-            super().__init__(Embedder)
+            super().__init__(embedder)
         self.rpc.unary("embed", EmbedRequest, self.embed)
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:

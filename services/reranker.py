@@ -15,7 +15,7 @@ from tiffin.core.messages import Array, RerankRequest, RerankScores
     **hosting.inner(cpu="2", memory="1Gi", gpus=settings.reranker.gpus, concurrency=16),
 )
 class Reranker(Encoder):
-    """Scores passages. Torch lives in this process and in the Embedding's only."""
+    """Scores passages."""
 
     rpc = hosting.rpc_app("Reranker", max_in_flight=256)
     section = settings.reranker
@@ -24,10 +24,10 @@ class Reranker(Encoder):
     fetch = placing.fetching(section.model)
 
     def __init__(self) -> None:
-        from models.engines.sentence_transformers import CrossEncoderScorer
+        from models.engines.encoders import scorer
 
         with placing.encoder("Reranker"):
-            super().__init__(CrossEncoderScorer)
+            super().__init__(scorer)
         self.rpc.unary("score", RerankRequest, self.score)
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:

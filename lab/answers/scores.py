@@ -59,16 +59,16 @@ class Scores:
         return None if row is None else np.frombuffer(row[0], np.float32)
 
     @cached_property
-    def _reranker(self) -> Any:  # noqa: ANN401  importing the engine's type imports torch
-        from models.engines.sentence_transformers import CrossEncoderScorer
+    def _reranker(self) -> Any:  # noqa: ANN401  an engine is imported when it is needed
+        from models.engines.encoders import scorer
 
-        return CrossEncoderScorer(self._folder(RERANKER), device="cpu", threads=self._threads)
+        return scorer(self._folder(RERANKER), device="cpu", threads=self._threads)
 
     @cached_property
     def _embedder(self) -> Any:  # noqa: ANN401
-        from models.engines.sentence_transformers import Embedder
+        from models.engines.encoders import embedder
 
-        return Embedder(self._folder(EMBEDDER), device="cpu", threads=self._threads)
+        return embedder(self._folder(EMBEDDER), device="cpu", threads=self._threads)
 
     def _folder(self, name: str) -> Path:
         return self._store.pull(load_catalog().get(name))

@@ -1,14 +1,14 @@
 """The encoder engines on sentence-transformers: passages to vectors, pairs to relevance logits.
 
-Importing this module imports torch (seconds, 400 MB), so only the two encoder services do that when
-they start. Tokenizing and running are separate, so that `tiffin.traffic.batching` can sort and fill
+They run on GPUs and whatever `models.engines.openvino` cannot, and are the reference in tests.
+Importing this module imports torch (seconds, 400 MB), so `models.engines.encoders` does it only
+then. Tokenizing and running are separate, so that `tiffin.traffic.batching` can sort and fill
 batches by tokens; every step is the library's own, and so are the results.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,27 +17,10 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch.nn.functional import normalize
 from transformers.utils.logging import disable_progress_bar
 
-from models.errors import InputInvalid, InputTooLong, WeightsError
-
-Device = Literal["auto", "cpu", "cuda"]
-Text = str | list[int]
-"""A text, or the ids of its tokens in the model's own vocabulary."""
+from models.engines.tokens import Device, Text, TokenizedText, Vocabulary, padded
+from models.errors import InputTooLong, WeightsError
 
 Raw = TypeVar("Raw", Text, tuple[str, str])
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedText:
-    """Token ids of one text or pair, special tokens included, not padded."""
-
-    ids: list[int]
-    type_ids: list[int] | None
-    """Which ids belong to the second text; None if the model does not distinguish them."""
-
-    @property
-    def tokens(self) -> int:
-        """The number of tokens in the forward pass."""
-        return len(self.ids)
 
 
 class _Encoder(Generic[Raw]):
@@ -93,7 +76,8 @@ class _Encoder(Generic[Raw]):
             return features[output].float()  # type: ignore[no-any-return]
 
     def _padded(self, batch: Sequence[TokenizedText]) -> dict[str, Any]:
-        ids = _matrix([item.ids for item in batch], self._pad_id)
+        # NumPy reads lists ten times as fast as torch.
+        ids = torch.from_numpy(padded([item.ids for item in batch], self._pad_id))
         lengths = torch.tensor([item.tokens for item in batch])
         features: dict[str, Any] = {
             "input_ids": ids,
@@ -101,7 +85,7 @@ class _Encoder(Generic[Raw]):
         }
         type_ids = [item.type_ids for item in batch if item.type_ids is not None]
         if type_ids:
-            features["token_type_ids"] = _matrix(type_ids, self._pad_type_id)
+            features["token_type_ids"] = torch.from_numpy(padded(type_ids, self._pad_type_id))
         on_device = {name: value.to(self._model.device) for name, value in features.items()}
         return {**on_device, "modality": "text"}
 
@@ -116,7 +100,11 @@ class Embedder(_Encoder[Text]):
 
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
         super().__init__(model_dir, device=device, threads=threads)
-        self._opening = _opening(self._model.tokenizer)
+        tokenizer = self._model.tokenizer
+        whole, bare = (
+            tokenizer("a", add_special_tokens=special).input_ids for special in (True, False)
+        )
+        self._vocabulary = Vocabulary.of(len(tokenizer), whole, bare)
 
     def tokenize(self, inputs: Sequence[Text]) -> list[TokenizedText]:
         """Tokenize texts, check ids, and truncate at `max_tokens`.
@@ -131,17 +119,7 @@ class Embedder(_Encoder[Text]):
         ]
 
     def _of_ids(self, ids: list[int], index: int) -> TokenizedText:
-        size = len(self._model.tokenizer)
-        unknown = next((id_ for id_ in ids if not 0 <= id_ < size), None)
-        if unknown is not None:
-            message = f"input[{index}]: no token has the id {unknown}; ids run from 0 to {size - 1}"
-            raise InputInvalid(message)
-        if self._opening and ids[:1] != self._opening:
-            message = (
-                f"input[{index}]: tokens of this model begin with {self._opening[0]}, these with"
-                f" {ids[0]}: send the text rather than another model's tokens"
-            )
-            raise InputInvalid(message)
+        self._vocabulary.check(ids, index)
         kept = ids[: self.max_tokens]
         told_apart = "token_type_ids" in self._model.tokenizer.model_input_names
         return TokenizedText(kept, [0] * len(kept) if told_apart else None)
@@ -177,22 +155,6 @@ def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:
         "local_files_only": True,
         "model_kwargs": {"dtype": dtype, "attn_implementation": "sdpa"},
     }
-
-
-def _opening(tokenizer: Any) -> list[int]:  # noqa: ANN401  transformers has many kinds
-    """The special token that every text of this tokenizer begins with, if there is one."""
-    whole, bare = (
-        tokenizer("a", add_special_tokens=special).input_ids for special in (True, False)
-    )
-    return whole[:1] if whole[0] != bare[0] else []
-
-
-def _matrix(rows: Sequence[list[int]], padding: int) -> torch.Tensor:
-    """The rows, padded to the longest. NumPy reads them ten times as fast as torch."""
-    matrix = np.full((len(rows), max(map(len, rows))), padding)
-    for row, numbers in zip(matrix, rows, strict=True):
-        row[: len(numbers)] = numbers
-    return torch.from_numpy(matrix)
 
 
 def _float32(rows: torch.Tensor) -> NDArray[np.float32]:
