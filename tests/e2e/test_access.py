@@ -52,9 +52,18 @@ def test_an_open_address_with_keys_serves_who_brings_one(tmp_path: Path) -> None
     }
     question = {"query": "Where?", "documents": ["Here."], "max_tokens": 1}
     with running_stack(tmp_path, **environment) as stack:
-        for path in ("/", "/metrics", "/schema.json", "/docs.json", "/docs", "/v1/models", "/x"):
+        for path in (
+            "/metrics",
+            "/schema.json",
+            "/docs.json",
+            "/v1/models",
+            "/v1/playground",
+            "/x",
+        ):
             assert httpx.get(stack.url + path).status_code == 401, path
         assert httpx.post(f"{stack.url}/rag_query", json=question).status_code == 401
+        for path in ("/", "/docs", "/openapi.json"):
+            assert httpx.get(stack.url + path).status_code == 200, path
         headers = {"authorization": f"Bearer {key}"}
         for path in ("/", "/metrics", "/schema.json", "/docs", "/v1/models"):
             assert httpx.get(stack.url + path, headers=headers).status_code == 200, path

@@ -19,6 +19,7 @@ from tiffin.api.routes import (
     embeddings,
     health,
     models,
+    playground,
     rag,
     rerank,
     responses,
@@ -28,8 +29,8 @@ from tiffin.core.errors import MethodNotAllowed
 from tiffin.lifecycle.drain import Drain, DrainMiddleware
 from tiffin.transport.disconnect import CancelOnDisconnect
 
-BENTOML_PATHS = frozenset({"/", "/docs.json", "/schema.json", "/metrics"})
-"""What BentoML answers on the entry service: its page, its clients' schema, all metrics."""
+BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
+"""What BentoML answers on the entry service: its clients' schema and all metrics."""
 
 
 GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
@@ -45,8 +46,19 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (chat, rag, completions, responses, embeddings, rerank, models, health):
+    for routes in (
+        rag,
+        chat,
+        completions,
+        responses,
+        embeddings,
+        rerank,
+        models,
+        health,
+        playground,
+    ):
         app.include_router(routes.router)
+    playground.install(app)
     for path in BENTOML_PATHS:
         app.add_route(path, _elsewhere, methods=["GET"], include_in_schema=False)
     errors.install(app)
@@ -111,7 +123,7 @@ def is_ours(method: str, path: str) -> bool:
     """Whether our app answers this path of the entry service, rather than BentoML's."""
     if method not in {"GET", "HEAD"}:
         return True  # BentoML would refuse it in a shape of its own
-    return path not in BENTOML_PATHS and not path.startswith("/static_content/")
+    return path not in BENTOML_PATHS
 
 
 def paths_of(app: FastAPI) -> frozenset[str]:

@@ -108,7 +108,6 @@ OF_TAG = {
 """The headers of an answer, by the tag of its route."""
 
 BENTOML = {
-    "/": ("text/html", "BentoML's page."),
     "/metrics": ("text/plain", "Metrics for Prometheus: BentoML's and those of Tiffin."),
     "/schema.json": ("application/json", "The methods that BentoML's clients call."),
     "/docs.json": ("application/json", "BentoML's own description of those methods."),

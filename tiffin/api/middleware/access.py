@@ -1,7 +1,8 @@
 """Asks for a key and holds it to its limits, before anything of a request's body is read.
 
 Stands in front of all routes of the entry service, BentoML's own too. `/metrics` needs a key like
-the rest: it tells how much is used. Only the probes and the version are open to everyone.
+the rest: it tells how much is used. Open to everyone are the probes, the version, and the files of
+the pages at `/` and `/docs`, which ask for a key themselves.
 """
 
 import math
@@ -19,6 +20,17 @@ from tiffin.traffic.keys import Key, KeyRing
 from tiffin.traffic.quota import Bucket, Meter, current
 
 OPEN_PATHS = PROBES | {"/version"}
+OPEN_PAGES = frozenset({"/", "/docs", "/openapi.json"})
+"""Open to GET only: POST `/` embeds."""
+OPEN_FILES = ("/playground/", "/docs/assets/")
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether a request needs no key."""
+    if path in OPEN_PATHS:
+        return True
+    page = path in OPEN_PAGES or path.startswith(OPEN_FILES)
+    return page and method in {"GET", "HEAD"}
 
 
 class KeyGuard:
@@ -31,7 +43,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or is_open(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
