@@ -1,4 +1,4 @@
-"""What a document becomes on its way into a corpus: `parse.py` makes a Parsed, `chunk.py` Chunks."""
+"""What a document becomes in a corpus: `parse.py` makes a Parsed of it, `chunk.py` Chunks."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tiffin.core.context import RequestContext
+from tiffin.core.sentences import Sentence, split_sentences
 from tiffin.core.values import Citation, Source
-from tiffin.grounding.sentences import Sentence, split_sentences
 from tiffin.grounding.wording import rarity, words
 from tiffin.pipeline.question import Question, citation
 from tiffin.pipeline.stage import Stage
