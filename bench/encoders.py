@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import httpx
+import httpx2
 import numpy as np
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -54,7 +54,7 @@ def run() -> str:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
-        httpx.Client(base_url=stack.url, timeout=120) as client,
+        httpx2.Client(base_url=stack.url, timeout=120) as client,
     ):
         works = {
             "embed one query": (
@@ -109,13 +109,13 @@ def _ms(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _embedded(client: httpx.Client, model: str, texts: list[str]) -> list[list[float]]:
+def _embedded(client: httpx2.Client, model: str, texts: list[str]) -> list[list[float]]:
     body = {"model": model, "input": texts}
     answer = client.post("/v1/embeddings", json=body).raise_for_status().json()
     return [item["embedding"] for item in answer["data"]]
 
 
-def _reranked(client: httpx.Client, model: str, texts: list[str]) -> list[float]:
+def _reranked(client: httpx2.Client, model: str, texts: list[str]) -> list[float]:
     body = {"model": model, "query": QUESTION, "documents": texts}
     answer = client.post("/v1/rerank", json=body).raise_for_status().json()
     scores = {item["index"]: item["relevance_score"] for item in answer["results"]}

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
+import httpx2
 
 from bench.encoders import PASSAGES, texts_of
 from bench.table import Table
@@ -27,7 +27,7 @@ def run() -> str:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
-        httpx.Client(base_url=stack.url, timeout=120) as client,
+        httpx2.Client(base_url=stack.url, timeout=120) as client,
     ):
         rows = [_row(client, model, count) for model in ("quote", "small") for count in REACH_S]
     reach = ", ".join(f"{seconds} s over {count}" for count, seconds in REACH_S.items())
@@ -49,7 +49,7 @@ def run() -> str:
     )
 
 
-def _row(client: httpx.Client, model: str, count: int) -> list[str]:
+def _row(client: httpx2.Client, model: str, count: int) -> list[str]:
     questions = json.loads(PASSAGES.read_text(encoding="utf-8"))["questions"]
     texts = texts_of(count)
     took: list[float] = []

@@ -10,8 +10,8 @@ import numpy as np
 
 from tiffin.cli.figures import Figure, figure
 from tiffin.cli.questions import Asked
+from tiffin.core.sentences import split_sentences
 from tiffin.grounding.quantities import quantities
-from tiffin.grounding.sentences import split_sentences
 from tiffin.grounding.support import check
 
 

@@ -10,7 +10,7 @@ worth a second, bounded call; `evidence` orders them by what that call said.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tiffin.grounding.sentences import Sentence, split_sentences
+from tiffin.core.sentences import Sentence, split_sentences
 from tiffin.grounding.wording import fold, words
 
 FROM_PASSAGES = 3

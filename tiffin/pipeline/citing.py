@@ -8,8 +8,8 @@ weighing more than a common one. A sentence that no passage supports gets no cit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tiffin.core.sentences import split_sentences
 from tiffin.core.values import Citation, Source
-from tiffin.grounding.sentences import split_sentences
 from tiffin.grounding.wording import rarity, words
 from tiffin.pipeline.question import citation
 

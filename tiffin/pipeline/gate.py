@@ -5,8 +5,8 @@ answer, once, and left out after that; in `mark` mode it leaves and the answer s
 evidence, or with grounding off, text leaves as it comes.
 """
 
+from tiffin.core.sentences import split_sentences
 from tiffin.grounding.quote import BETWEEN, answer_of, quotes
-from tiffin.grounding.sentences import split_sentences
 from tiffin.grounding.support import check
 from tiffin.pipeline.question import Question
 

@@ -27,7 +27,7 @@ _BEFORE_A_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _LINE_END = re.compile(r"\n\s*")
-_OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
+OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
 _CUT = re.compile(r"[;,:،、，；]\s*|\s+")
 _WORDLESS = re.compile(r"[\W_]*")
 
@@ -74,7 +74,7 @@ def _ends_a_sentence(text: str, start: int, line_end: re.Match[str]) -> bool:
         return True
     line_start = max(start, text.rfind("\n", start, line_end.start()) + 1)
     wrapped = line_end.start() - line_start >= WRAPPED_LINE_CHARS
-    return not wrapped or _OPENS_A_LINE.match(text, line_end.end()) is not None
+    return not wrapped or OPENS_A_LINE.match(text, line_end.end()) is not None
 
 
 def _of_line(text: str, line: Span, language: str) -> Iterator[Span]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tiffin.grounding.sentences import MAX_SENTENCE_CHARS, split_sentences
+from tiffin.core.sentences import MAX_SENTENCE_CHARS, split_sentences
 
 
 def texts(text: str, language: str = "en") -> list[str]:
