@@ -131,7 +131,7 @@ def test_both_engines_read_the_same_tokens(corpus: dict[str, Any]) -> None:
 
 
 def test_a_text_that_is_too_long_is_refused_if_it_must_be_read_whole(embedder: Any) -> None:
-    with pytest.raises(InputTooLong, match="1002 tokens long, .* length is 256 "):
+    with pytest.raises(InputTooLong, match=r"1002 tokens long, .* length is 256 "):
         embedder.tokenize_whole(["short", "word " * 1000])
     assert embedder.tokenize(["word " * 1000])[0].tokens == 256
 
