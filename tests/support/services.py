@@ -62,12 +62,16 @@ class Services:
     events: list[TokenEvent] = field(default_factory=list)
     reason: FinishReason = "stop"
     ended: int = 0
+    alike: bool = False
+    """Whether all texts have the same embedding."""
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
         words = [_words(_as_text(text)) for text in request.texts]
         shares = [len(words[0] & row) / max(1, len(row)) for row in words]
         rows = np.array([[share, 0.1] for share in shares], np.float32)
+        if self.alike:
+            rows = np.array([[1.0, 0.0]] * len(shares), np.float32)
         return Embeddings(Array.of(rows), tokens=len(rows))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:

@@ -14,6 +14,7 @@ from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
+    cache,
     chat,
     completions,
     embeddings,
@@ -45,7 +46,7 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (chat, rag, completions, responses, embeddings, rerank, models, health):
+    for routes in (chat, rag, completions, responses, embeddings, rerank, cache, models, health):
         app.include_router(routes.router)
     for path in BENTOML_PATHS:
         app.add_route(path, _elsewhere, methods=["GET"], include_in_schema=False)

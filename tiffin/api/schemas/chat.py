@@ -26,7 +26,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
-from tiffin.core.values import Items
+from tiffin.core.values import CacheSwitch, Items
 
 
 class TextPart(Sent):
@@ -149,6 +149,7 @@ class ChatRequest(Sent):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    cache: CacheSwitch = None
     # Change nothing about the answer.
     user: str | None = None
     safety_identifier: str | None = None

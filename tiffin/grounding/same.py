@@ -1,0 +1,195 @@
+"""Whether the answer to one question answers another one, by the text of both and their evidence.
+
+Called by the `recall` stage before a kept answer is given to a question in other words. Everything
+here may only refuse: a difference that is found costs a computation, one that is missed a wrong
+answer. What no guard sees is left to `resemblance`, a small trained head (docs/cache.md).
+"""
+
+# Tables of words are read as lines of text.
+# ruff: noqa: SIM905
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tiffin.grounding.quantities import dates, numbers
+from tiffin.grounding.questions import asks
+from tiffin.grounding.wording import STOP_WORDS, fold, names, negations, stem, words
+
+Reason = Literal[
+    "evidence",
+    "number",
+    "name",
+    "negation",
+    "opposite",
+    "asked",
+    "order",
+    "scope",
+    "given",
+    "refers",
+]
+
+LEAST_COSINE = 0.75
+"""Two questions whose embeddings are less alike than this are not compared further."""
+
+COPY_WORDS = 2
+"""Two questions that differ by no more content words than these are copies with changes."""
+
+_FILLERS = frozenset(
+    map(
+        stem,
+        "please tell know like hi hello hey thanks thank wondering question quick ask want okay so "
+        "would could let wonder say".split(),
+    )
+)
+_OPPOSITES = tuple(
+    frozenset(map(stem, pair.split("/")))
+    for pair in (
+        "first/last most/least before/after oldest/newest oldest/youngest largest/smallest "
+        "biggest/smallest highest/lowest best/worst longest/shortest earliest/latest "
+        "begin/end start/end start/stop open/close opening/closing increase/decrease "
+        "rise/fall win/lose won/lost gain/lose north/south northern/southern east/west "
+        "eastern/western early/late maximum/minimum max/min more/fewer more/less above/below "
+        "inside/outside indoor/outdoor include/exclude allow/forbid allowed/banned "
+        "allowed/prohibited enable/disable on/off in/out up/down add/remove join/leave "
+        "accept/refuse accept/reject approve/reject buy/sell send/receive deposit/withdraw "
+        "import/export upload/download install/uninstall lock/unlock safe/unsafe "
+        "safe/dangerous legal/illegal possible/impossible cheap/expensive cheapest/dearest "
+        "hot/cold high/low old/new old/young male/female men/women boys/girls father/mother "
+        "son/daughter brother/sister king/queen husband/wife public/private "
+        "internal/external positive/negative advantage/disadvantage benefit/drawback pro/con "
+        "with/without support/oppose arrive/depart arrival/departure arrived/left born/died "
+        "birth/death borrow/lend push/pull eat/avoid keep/cancel save/delete renew/cancel "
+        "upgrade/downgrade employer/employee landlord/tenant buyer/seller adult/child "
+        "single/return domestic/international personal/business present/absent mute/unmute "
+        "accept/decline weekday/weekend"
+    ).split()
+)
+_TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")  # noqa: RUF001
+_REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
+_REASON = re.compile(r"\b(?:why|what (?:reason|caused|causes)|how come)\b")
+_MANNER = re.compile(r"\bhow\b")
+_NOUN = re.compile(r"\b(?:what|which) (?!is|are|was|were|did|do|does|can|will|has|have|had)(\w+)")
+
+Sought = Literal["yes-no", "reason", "amount", "time", "person", "place", "manner", "thing", "what"]
+# Kinds that two wordings of one question may ask for: "where they stayed" is "which hotel".
+_ALIKE = frozenset(
+    frozenset(pair.split("/")) for pair in "thing/person thing/place thing/what what/manner".split()
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and its evidence, the best sentence first."""
+
+    question: str
+    evidence: tuple[str, ...]
+
+
+def differences(kept: Asked, new: Asked, support: Sequence[str], answer: str) -> list[Reason]:
+    """What speaks against giving `answer`, which `support` supports, to the new question.
+
+    `support` are sentences of the kept question's evidence. Empty if nothing speaks against it.
+    """
+    found = _of_words(kept.question, new.question)
+    if not set(support) <= set(new.evidence) or kept.evidence[:1] != new.evidence[:1]:
+        found.append("evidence")
+    if _changed_copy(kept.question, new.question, " ".join(new.evidence[:1])):
+        found.append("scope")
+    if _gives_away(kept.question, new.question, answer):
+        found.append("given")
+    return found
+
+
+def _of_words(one: str, other: str) -> list[Reason]:
+    found: list[Reason] = []
+    if numbers(one) != numbers(other) or dates(one) != dates(other):
+        found.append("number")
+    if _lacks_name(one, other) or _lacks_name(other, one):
+        found.append("name")
+    if negations(one) != negations(other):
+        found.append("negation")
+    if _opposite(one, other):
+        found.append("opposite")
+    if _reordered(one, other):
+        found.append("order")
+    if not _seek_alike(one, other):
+        found.append("asked")
+    if refers(one) or refers(other):
+        found.append("refers")
+    return found
+
+
+def refers(question: str) -> bool:
+    """Whether the question leans on something said before it, which is not in its words."""
+    return _REFERS.search(fold(question).strip()) is not None
+
+
+def _lacks_name(one: str, other: str) -> bool:
+    """Whether a word of a name in the first is not in the other."""
+    said = {part for word in _TOKEN.findall(fold(other)) for part in re.split(r"\W+", word)}
+    parts = {part for name in names(one) for part in re.split(r"\W+", name) if len(part) > 1}
+    return bool(parts - said - STOP_WORDS)
+
+
+def _opposite(one: str, other: str) -> bool:
+    """Whether one has a word and the other its opposite."""
+    said, told = ({stem(word) for word in _TOKEN.findall(fold(text))} for text in (one, other))
+    return any(pair & said - told and pair & told - said for pair in _OPPOSITES)
+
+
+def sought(question: str) -> Sought:
+    """What the question asks for."""
+    folded = re.sub(r"(?<=\w)['’]s\b", " is", fold(question))  # noqa: RUF001
+    kind = asks(folded)
+    if kind != "other":
+        return kind
+    if _REASON.search(folded):
+        return "reason"
+    if _NOUN.search(folded):
+        return "thing"
+    return "manner" if _MANNER.search(folded) else "what"
+
+
+def _seek_alike(one: str, other: str) -> bool:
+    kinds = frozenset((sought(one), sought(other)))
+    return len(kinds) == 1 or kinds in _ALIKE
+
+
+def _gives_away(one: str, other: str, answer: str) -> bool:
+    """Whether the new question already says what the kept answer adds to the kept question."""
+    added = words(answer) - words(one)
+    return bool(added & (words(other) - words(one)))
+
+
+def _content(question: str) -> list[str]:
+    """The stems of its content words, in order, without words of politeness."""
+    found = (stem(word) for word in _TOKEN.findall(fold(question)) if word not in STOP_WORDS)
+    return [word for word in found if word not in _FILLERS]
+
+
+def _reordered(one: str, other: str) -> bool:
+    """Whether both have the same words in another order: "from A to B" and "from B to A".
+
+    A clause that moved to the front is the same question.
+    """
+    said, told = _content(one), _content(other)
+    if said == told or sorted(said) != sorted(told):
+        return False
+    return not any(said[at:] + said[:at] == told for at in range(len(said)))
+
+
+def _changed_copy(one: str, other: str, sentence: str) -> bool:
+    """Whether the questions are copies but for words that matter in the sentence that answers.
+
+    Words that are only added narrow the question: they matter unless the sentence has them.
+    """
+    said, told = frozenset(_content(one)), frozenset(_content(other))
+    gone, come = said - told, told - said
+    if max(len(gone), len(come)) > COPY_WORDS or not (gone or come):
+        return False
+    held = words(sentence)
+    if not gone:
+        return bool(come - held)
+    return bool(held & (gone | come))
