@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("hop", "start", "gateway", "streaming", "simulation")
+NAMES = ("hop", "start", "gateway", "streaming", "simulation", "cache")
 
 
 def main(names: list[str]) -> None:

@@ -18,6 +18,7 @@ from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
 from tiffin.cache.store import Store
+from tiffin.cache.vectors import Embeds, KnownVectors
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
@@ -222,12 +223,15 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     head = Head.load()
     store, mark = open_store(settings.cache), fingerprint(settings)
     semantic = settings.cache.semantic
+    embedding: Embeds = clients.embedding
+    if settings.cache.retrieval:
+        embedding = KnownVectors(embedding, settings.cache.max_bytes)
     pipeline = RagPipeline(
         retrieval=(
-            Embed(clients.embedding, budget.embed_ms),
+            Embed(embedding, budget.embed_ms),
             Search(budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
-            Evidence(clients.embedding, clients.reranker, head, budget.evidence_ms),
+            Evidence(embedding, clients.reranker, head, budget.evidence_ms),
             *((Recall(store, mark),) if semantic else ()),
         ),
         route=Route(routing),

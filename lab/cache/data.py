@@ -1,7 +1,7 @@
 """Pairs of questions: those that one answer fits, and traps, which look alike and ask for another.
 
 Without evidence: the pairs of `fow-cache` (CC BY 4.0), read out of the wheel as the zip file it is.
-With evidence: SQuAD's questions (`lab.answers.data`), with paraphrases written by hand next to this
+With evidence: SQuAD's questions (`lab.answers.data`), with the paraphrases next to this
 file, and near-collisions that `traps` derives by rule.
 """
 
@@ -109,7 +109,10 @@ def near_repeats(part: Part, limit: int) -> Iterator[Pair]:
 
 
 def traps(part: Part, limit: int) -> Iterator[Pair]:
-    """Near-collisions of the part's questions: at most `limit` of each kind that is derived."""
+    """Near-collisions of the part's questions: at most `limit` of each kind but the last.
+
+    Derived by rule, and of SQuAD itself: two questions of one article, or on one passage.
+    """
     left: dict[str, int] = {}
     for item, passages in _with_passages(part):
         draw = random.Random(f"{SEED} trap {item.id}")  # noqa: S311
@@ -117,7 +120,10 @@ def traps(part: Part, limit: int) -> Iterator[Pair]:
             if left.setdefault(kind, limit):
                 left[kind] -= 1
                 yield _pair(kind, item, again, passages, fits=False)
-    yield from _natural(part)
+    for pair in _natural(part):
+        if pair.kind == "same passage" or left.setdefault(pair.kind, limit):
+            left[pair.kind] = left.get(pair.kind, limit) - 1
+            yield pair
 
 
 def _derived(item: Question, draw: random.Random, part: Part) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,10 @@ serve from. Each next to a plain threshold on MiniLM's cosine.
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from lab.answers.data import CACHE, Part
@@ -33,10 +35,7 @@ def verified(item: ScoredPair) -> bool:
     """
     if item.cosine < LEAST_COSINE or not item.asked:
         return False
-    asked, again = (
-        Asked(text, tuple(one.sentence for one in found))
-        for text, found in ((item.pair.asked, item.asked), (item.pair.again, item.again))
-    )
+    asked, again = Asked(item.pair.asked, item.asked), Asked(item.pair.again, item.again)
     answer = item.pair.answers[0]
     support = [one for one in asked.evidence if answer.casefold() in one.casefold()][:1]
     return bool(support) and not differences(asked, again, support, answer)
@@ -90,6 +89,20 @@ def _line(name: str, rows: Sequence[ScoredPair], judges: Iterable[Serves]) -> st
     return f"| {name} | {len(rows)} | {' | '.join(cells)} |"
 
 
+def write_sample(scored: Sequence[ScoredPair], path: Path) -> None:
+    """One pair in six, without its passages, so that a test needs no model."""
+    rows = [
+        replace(item, pair=replace(item.pair, passages=(), answers=item.pair.answers[:1]))
+        for item in scored[::6]
+    ]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def read_sample(path: Path) -> list[ScoredPair]:
+    """What `write_sample` wrote."""
+    return [msgspec.json.decode(line, type=ScoredPair) for line in path.read_bytes().splitlines()]
+
+
 def with_evidence(part: Part) -> list[Pair]:
     """The pairs over SQuAD's passages."""
     fit = [*paraphrases(part), *near_repeats(part, NEAR_REPEATS)]
@@ -100,6 +113,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("development", "test"), default="test")
+    parser.add_argument("--sample", type=Path, help="write one pair in six for the tests")
     parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
     options = parser.parse_args()
     scores = Scores(options.scores, threads=2)
@@ -107,6 +121,8 @@ def main() -> None:
     scored = [score(pair, scores) for pair in with_evidence(options.part)]
     for line in table(scored, {"verified": verified, f"cosine {PLAIN_COSINE}": plain}):
         print(line)  # noqa: T201
+    if options.sample:
+        write_sample(scored, options.sample)
     print("\nWithout evidence (fow-cache):")  # noqa: T201
     scored = [score(pair, scores) for pair in public(options.part)]
     for line in table(scored, {f"cosine {PLAIN_COSINE}": plain}):

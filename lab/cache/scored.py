@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from lab.answers.scores import Scores
 from lab.cache.data import Pair
-from tiffin.grounding.evidence import Evidence, Passage, candidates, evidence
+from tiffin.grounding.evidence import Passage, candidates, evidence
 
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """A pair with the evidence of each question, best first; none without passages."""
+    """A pair with the evidence of each question: sentences, best first; none without passages."""
 
     pair: Pair
     cosine: float
-    asked: list[Evidence]
-    again: list[Evidence]
+    asked: tuple[str, ...]
+    again: tuple[str, ...]
 
 
 def score(pair: Pair, scores: Scores) -> ScoredPair:
@@ -28,11 +28,11 @@ def score(pair: Pair, scores: Scores) -> ScoredPair:
     return ScoredPair(pair, cosine, asked, again)
 
 
-def _evidence(question: str, pair: Pair, scores: Scores) -> list[Evidence]:
+def _evidence(question: str, pair: Pair, scores: Scores) -> tuple[str, ...]:
     passages = [Passage(index, text, 0.0) for index, text in enumerate(pair.passages)]
     if not passages:
-        return []
+        return ()
     found = candidates(question, passages)
     logits = scores.logits(question, [item.text for item in found])
     cosines = scores.cosines(question, [item.window for item in found])
-    return evidence(question, found, logits, cosines)
+    return tuple(one.sentence for one in evidence(question, found, logits, cosines))

@@ -146,7 +146,10 @@ def with_door(settings: Settings, places: int, **admission: int) -> Settings:
 
 
 def served_by(settings: Settings, services: Services) -> Settings:
-    """The settings with the stand-ins' tiers, and a ledger of their own."""
+    """The settings with the stand-ins' tiers, and a ledger of their own.
+
+    Embeddings are not kept, because the stand-in's depend on the other texts of a call.
+    """
     plain = settings.tiers["small"].model_copy(update={"adapters": {}})
     tiers = {
         name: settings.tiers.get(name, plain).model_copy(update={"model": f"model-{name}"})
@@ -154,7 +157,8 @@ def served_by(settings: Settings, services: Services) -> Settings:
     }
     ledger = f"{tempfile.mkdtemp(prefix='tiffin-test-')}/ledger.sqlite3"
     routing = settings.routing.model_copy(update={"ledger": ledger})
-    return settings.model_copy(update={"tiers": tiers, "routing": routing})
+    cache = settings.cache.model_copy(update={"retrieval": False})
+    return settings.model_copy(update={"tiers": tiers, "routing": routing, "cache": cache})
 
 
 @asynccontextmanager

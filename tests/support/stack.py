@@ -21,7 +21,7 @@ START_LIMIT_S = 180
 TINY = {"TIFFIN_PROFILE": "tiny"}
 """For tests of what happens around the models, which are nearly all: the smallest download."""
 
-ANEW = {"TIFFIN_CACHE__EXACT": "false"}
+ANEW = {"TIFFIN_CACHE__EXACT": "false", "TIFFIN_CACHE__RETRIEVAL": "false"}
 """For tests and benchmarks that ask the same again and again: each is answered by the models."""
 
 WRITING = {"TIFFIN_RAG__PREFER": "write", "TIFFIN_RAG__GROUNDING": "off", **ANEW}

@@ -11,7 +11,7 @@ answer. What no guard sees is left to `resemblance`, a small trained head (docs/
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from tiffin.grounding.quantities import dates, numbers
 from tiffin.grounding.questions import asks
@@ -30,19 +30,29 @@ Reason = Literal[
     "refers",
 ]
 
-LEAST_COSINE = 0.75
+LEAST_COSINE = 0.8
 """Two questions whose embeddings are less alike than this are not compared further."""
 
 COPY_WORDS = 2
 """Two questions that differ by no more content words than these are copies with changes."""
 
+_FOREIGN = frozenset("war die son sin comment pour mine hay".split())
+"""Stop words of other languages that mean something in English."""
+_STOP = STOP_WORDS - _FOREIGN
+# Words of politeness, verbs that say little, and what is asked for, which `sought` compares.
 _FILLERS = frozenset(
     map(
         stem,
-        "please tell know like hi hello hey thanks thank wondering question quick ask want okay so "
-        "would could let wonder say".split(),
+        (
+            "please tell know like hi hello hey thanks thank wondering question quick ask want "
+            "need okay so would could let wonder say possible price cost fee charge year date "
+            "day time number amount person people name called reason way kind type sort happen "
+            "place places give gave given make made take took taken mean means word one use used "
+            "go goes went find found show shown become became"
+        ).split(),
     )
 )
+
 _OPPOSITES = tuple(
     frozenset(map(stem, pair.split("/")))
     for pair in (
@@ -57,22 +67,43 @@ _OPPOSITES = tuple(
         "import/export upload/download install/uninstall lock/unlock safe/unsafe "
         "safe/dangerous legal/illegal possible/impossible cheap/expensive cheapest/dearest "
         "hot/cold high/low old/new old/young male/female men/women boys/girls father/mother "
-        "son/daughter brother/sister king/queen husband/wife public/private "
+        "son/daughter son/father brother/sister king/queen husband/wife public/private "
         "internal/external positive/negative advantage/disadvantage benefit/drawback pro/con "
         "with/without support/oppose arrive/depart arrival/departure arrived/left born/died "
         "birth/death borrow/lend push/pull eat/avoid keep/cancel save/delete renew/cancel "
         "upgrade/downgrade employer/employee landlord/tenant buyer/seller adult/child "
         "single/return domestic/international personal/business present/absent mute/unmute "
-        "accept/decline weekday/weekend"
+        "accept/decline weekday/weekend began/ended begun/ended started/ended "
+        "starting/ending major/minor hottest/coldest warm/cold warmest/coldest rich/poor "
+        "strong/weak heavy/light fast/slow fastest/slowest full/empty left/right upper/lower "
+        "majority/minority teacher/student uncle/aunt nephew/niece wife/husband true/false "
+        "right/wrong pass/fail passed/failed friend/enemy victory/defeat succeed/fail "
+        "gained/lost found/lost entered/left taller/shorter larger/smaller bigger/smaller "
+        "higher/lower older/younger better/worse earlier/later longer/shorter greater/lesser "
+        "minimum/highest summer/winter morning/evening day/night import/exports "
+        "imports/exports"
     ).split()
 )
-_TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")  # noqa: RUF001
+_TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
-_REASON = re.compile(r"\b(?:why|what (?:reason|caused|causes)|how come)\b")
-_MANNER = re.compile(r"\bhow\b")
-_NOUN = re.compile(r"\b(?:what|which) (?!is|are|was|were|did|do|does|can|will|has|have|had)(\w+)")
+_FIRST = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b")
+_DURATION = re.compile(
+    r"how (?:long|old)|what age|"
+    r"how (?:many|much) (?:time|years?|months?|weeks?|days?|hours?|minutes?)"
+)
+_REASON = re.compile(r"why|how come|(?:what|which) (?:reason|caused|causes)")
+_CALLED = re.compile(r"what (?:is|are|was|were) the names? of|how (?:is|was|were|are) .* called")
+_NOUN = re.compile(
+    r"(?:what|which) (?!(?:is|are|was|were|did|do|does|can|could|will|would|has|have|had)\b)\w"
+)
+_PLAIN: dict[str, "Sought"] = {
+    "who": "person", "whom": "person", "whose": "person", "when": "time", "where": "place",
+    "how": "manner",
+}  # fmt: skip
 
-Sought = Literal["yes-no", "reason", "amount", "time", "person", "place", "manner", "thing", "what"]
+Sought = Literal[
+    "yes-no", "reason", "amount", "duration", "time", "person", "place", "manner", "thing", "what"
+]
 # Kinds that two wordings of one question may ask for: "where they stayed" is "which hotel".
 _ALIKE = frozenset(
     frozenset(pair.split("/")) for pair in "thing/person thing/place thing/what what/manner".split()
@@ -140,16 +171,24 @@ def _opposite(one: str, other: str) -> bool:
 
 
 def sought(question: str) -> Sought:
-    """What the question asks for."""
+    """What the question asks for, by its first word that asks."""
     folded = re.sub(r"(?<=\w)['’]s\b", " is", fold(question))  # noqa: RUF001
+    first = _FIRST.search(folded)
     kind = asks(folded)
-    if kind != "other":
+    if kind == "yes-no" or first is None:
+        return "what" if kind == "other" else kind
+    rest = folded[first.start() :]
+    for name, pattern in (("reason", _REASON), ("duration", _DURATION), ("thing", _CALLED)):
+        if pattern.match(rest):
+            return cast("Sought", name)
+    kind = asks(rest)
+    if kind == "amount":
         return kind
-    if _REASON.search(folded):
-        return "reason"
-    if _NOUN.search(folded):
-        return "thing"
-    return "manner" if _MANNER.search(folded) else "what"
+    if plain := _PLAIN.get(first.group()):
+        return plain
+    if kind in {"time", "place"} and _NOUN.match(rest):
+        return kind
+    return "thing" if _NOUN.match(rest) else "what"
 
 
 def _seek_alike(one: str, other: str) -> bool:
@@ -165,16 +204,19 @@ def _gives_away(one: str, other: str, answer: str) -> bool:
 
 def _content(question: str) -> list[str]:
     """The stems of its content words, in order, without words of politeness."""
-    found = (stem(word) for word in _TOKEN.findall(fold(question)) if word not in STOP_WORDS)
-    return [word for word in found if word not in _FILLERS]
+    found = (word for word in _TOKEN.findall(fold(question)) if word not in _STOP)
+    bare = (stem(re.sub(r"['’]s?$", "", word)) for word in found)  # noqa: RUF001
+    return [word for word in bare if word not in _FILLERS]
 
 
 def _reordered(one: str, other: str) -> bool:
     """Whether both have the same words in another order: "from A to B" and "from B to A".
 
-    A clause that moved to the front is the same question.
+    A clause that moved to the front is the same question, and so is a number that moved.
     """
-    said, told = _content(one), _content(other)
+    said, told = (
+        [word for word in _content(text) if not word[0].isdigit()] for text in (one, other)
+    )
     if said == told or sorted(said) != sorted(told):
         return False
     return not any(said[at:] + said[:at] == told for at in range(len(said)))
@@ -183,13 +225,12 @@ def _reordered(one: str, other: str) -> bool:
 def _changed_copy(one: str, other: str, sentence: str) -> bool:
     """Whether the questions are copies but for words that matter in the sentence that answers.
 
-    Words that are only added narrow the question: they matter unless the sentence has them.
+    That is a word of the sentence that is replaced or left out ("puppy" by "kitten"), or one that
+    is only added and that the sentence does not have.
     """
     said, told = frozenset(_content(one)), frozenset(_content(other))
     gone, come = said - told, told - said
-    if max(len(gone), len(come)) > COPY_WORDS or not (gone or come):
+    if max(len(gone), len(come)) > COPY_WORDS:
         return False
-    held = words(sentence)
-    if not gone:
-        return bool(come - held)
-    return bool(held & (gone | come))
+    held = frozenset(_content(sentence))
+    return bool(gone & held) if gone else bool(come - held)

@@ -124,7 +124,7 @@ class QuestionCodec:
             raise BrokenError(str(error)) from error
         answer = self.shared(kept, context)
         yield RagSources(id=context.request_id, sources=kept.sources, route=kept.route)
-        yield RagDelta(text=kept.answer)
+        yield RagDelta(text=kept.answer, citations=kept.citations)
         yield answer.model_copy(update={"timings": AT_ONCE})
 
     def shared(self, event: RagEvent, context: RequestContext) -> RagEvent:

@@ -7,7 +7,8 @@ common (docs/answers.md). What it calls unanswered is refused without asking a m
 
 import asyncio
 
-from tiffin.clients import EmbeddingClient, RerankerClient
+from tiffin.cache.vectors import Embeds
+from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.values import Contradiction
 from tiffin.grounding import answerable
@@ -27,7 +28,7 @@ class Evidence(Stage):
 
     def __init__(
         self,
-        embedding: EmbeddingClient,
+        embedding: Embeds,
         reranker: RerankerClient,
         head: answerable.Head,
         budget_ms: float,

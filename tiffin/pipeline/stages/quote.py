@@ -40,7 +40,8 @@ def recalled(question: Question, kept: Recalled) -> Iterator[RagEvent]:
     question.draft.write(kept.text, kept.route)
     question.sources, question.citations = kept.sources, kept.citations
     question.contradictions = kept.contradictions
-    yield from _events(question)
+    yield _sources(question)
+    yield RagDelta(text=kept.text, citations=kept.citations)
 
 
 def refuse(question: Question) -> Iterator[RagEvent]:

@@ -43,7 +43,8 @@ class Recall(Stage):
         if vector is None or not control.read or question.is_refused:
             return
         key = scope_key(self._mark, context.tenant, question.request)
-        for kept, cosine in _nearest((await self._store.get(key)).value, vector, control):
+        stored = (await self._store.get(key)).value
+        for kept, cosine in nearest(stored, vector, control.max_age_s):
             if _fits(question, kept) and (found := _read(kept)):
                 question.recalled = found
                 _tell_hit(kept, cosine, context)
@@ -96,11 +97,11 @@ def _control(question: Question) -> Control:
     )
 
 
-def _nearest(
-    stored: bytes | None, vector: Vector, control: Control
+def nearest(
+    stored: bytes | None, vector: Vector, most_s: float | None
 ) -> Iterator[tuple[Remembered, float]]:
-    """The kept questions that are near enough and not too old, the nearest first."""
-    now, most_s = time.time(), control.max_age_s
+    """The kept questions that are near enough, the nearest first, none older than `most_s`."""
+    now = time.time()
     kept = [one for one in decode(stored) if most_s is None or now - one.created <= most_s]
     cosines = [float(one.vector.numpy() @ vector) for one in kept]
     for at in np.argsort(cosines)[::-1]:
