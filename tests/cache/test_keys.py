@@ -44,7 +44,7 @@ def test_delivery_does_not_change_a_key() -> None:
 
 def test_the_fingerprint_changes_with_models_and_pipeline_but_not_with_the_door() -> None:
     plain = load_settings(profile="laptop")
-    tier = plain.tiers["small"].model_copy(update={"model": "qwen2.5-coder-0.5b-instruct"})
+    tier = plain.tiers["small"].model_copy(update={"model": "smollm2-135m-instruct"})
     model = plain.model_copy(update={"tiers": {"small": tier}})
     rag = plain.model_copy(update={"rag": plain.rag.model_copy(update={"top_n": 5})})
     door = plain.model_copy(update={"limits": plain.limits.model_copy(update={"concurrency": 5})})

@@ -23,6 +23,7 @@ def judged(kept: str, new: str, sentence: str = SENTENCES[0], answer: str = "") 
         ("Who designed the tower?", "Who was the architect that planned the whole building?"),
         ("In what year was the tower designed?", "When was the tower designed?"),
         ("How much is a boiler service?", "What's the price of a boiler service?"),
+        ("Who were Kell's allies?", "Who were the allies of Kell?"),
         ("For my plan, how do I cancel?", "How do I cancel for my plan?"),
     ],
 )
@@ -39,9 +40,13 @@ def test_another_wording_is_the_same_question(kept: str, new: str) -> None:
         ("When did Anna Kell die?", "When did Anna Brandt die?", "name"),
         ("Who designed the tower?", "When did someone design the tower?", "asked"),
         ("Why was it built?", "How was it built?", "asked"),
+        ("Who attacked Brandt?", "Who did Brandt attack?", "order"),
+        ("Who attacked Brandt?", "Who was attacked by Brandt?", "order"),
+        ("Which trains go from Alma?", "Which trains go to Alma?", "order"),
         ("Convert savings to current", "Convert current to savings", "order"),
         ("Who designed the tower?", "Who designed the tower in winter?", "scope"),
         ("Who designed the tower?", "Who designed the bridge?", "scope"),
+        ("Are dogs allowed?", "Are dogs welcome?", "polarity"),
         ("What is the rent?", "And what about the deposit?", "refers"),
     ],
 )

@@ -2,7 +2,7 @@
 
 Called by the `recall` stage before a kept answer is given to a question in other words. Everything
 here may only refuse: a difference that is found costs a computation, one that is missed a wrong
-answer. What no guard sees is left to `resemblance`, a small trained head (docs/cache.md).
+answer. docs/cache.md has the figures.
 """
 
 # Tables of words are read as lines of text.
@@ -18,17 +18,9 @@ from tiffin.grounding.questions import asks
 from tiffin.grounding.wording import STOP_WORDS, fold, names, negations, stem, words
 
 Reason = Literal[
-    "evidence",
-    "number",
-    "name",
-    "negation",
-    "opposite",
-    "asked",
-    "order",
-    "scope",
-    "given",
-    "refers",
-]
+    "evidence", "number", "name", "negation", "opposite", "polarity", "asked", "order", "scope",
+    "given", "refers",
+]  # fmt: skip
 
 LEAST_COSINE = 0.8
 """Two questions whose embeddings are less alike than this are not compared further."""
@@ -71,19 +63,20 @@ _OPPOSITES = tuple(
         "internal/external positive/negative advantage/disadvantage benefit/drawback pro/con "
         "with/without support/oppose arrive/depart arrival/departure arrived/left born/died "
         "birth/death borrow/lend push/pull eat/avoid keep/cancel save/delete renew/cancel "
-        "upgrade/downgrade employer/employee landlord/tenant buyer/seller adult/child "
-        "single/return domestic/international personal/business present/absent mute/unmute "
-        "accept/decline weekday/weekend began/ended begun/ended started/ended "
-        "starting/ending major/minor hottest/coldest warm/cold warmest/coldest rich/poor "
-        "strong/weak heavy/light fast/slow fastest/slowest full/empty left/right upper/lower "
-        "majority/minority teacher/student uncle/aunt nephew/niece wife/husband true/false "
-        "right/wrong pass/fail passed/failed friend/enemy victory/defeat succeed/fail "
-        "gained/lost found/lost entered/left taller/shorter larger/smaller bigger/smaller "
-        "higher/lower older/younger better/worse earlier/later longer/shorter greater/lesser "
-        "minimum/highest summer/winter morning/evening day/night import/exports "
-        "imports/exports"
+        "upgrade/downgrade landlord/tenant buyer/seller adult/child single/return "
+        "domestic/international personal/business present/absent mute/unmute accept/decline "
+        "weekday/weekend began/ended begun/ended started/ended starting/ending major/minor "
+        "hottest/coldest warm/cold warmest/coldest rich/poor strong/weak heavy/light "
+        "fast/slow fastest/slowest full/empty left/right upper/lower majority/minority "
+        "teacher/student uncle/aunt nephew/niece true/false right/wrong pass/fail "
+        "passed/failed friend/enemy victory/defeat succeed/fail gained/lost entered/left "
+        "taller/shorter larger/smaller bigger/smaller higher/lower older/younger "
+        "better/worse earlier/later longer/shorter greater/lesser summer/winter "
+        "morning/evening day/night"
     ).split()
 )
+_DIRECTIONS = frozenset("by from into than against".split())
+_OWNS = re.compile(r"\w['’]s?\b")  # noqa: RUF001
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
 _FIRST = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b")
@@ -143,6 +136,8 @@ def _of_words(one: str, other: str) -> list[Reason]:
         found.append("negation")
     if _opposite(one, other):
         found.append("opposite")
+    if "yes-no" in {sought(one), sought(other)} and set(_content(one)) != set(_content(other)):
+        found.append("polarity")  # "Are dogs allowed?" is "Are dogs banned?" with another answer
     if _reordered(one, other):
         found.append("order")
     if not _seek_alike(one, other):
@@ -204,22 +199,32 @@ def _gives_away(one: str, other: str, answer: str) -> bool:
 
 def _content(question: str) -> list[str]:
     """The stems of its content words, in order, without words of politeness."""
-    found = (word for word in _TOKEN.findall(fold(question)) if word not in _STOP)
-    bare = (stem(re.sub(r"['’]s?$", "", word)) for word in found)  # noqa: RUF001
-    return [word for word in bare if word not in _FILLERS]
+    bare = (re.sub(r"['’]s?$", "", word) for word in _TOKEN.findall(fold(question)))  # noqa: RUF001
+    stems = (stem(word) for word in bare if word not in _STOP)
+    return [word for word in stems if word not in _FILLERS]
 
 
 def _reordered(one: str, other: str) -> bool:
     """Whether both have the same words in another order: "from A to B" and "from B to A".
 
-    A clause that moved to the front is the same question, and so is a number that moved.
+    So have "Who killed Kell?" and "Who was killed by Kell?". The same question are "Kell's friends"
+    and "the friends of Kell", one whose clause moved behind a comma, and one whose number moved.
     """
+    if _turned(one, other):
+        return True
     said, told = (
         [word for word in _content(text) if not word[0].isdigit()] for text in (one, other)
     )
     if said == told or sorted(said) != sorted(told):
         return False
-    return not any(said[at:] + said[:at] == told for at in range(len(said)))
+    moved = "," in one + other or _OWNS.search(one + other) is not None
+    return not (moved and any(said[at:] + said[:at] == told for at in range(len(said))))
+
+
+def _turned(one: str, other: str) -> bool:
+    """Whether the same words have another one that says who does it, or where it goes."""
+    said, told = (set(_TOKEN.findall(fold(text))) & _DIRECTIONS for text in (one, other))
+    return said != told and sorted(_content(one)) == sorted(_content(other))
 
 
 def _changed_copy(one: str, other: str, sentence: str) -> bool:
