@@ -3,7 +3,16 @@
 import importlib
 import sys
 
-NAMES = ("hop", "start", "encoders", "question", "gateway", "streaming", "simulation")
+NAMES = (
+    "hop",
+    "start",
+    "encoders",
+    "question",
+    "gateway",
+    "streaming",
+    "simulation",
+    "cache",
+)
 
 
 def main(names: list[str]) -> None:

@@ -8,12 +8,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 from starlette.requests import Request
 
 from models.user_catalog import catalog_of
 from models.values import Finished, GenerateRequest
+from tiffin.cache.answers import AnswerCache
+from tiffin.cache.keys import fingerprint
+from tiffin.cache.opening import open_store
+from tiffin.cache.store import Store
+from tiffin.cache.vectors import Embeds, KnownVectors
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
@@ -26,16 +32,18 @@ from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
 from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.chat import Head as ChatHead
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.cite import Cite
 from tiffin.pipeline.stages.embed import Embed
 from tiffin.pipeline.stages.evidence import Evidence
 from tiffin.pipeline.stages.generate import Generate
+from tiffin.pipeline.stages.recall import Recall, Remember
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
 from tiffin.pipeline.stages.search import Search
+from tiffin.pipeline.writing import Head as ChatHead
 from tiffin.pipeline.writing import Piece
 from tiffin.providers.base import Provider
 from tiffin.providers.connect import connect_providers
@@ -90,6 +98,10 @@ class Gateway:
     drain: Drain
     providers: Mapping[str, Provider]
     ledger: Ledger
+    store: Store
+    """Where the cache keeps answers."""
+    replay: Replay | None
+    """The exact cache; None if it is switched off."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def lane_of(self, model: str) -> str:
@@ -97,16 +109,23 @@ class Gateway:
         tier = self.settings.adapters().get(model)
         return tier or routed_name(model, self.models, self.settings.routing.policies)
 
-    async def ask(
-        self, request: RagRequest, context: RequestContext
-    ) -> AsyncGenerator[RagEvent, None]:
-        """Answer a question: the pipeline's events, once the request has its place."""
+    def ask(self, request: RagRequest, context: RequestContext) -> AsyncGenerator[RagEvent, None]:
+        """Answer a question: the pipeline's events, once the request has its place, or kept ones.
+
+        Raises NotFound for a model that is not served.
+        """
         lane = request.model
         if lane != QUOTE:
             lane = routed_name(lane, self.models, self.settings.routing.policies)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
+        compute = partial(self._answer, request, context)
+        return compute() if self.replay is None else self.replay.ask(request, context, compute)
+
+    async def _answer(
+        self, request: RagRequest, context: RequestContext
+    ) -> AsyncGenerator[RagEvent, None]:
         async with (
-            self._place(context, lane),
+            self._place(context, request.model),
             aclosing(self.pipeline.stream(request, context)) as events,
         ):
             async for event in events:
@@ -116,18 +135,35 @@ class Gateway:
                     charge(used.total_tokens + used.embedding_tokens + used.rerank_tokens)
                 yield event
 
-    async def write(
+    def write(
         self,
         model: str,
         requests: Sequence[GenerateRequest],
         context: RequestContext,
         *,
         whole: bool,
+        cache: bool | None = None,
     ) -> AsyncGenerator[ChatHead | Piece, None]:
-        """Generate without retrieval: the head, then the pieces of one answer a request."""
+        """Generate without retrieval: the head, then the pieces of one answer a request.
+
+        `cache` is the body's switch. Raises NotFound for a model that is not served.
+        """
         if model in self.settings.adapters():
             requests = [replace(request, adapter=model) for request in requests]
         lane = self.lane_of(model)
+        compute = partial(self._write, lane, requests, context, whole=whole)
+        if self.replay is None:
+            return compute()
+        return self.replay.write(lane, requests, context, compute, wanted=cache, whole=whole)
+
+    async def _write(
+        self,
+        lane: str,
+        requests: Sequence[GenerateRequest],
+        context: RequestContext,
+        *,
+        whole: bool,
+    ) -> AsyncGenerator[ChatHead | Piece, None]:
         async with (
             self._place(context, lane),
             aclosing(self.chat.stream(lane, requests, context, whole=whole)) as events,
@@ -161,7 +197,7 @@ class Gateway:
             client.lost = "the server is shutting down"
 
     async def stop(self) -> None:
-        """Close the connections and the ledger."""
+        """Close the connections, the cache and the ledger."""
         for task in self._tasks:
             task.cancel()
         await self.readiness.stop()
@@ -169,6 +205,7 @@ class Gateway:
             await client.close()
         for provider in self.providers.values():
             await provider.close()
+        await self.store.close()
         self.ledger.close()
 
 
@@ -186,23 +223,32 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     budget, stream = settings.resilience.budget, settings.resilience.stream
     head = Head.load()
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    store, mark = open_store(settings.cache), fingerprint(settings)
+    semantic = settings.cache.semantic
+    embedding: Embeds = clients.embedding
+    if settings.cache.retrieval:
+        embedding = KnownVectors(embedding, settings.cache.max_bytes)
     pipeline = RagPipeline(
         retrieval=(
-            Embed(clients.embedding, budget.embed_ms),
+            Embed(embedding, budget.embed_ms),
             Search(budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
             Evidence(
-                clients.embedding,
+                embedding,
                 clients.reranker,
                 head,
                 budget.evidence_ms,
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),
             ),
+            *((Recall(store, mark),) if semantic else ()),
         ),
         route=Route(routing),
         writer=Answer(Generate(generator, models, stream), budget.generate_ms),
-        closing=(Cite(budget.cite_ms),),
+        closing=(
+            Cite(budget.cite_ms),
+            *((Remember(store, mark, settings.cache.ttl_s),) if semantic else ()),
+        ),
         defaults=settings.rag,
         head=head,
         rest_ms=budget.rest_ms,
@@ -227,6 +273,10 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         drain=drain,
         providers=providers,
         ledger=ledger,
+        store=store,
+        replay=Replay(AnswerCache(store, settings.cache.ttl_s), mark)
+        if settings.cache.exact
+        else None,
     )
 
 

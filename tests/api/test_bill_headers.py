@@ -20,6 +20,7 @@ async def test_a_whole_answer_names_its_tier_and_its_cost(
 async def test_a_stream_tells_its_cost_at_its_end_only(
     services: Services, settings: Settings
 ) -> None:
+    services.delays_s = {"token": 0.02}
     async with entry(services, settings) as client:
         response = await client.post("/rag_query", json={**QUESTION, "stream": True})
     assert response.headers["x-tiffin-tier"] == "small"

@@ -17,8 +17,7 @@ HEAD = """# Reliability: what was broken, and what clients saw
 
 Written by `make chaos` (`python -m tests.chaos --report docs/reliability.md`); every row is
 measured by tests/chaos, with real processes, on one machine that also runs the load generator.
-Latency counts from when a request should have left. A figure that was missed says so. Tiffin has no
-cache and no Redis yet: hits across tenants and a broken Redis will be rows when it has.
+Latency counts from when a request should have left. A figure that was missed says so.
 """
 
 RUN = """

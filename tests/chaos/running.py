@@ -10,6 +10,7 @@ from typing import TypeVar
 from tests.chaos import (
     access_rows,
     batch_rows,
+    cache_rows,
     client_rows,
     end_rows,
     fault_rows,
@@ -35,6 +36,7 @@ ON_STAND: Tests[Stand] = {
     "slow": slow_rows.slow_clients,
     "disconnects": client_rows.disconnects,
     "oversize": client_rows.oversize,
+    "cache": cache_rows.sick_servers,
     "sigterm": end_rows.sigterm,
     "soak": end_rows.soak,
 }

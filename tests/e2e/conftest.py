@@ -36,7 +36,7 @@ def stack(
 ) -> Generator[Stack, None, None]:
     folder = tmp_path_factory.mktemp("stack")
     if request.param == "source":
-        with running_stack(folder) as running:
+        with running_stack(folder, TIFFIN_CACHE__RETRIEVAL="true") as running:
             yield running
         return
     bento: Bento = request.getfixturevalue("built")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.haproxy import PLACES, Balancer, running_balancer
-from tests.support.stack import free_port, stop, wait_until
+from tests.support.stack import ANEW, free_port, stop, wait_until
 from tiffin.config.services import ENTRY
 from tiffin.config.settings import load_settings
 from tiffin.config.topology import dependencies
@@ -163,7 +163,7 @@ def running_deployment(folder: Path, **variables: str) -> Generator[Deployment, 
     """Start a deployment, wait until it answers, and stop it whatever happens."""
     addresses = {name: f"http://127.0.0.1:{free_port()}" for name in dependencies(load_settings())}
     with running_balancer(addresses, folder) as balancer:
-        deployment = Deployment(folder, addresses, balancer, variables)
+        deployment = Deployment(folder, addresses, balancer, ANEW | variables)
         try:
             deployment.start()
             wait_until(f"{deployment.url}/readyz")

@@ -62,12 +62,16 @@ class Services:
     events: list[TokenEvent] = field(default_factory=list)
     reason: FinishReason = "stop"
     ended: int = 0
+    alike: bool = False
+    """Whether all texts have the same embedding."""
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
         words = [_words(_as_text(text)) for text in request.texts]
         shares = [len(words[0] & row) / max(1, len(row)) for row in words]
         rows = np.array([[share, 0.1] for share in shares], np.float32)
+        if self.alike:
+            rows = np.array([[1.0, 0.0]] * len(shares), np.float32)
         return Embeddings(Array.of(rows), tokens=len(rows))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
@@ -142,7 +146,10 @@ def with_door(settings: Settings, places: int, **admission: int) -> Settings:
 
 
 def served_by(settings: Settings, services: Services) -> Settings:
-    """The settings with the stand-ins' tiers, and a ledger of their own."""
+    """The settings with the stand-ins' tiers, and a ledger of their own.
+
+    Embeddings are not kept, because the stand-in's depend on the other texts of a call.
+    """
     plain = settings.tiers["small"].model_copy(update={"adapters": {}})
     tiers = {
         name: settings.tiers.get(name, plain).model_copy(update={"model": f"model-{name}"})
@@ -150,7 +157,8 @@ def served_by(settings: Settings, services: Services) -> Settings:
     }
     ledger = f"{tempfile.mkdtemp(prefix='tiffin-test-')}/ledger.sqlite3"
     routing = settings.routing.model_copy(update={"ledger": ledger})
-    return settings.model_copy(update={"tiers": tiers, "routing": routing})
+    cache = settings.cache.model_copy(update={"retrieval": False})
+    return settings.model_copy(update={"tiers": tiers, "routing": routing, "cache": cache})
 
 
 @asynccontextmanager

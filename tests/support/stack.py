@@ -21,7 +21,10 @@ START_LIMIT_S = 180
 TINY = {"TIFFIN_PROFILE": "tiny"}
 """For tests of what happens around the models, which are nearly all: the smallest download."""
 
-WRITING = {"TIFFIN_RAG__PREFER": "write", "TIFFIN_RAG__GROUNDING": "off"}
+ANEW = {"TIFFIN_CACHE__EXACT": "false", "TIFFIN_CACHE__RETRIEVAL": "false"}
+"""For tests and benchmarks that ask the same again and again: each is answered by the models."""
+
+WRITING = {"TIFFIN_RAG__PREFER": "write", "TIFFIN_RAG__GROUNDING": "off", **ANEW}
 """For tests of what happens around a model: it answers whatever the documents say."""
 
 
@@ -67,7 +70,13 @@ def running_stack(
         process = subprocess.Popen(
             [BENTOML, "serve", *([bento] if bento else []), "--port", str(port)],
             cwd=directory if bento else ROOT,
-            env={**TINY, **os.environ, "BENTOML_HOME": str(directory / "bentoml"), **environment},
+            env={
+                **TINY,
+                **os.environ,
+                **ANEW,
+                "BENTOML_HOME": str(directory / "bentoml"),
+                **environment,
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -14,6 +14,7 @@ from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
+    cache,
     chat,
     completions,
     embeddings,
@@ -53,6 +54,7 @@ def create_app() -> FastAPI:
         responses,
         embeddings,
         rerank,
+        cache,
         models,
         health,
         playground,

@@ -12,8 +12,7 @@ import msgspec
 
 from models.values import Finished, GenerateRequest, TokenUsage
 from tiffin.core.errors import TOO_LONG, InvalidRequest
-from tiffin.pipeline.chat import Head
-from tiffin.pipeline.writing import Piece
+from tiffin.pipeline.writing import Head, Piece
 
 
 class Generation(msgspec.Struct, frozen=True):

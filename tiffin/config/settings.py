@@ -26,6 +26,7 @@ from models.catalog import Catalog
 from models.errors import PlacementError
 from models.placement.hardware import detect_gpus
 from tiffin.config.access import AccessSettings
+from tiffin.config.caching import CacheSettings
 from tiffin.config.internal import InternalSettings
 from tiffin.config.lines import line_of
 from tiffin.config.renamed import new_path
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     """Replicas of each service. As a variable, JSON."""
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
+    cache: CacheSettings = CacheSettings()
 
     def ledger_at(self) -> str:
         """The SQLite file of the ledger, or the address of its database."""

@@ -6,6 +6,7 @@ The bill says which tiers were asked, how that ended and what each attempt cost.
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -48,11 +49,28 @@ class Attempt:
     seconds: float = 0.0
 
 
+class CacheUse(msgspec.Struct, frozen=True):
+    """What the cache did for a request. `id` names the entry, `tier` who wrote the answer.
+
+    `similarity` is the cosine of a question that was asked in other words.
+    """
+
+    layer: Literal["exact", "semantic", "miss"]
+    id: str
+    age_s: float = 0.0
+    similarity: float | None = None
+    tier: str = ""
+
+
 @dataclass
 class Bill:
-    """All attempts of one request, and the decision that they follow."""
+    """All attempts of one request, and the decision that they follow.
+
+    `cache` is None if the cache was not asked.
+    """
 
     decision: RouteDecision | None = None
+    cache: CacheUse | None = None
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
@@ -81,8 +99,8 @@ class RequestContext(msgspec.Struct, frozen=True):
     `deadline_named` says that the client named the deadline itself; an answer must begin by
     `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
     so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
-    waits for it, decide who goes first when there is a queue. `arrived` is in seconds of the Unix
-    epoch.
+    waits for it, decide who goes first when there is a queue. `cache_control` is the header of that
+    name. `arrived` is in seconds of the Unix epoch.
     """
 
     deadline: Deadline
@@ -93,6 +111,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     deadline_named: bool = False
     begin_by: Deadline | None = None
     whole: bool = False
+    cache_control: str = ""
     key: str = ""
     arrived: float = msgspec.field(default_factory=time.time)
     bill: Bill = msgspec.field(default_factory=Bill)

@@ -27,6 +27,14 @@ class Document(Value):
     title: Annotated[str | None, Field(description="Shown to the model before the text.")] = None
 
 
+CacheSwitch = Annotated[
+    bool | None,
+    Field(
+        description="False: answer without the cache. True: keep the answer though it is sampled."
+        " None: keep it if temperature is 0 or there is a seed."
+    ),
+]
+
 QUOTE = "quote"
 """The tier that quotes sentences of the documents. It needs no model."""
 
@@ -87,6 +95,7 @@ class RagRequest(Value):
         Literal["interactive", "batch"] | None,
         Field(description="`batch`: nobody waits for it; as x-tiffin-priority."),
     ] = None
+    cache: CacheSwitch = None
 
 
 class Source(Value):

@@ -1,16 +1,17 @@
-"""Chooses how a question is answered once its evidence is there: refused, quoted or written.
+"""Chooses how a question is answered once its evidence is there.
 
-The last stage before the citations, and the one that writes to the client.
+It is refused, quoted, given a kept answer, or written. The last stage before the citations,
+and the one that writes to the client.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from tiffin.core.errors import RECOVERABLE
 from tiffin.core.values import RagDelta, RagEvent
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.stages.generate import Generate
-from tiffin.pipeline.stages.quote import quote, refuse
+from tiffin.pipeline.stages.quote import quote, recalled, refuse
 
 
 class Answer:
@@ -32,12 +33,9 @@ class Answer:
                     yield event
 
     async def _events(self, question: Question) -> AsyncGenerator[RagEvent, None]:
-        if question.is_refused:
-            for event in refuse(question):
-                yield event
-            return
-        if question.is_quoted:
-            for event in quote(question, "quotes the documents"):
+        ready = _without_model(question)
+        if ready is not None:
+            for event in ready:
                 yield event
             return
         try:
@@ -49,3 +47,12 @@ class Answer:
                 question.degraded.append("generation")
                 for event in quote(question, error.message):
                     yield event
+
+
+def _without_model(question: Question) -> Iterator[RagEvent] | None:
+    """The events of an answer for which no model is asked; None if one is to write it."""
+    if question.is_refused:
+        return refuse(question)
+    if question.recalled is not None:
+        return recalled(question, question.recalled)
+    return quote(question, "quotes the documents") if question.is_quoted else None

@@ -17,17 +17,9 @@ from tiffin.config.resilience import StreamSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
 from tiffin.pipeline.generate import Begun, Generator
-from tiffin.pipeline.writing import Limits, Piece, pieces
+from tiffin.pipeline.writing import Head, Limits, Piece, pieces
 from tiffin.routing.client import Routing, ask_of
 from tiffin.telemetry import metrics
-
-
-class Head(msgspec.Struct, frozen=True):
-    """Who answers. Comes first, once every answer has begun."""
-
-    tier: str
-    model: str
-    degraded: list[str] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True)

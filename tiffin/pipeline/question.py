@@ -17,7 +17,9 @@ from tiffin.core.values import (
     Document,
     Grounding,
     RagRequest,
+    Route,
     Source,
+    Value,
 )
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.evidence import Passage as Scored
@@ -44,6 +46,16 @@ class Candidate:
         return self.passage.document, self.passage.start
 
 
+class Recalled(Value):
+    """A kept answer, as much of it as does not depend on the request."""
+
+    text: str
+    sources: list[Source]
+    citations: list[Citation]
+    contradictions: list[Contradiction]
+    route: Route
+
+
 @dataclass
 class Question:
     """What the stages read and write. One object a request; nothing of it outlives the request.
@@ -51,7 +63,8 @@ class Question:
     `request` has its defaults filled in. `quotes` says that sentences are quoted unless the request
     names a tier. `vectors` (1 + passages, dimensions) holds the question's embedding, then those of
     the passages; None without the embedding. `embedded` is set once that is decided. `logits` are
-    the reranker's, one a candidate. `evidence` refers to candidates by their position.
+    the reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled`
+    is a kept answer to the same question in other words.
     """
 
     request: RagRequest
@@ -82,6 +95,7 @@ class Question:
     decision: RouteDecision | None = None
     draft: Draft = field(default_factory=Draft)
     citations: list[Citation] = field(default_factory=list)
+    recalled: Recalled | None = None
 
     @property
     def is_quoted(self) -> bool:

@@ -55,6 +55,14 @@ class Limits(msgspec.Struct, frozen=True):
         return replace(context, deadline=self.total, begin_by=self.first, whole=whole)
 
 
+class Head(msgspec.Struct, frozen=True):
+    """Who answers. Comes first, once every answer has begun."""
+
+    tier: str
+    model: str
+    degraded: list[str] = msgspec.field(default_factory=list)
+
+
 class Piece(msgspec.Struct, frozen=True):
     """The next event of a request's answer number `index`."""
 

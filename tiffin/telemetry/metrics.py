@@ -27,6 +27,17 @@ attempts_total = Counter(
     "tiffin_attempts_total", "Tiers asked, by how it ended.", ["tier", "outcome"]
 )
 cost_usd_total = Counter("tiffin_cost_usd_total", "US dollars of all attempts.", ["tier"])
+cache_total = Counter(
+    "tiffin_cache_total", "Requests that the cache was asked for.", ["layer", "result"]
+)
+cache_refusals_total = Counter(
+    "tiffin_cache_refusals_total", "Near questions whose kept answer was not given.", ["reason"]
+)
+cache_store_failures_total = Counter(
+    "tiffin_cache_store_failures_total", "Calls that the cache's server refused, or missed."
+)
+cache_saved_usd_total = Counter("tiffin_cache_saved_usd_total", "US dollars that hits saved.")
+cache_saved_seconds_total = Counter("tiffin_cache_saved_seconds_total", "Seconds that hits saved.")
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
 # What services scale on (tiffin.config.scaling): each is told by the service that it is about, but

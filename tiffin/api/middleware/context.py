@@ -1,8 +1,8 @@
 """Gives every request its context (id, deadline, trace) from its headers.
 
 What the request's bill says goes into the response's headers: `x-tiffin-tier`, `x-tiffin-cost-usd`
-(not of a stream, whose headers go before its tokens come) and, for `x-tiffin-debug: 1`, the whole
-decision as JSON in `x-tiffin-decision`.
+(not of a stream, whose headers go before its tokens come), `x-tiffin-cache` if the cache was asked,
+and, for `x-tiffin-debug: 1`, the whole decision as JSON in `x-tiffin-decision`.
 """
 
 import json
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
-from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, RequestContext
+from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, CacheUse, RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest
 
@@ -24,6 +24,7 @@ DEBUG_HEADER = "x-tiffin-debug"
 TIER_HEADER = "x-tiffin-tier"
 COST_HEADER = "x-tiffin-cost-usd"
 DECISION_HEADER = "x-tiffin-decision"
+CACHE_HEADER = "x-tiffin-cache"
 TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 MAX_TIMEOUT_MS = 600_000
 PRIORITY_HEADER = "x-tiffin-priority"
@@ -83,6 +84,7 @@ class ContextMiddleware:
             tenant=state.get("tenant", DEFAULT_TENANT),
             batch=_is_batch(headers),
             deadline_named=timeout_ms is not None,
+            cache_control=headers.get("cache-control", ""),
             key=state.get("key", ""),
         )
 
@@ -94,8 +96,22 @@ def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
         headers[TIER_HEADER] = bill.attempts[-1].tier
         if all(attempt.outcome != BEGUN for attempt in bill.attempts):
             headers[COST_HEADER] = f"{bill.usd:.8f}"
+    if bill.cache is not None:
+        headers |= _cache_headers(bill.cache)
     if debug and bill.decision is not None:
         headers[DECISION_HEADER] = json.dumps(msgspec.to_builtins(bill.decision))
+    return headers
+
+
+def _cache_headers(use: CacheUse) -> dict[str, str]:
+    """What the cache did; of an answer from it also its age in seconds, its tier and its cost."""
+    headers = {CACHE_HEADER: use.layer, f"{CACHE_HEADER}-id": use.id}
+    if use.layer != "miss":
+        headers |= {"age": str(round(use.age_s)), COST_HEADER: f"{0:.8f}"}
+        if use.tier:
+            headers[TIER_HEADER] = use.tier
+        if use.similarity is not None:
+            headers[f"{CACHE_HEADER}-similarity"] = f"{use.similarity:.3f}"
     return headers
 
 

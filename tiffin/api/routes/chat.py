@@ -64,7 +64,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
         check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
     generation = await begin(
-        gateway.write(body.model, requests, context, whole=not body.stream),
+        gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache),
         request,
         prompt_field="messages",
         schema_field="response_format",

@@ -39,7 +39,7 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     gateway, context = work_of(http)
     requests = generate_requests(body)
     check_prompts(requests, gateway.settings.limits, "prompt")
-    events = gateway.write(body.model, requests, context, whole=not body.stream)
+    events = gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache)
     generation = await begin(events, requests[0], prompt_field="prompt")
     opened = Completion(
         id=f"cmpl-{secrets.token_hex(16)}",

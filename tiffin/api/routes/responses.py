@@ -47,7 +47,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "input")
     generation = await begin(
-        gateway.write(body.model, [request], context, whole=not body.stream),
+        gateway.write(body.model, [request], context, whole=not body.stream, cache=body.cache),
         request,
         prompt_field="input",
         schema_field="text.format",

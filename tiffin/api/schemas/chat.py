@@ -26,7 +26,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
-from tiffin.core.values import Items
+from tiffin.core.values import CacheSwitch, Items
 
 CacheControl = Annotated[
     dict[str, Any] | None, Field(description="Prompts are cached anyway; it changes nothing.")
@@ -163,6 +163,7 @@ class ChatRequest(Sent):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    cache: CacheSwitch = None
     # Change nothing about the answer.
     user: str | None = None
     safety_identifier: str | None = None

@@ -20,7 +20,7 @@ from tiffin.api.schemas.openai import (
     TopP,
     absent,
 )
-from tiffin.core.values import Items
+from tiffin.core.values import CacheSwitch, Items
 
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 MAX_PROMPTS = 64
@@ -46,6 +46,7 @@ class CompletionRequest(Sent):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    cache: CacheSwitch = None
     # Only the values that ask for what is done anyway.
     best_of: Annotated[int | None, Field(ge=1, description="1, or as many as `n`.")] = None
     echo: Literal[False] | None = None

@@ -21,7 +21,7 @@ from tiffin.api.schemas.openai import (
     absent,
     by_type,
 )
-from tiffin.core.values import Items
+from tiffin.core.values import CacheSwitch, Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -198,6 +198,7 @@ class ResponsesRequest(Sent):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: ResponsesStreamOptions | None = None
+    cache: CacheSwitch = None
     # Change nothing about the answer.
     user: str | None = None
     safety_identifier: str | None = None

@@ -1,6 +1,6 @@
 """Embed: the question and the passages given with it, in one call of the Embedding service."""
 
-from tiffin.clients import EmbeddingClient
+from tiffin.cache.vectors import Embeds
 from tiffin.core.context import RequestContext
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.stage import Stage
@@ -12,7 +12,7 @@ class Embed(Stage):
     name = "embed"
     degraded = "embed"
 
-    def __init__(self, embedding: EmbeddingClient, budget_ms: float) -> None:
+    def __init__(self, embedding: Embeds, budget_ms: float) -> None:
         super().__init__(budget_ms)
         self._embedding = embedding
 

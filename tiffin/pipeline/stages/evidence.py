@@ -10,7 +10,8 @@ quoted, and nothing is written.
 
 import asyncio
 
-from tiffin.clients import EmbeddingClient, RerankerClient
+from tiffin.cache.vectors import Embeds
+from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
@@ -31,7 +32,7 @@ class Evidence(Stage):
 
     def __init__(
         self,
-        embedding: EmbeddingClient,
+        embedding: Embeds,
         reranker: RerankerClient,
         head: answerable.Head,
         budget_ms: float,

@@ -10,7 +10,7 @@ from tiffin.core.values import QUOTE, RagDelta, RagEvent, RagSources, Route
 from tiffin.grounding.language import language_of, refusal
 from tiffin.grounding.quote import BETWEEN, answer_of, quotes
 from tiffin.pipeline.lexical import lexical_evidence
-from tiffin.pipeline.question import Question, citation
+from tiffin.pipeline.question import Question, Recalled, citation
 
 
 def quote(question: Question, reason: str) -> Iterator[RagEvent]:
@@ -33,6 +33,15 @@ def quote(question: Question, reason: str) -> Iterator[RagEvent]:
     for one, cited in zip(found, question.citations, strict=True):
         between = BETWEEN if one.at else ""
         yield RagDelta(text=between + one.text, citations=[cited])
+
+
+def recalled(question: Question, kept: Recalled) -> Iterator[RagEvent]:
+    """Give a kept answer again, with its sources and citations, as events."""
+    question.draft.write(kept.text, kept.route)
+    question.sources, question.citations = kept.sources, kept.citations
+    question.contradictions = kept.contradictions
+    yield _sources(question)
+    yield RagDelta(text=kept.text, citations=kept.citations)
 
 
 def refuse(question: Question) -> Iterator[RagEvent]:

@@ -1,0 +1,133 @@
+"""Prints what the semantic cache serves, and how often wrongly, by kind of pair.
+
+    python -m lab.cache.measure [--part test]
+
+With evidence: SQuAD's questions over three passages each, judged by `tiffin.grounding.same` as the
+`recall` stage does. Without: the public pairs by wording and cosine alone, which Tiffin does not
+serve from. Each next to a plain threshold on MiniLM's cosine.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from lab.answers.data import CACHE, Part
+from lab.answers.scores import Scores
+from lab.cache.data import Pair, near_repeats, paraphrases, public, traps
+from lab.cache.scored import ScoredPair, score
+from tiffin.grounding.same import LEAST_COSINE, Asked, differences
+
+PLAIN_COSINE = 0.95
+TRAPS_A_KIND = 150
+NEAR_REPEATS = 80
+
+Serves = Callable[[ScoredPair], bool]
+
+
+def verified(item: ScoredPair) -> bool:
+    """What the `recall` stage decides, for the answer that quotes what answers the first question.
+
+    The sentence that supports it is the first of its evidence that holds the answer of SQuAD.
+    """
+    if item.cosine < LEAST_COSINE or not item.asked:
+        return False
+    asked, again = Asked(item.pair.asked, item.asked), Asked(item.pair.again, item.again)
+    answer = item.pair.answers[0]
+    support = [one for one in asked.evidence if answer.casefold() in one.casefold()][:1]
+    return bool(support) and not differences(asked, again, support, answer)
+
+
+def plain(item: ScoredPair) -> bool:
+    """A threshold on the cosine, as the popular caches have it."""
+    return item.cosine >= PLAIN_COSINE
+
+
+def at_most(hits: int, of: int) -> float:
+    """The upper end of the 95 % interval of a share (Clopper and Pearson 1934), one-sided."""
+    low, high = hits / of, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _binomial_up_to(hits, of, middle) > 0.05:  # noqa: PLR2004
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _binomial_up_to(hits: int, of: int, share: float) -> float:
+    """The probability of at most so many hits."""
+    if share >= 1:
+        return float(hits >= of)
+    ks = np.arange(hits + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log((of - ks[:-1]) / (ks[:-1] + 1)))])
+    return float(np.exp(logs + ks * np.log(share) + (of - ks) * np.log1p(-share)).sum())
+
+
+def table(scored: Sequence[ScoredPair], judges: dict[str, Serves]) -> Iterator[str]:
+    """A line for each kind of pair, then the traps and the pairs that fit together."""
+    yield f"| pairs | n | {' | '.join(judges)} |"
+    yield f"|---|---|{'---|' * len(judges)}"
+    kinds = list(dict.fromkeys(item.pair.kind for item in scored))
+    for kind in sorted(
+        kinds, key=lambda kind: next(i.pair.fits for i in scored if i.pair.kind == kind)
+    ):
+        yield _line(kind, [item for item in scored if item.pair.kind == kind], judges.values())
+    for name, fits in (("**all traps**", False), ("**all that fit**", True)):
+        yield _line(name, [item for item in scored if item.pair.fits == fits], judges.values())
+
+
+def _line(name: str, rows: Sequence[ScoredPair], judges: Iterable[Serves]) -> str:
+    cells = []
+    for judge in judges:
+        served = sum(map(judge, rows))
+        bound = "" if rows[0].pair.fits else f", at most {at_most(served, len(rows)):.1%}"
+        cells.append(f"{served} ({served / len(rows):.1%}{bound})")
+    return f"| {name} | {len(rows)} | {' | '.join(cells)} |"
+
+
+def write_sample(scored: Sequence[ScoredPair], path: Path) -> None:
+    """One pair in six, without its passages, so that a test needs no model."""
+    rows = [
+        replace(item, pair=replace(item.pair, passages=(), answers=item.pair.answers[:1]))
+        for item in scored[::6]
+    ]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def read_sample(path: Path) -> list[ScoredPair]:
+    """What `write_sample` wrote."""
+    return [msgspec.json.decode(line, type=ScoredPair) for line in path.read_bytes().splitlines()]
+
+
+def with_evidence(part: Part) -> list[Pair]:
+    """The pairs over SQuAD's passages."""
+    fit = [*paraphrases(part), *near_repeats(part, NEAR_REPEATS)]
+    return [*fit, *traps(part, TRAPS_A_KIND)]
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("development", "test"), default="test")
+    parser.add_argument("--sample", type=Path, help="write one pair in six for the tests")
+    parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
+    options = parser.parse_args()
+    scores = Scores(options.scores, threads=2)
+    print("With evidence (SQuAD):")  # noqa: T201
+    scored = [score(pair, scores) for pair in with_evidence(options.part)]
+    for line in table(scored, {"verified": verified, f"cosine {PLAIN_COSINE}": plain}):
+        print(line)  # noqa: T201
+    if options.sample:
+        write_sample(scored, options.sample)
+    print("\nWithout evidence (fow-cache):")  # noqa: T201
+    scored = [score(pair, scores) for pair in public(options.part)]
+    for line in table(scored, {f"cosine {PLAIN_COSINE}": plain}):
+        print(line)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""A question in other words, in front of services that count their calls."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.test_rag_query import DOCUMENTS
+from tests.support.services import Services, entry
+from tiffin.config.settings import Settings
+
+ASKED = {
+    "query": "how tall is the tower",
+    "documents": DOCUMENTS,
+    "grounding": "strict",
+    "model": "small",
+}
+
+
+@pytest.fixture
+def semantic(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={"cache": settings.cache.model_copy(update={"semantic": True})}
+    )
+
+
+@pytest.fixture
+def services() -> Services:
+    """Embeds each text alike, so that the wording and the evidence alone decide."""
+    services = Services()
+    services.alike = True
+    return services
+
+
+async def ask(client: httpx.AsyncClient, query: str, **changes: Any) -> httpx.Response:
+    response = await client.post("/rag_query", json={**ASKED, "query": query, **changes})
+    assert response.status_code == 200, response.text
+    return response
+
+
+def written(services: Services) -> int:
+    return services.calls.count("small")
+
+
+async def test_a_question_in_other_words_gets_the_kept_answer_with_its_citations(
+    services: Services, semantic: Settings
+) -> None:
+    async with entry(services, semantic) as client:
+        first = await ask(client, "how tall is the tower")
+        again = await ask(client, "please tell me how tall the tower is")
+    assert written(services) == 1
+    assert first.headers["x-tiffin-cache"] == "miss"
+    assert again.headers["x-tiffin-cache"] == "semantic"
+    assert float(again.headers["x-tiffin-cache-similarity"]) > 0.9
+    assert float(again.headers["x-tiffin-cost-usd"]) == 0
+    assert again.json()["answer"] == first.json()["answer"]
+    assert again.json()["citations"] == first.json()["citations"] != []
+    assert again.json()["cost"]["usd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("how tall is the tower not", "negation"),
+        ("when was the tower built", "evidence"),
+        ("how tall is the tower in 1889", "number"),
+        ("how tall is the Eiffel tower", "name"),
+        ("who is the tower tall", "asked"),
+        ("how tall is the bread tower", "scope"),
+    ],
+)
+async def test_a_question_that_asks_for_something_else_is_written_anew(
+    services: Services, semantic: Settings, query: str, reason: str
+) -> None:
+    async with entry(services, semantic) as client:
+        await ask(client, "how tall is the tower")
+        other = await ask(client, query, false_refusals=None)
+    assert other.headers["x-tiffin-cache"] == "miss", reason
+
+
+async def test_other_documents_are_another_scope(services: Services, semantic: Settings) -> None:
+    async with entry(services, semantic) as client:
+        await ask(client, "how tall is the tower")
+        changed = [*DOCUMENTS[:3], "Bread is baked in a hot oven."]
+        other = await ask(client, "tell me how tall the tower is", documents=changed)
+    assert (other.headers["x-tiffin-cache"], written(services)) == ("miss", 2)
+
+
+async def test_a_recalled_answer_is_not_kept_as_if_it_had_been_written(
+    services: Services, semantic: Settings
+) -> None:
+    async with entry(services, semantic) as client:
+        await ask(client, "how tall is the tower")
+        said = [
+            (await ask(client, "tell me how tall the tower is")).headers["x-tiffin-cache"]
+            for _ in range(2)
+        ]
+    assert said == ["semantic", "semantic"]
+
+
+async def test_a_client_keeps_the_semantic_cache_out_too(
+    services: Services, semantic: Settings
+) -> None:
+    async with entry(services, semantic) as client:
+        await ask(client, "how tall is the tower")
+        out = await ask(client, "tell me how tall the tower is", cache=False)
+    assert "x-tiffin-cache" not in out.headers
+    assert written(services) == 2
+
+
+async def test_it_is_off_unless_it_is_switched_on(services: Services, settings: Settings) -> None:
+    async with entry(services, settings) as client:
+        await ask(client, "how tall is the tower")
+        await ask(client, "tell me how tall the tower is")
+    assert written(services) == 2

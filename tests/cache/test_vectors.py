@@ -1,0 +1,52 @@
+"""Embeddings that are kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tiffin.cache.vectors import KnownVectors, Vectors
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
+
+
+class Counting:
+    """Embeds a text as its length, and notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    async def embed(self, texts: Sequence[str], _: RequestContext) -> tuple[Vectors, int]:
+        self.asked.append(list(texts))
+        return np.array([[len(text), 1.0] for text in texts], np.float32), 10 * len(texts)
+
+
+def of(tenant: str) -> RequestContext:
+    return RequestContext(Deadline.after(5), tenant=tenant)
+
+
+async def test_only_new_texts_are_asked_for_and_rows_keep_their_order() -> None:
+    counting = Counting()
+    known = KnownVectors(counting, 1 << 20)
+    await known.embed(["a", "bbb"], of("t"))
+    rows, tokens = await known.embed(["cc", "bbb", "a", "cc"], of("t"))
+    assert counting.asked == [["a", "bbb"], ["cc"]]
+    assert (rows[:, 0].tolist(), tokens) == ([2, 3, 1, 2], 10)
+    assert (await known.embed(["a"], of("t")))[1] == 0
+
+
+async def test_tenants_do_not_profit_from_each_other() -> None:
+    counting = Counting()
+    known = KnownVectors(counting, 1 << 20)
+    await known.embed(["a"], of("t"))
+    await known.embed(["a"], of("u"))
+    assert counting.asked == [["a"], ["a"]]
+
+
+async def test_memory_is_bounded_and_what_was_used_last_stays() -> None:
+    counting = Counting()
+    known = KnownVectors(counting, 10 * (8 + 250))
+    for number in range(50):
+        await known.embed(["kept", f"text {number}"], of("t"))
+    assert len(counting.asked[-1]) == 1
+    await known.embed(["text 0"], of("t"))
+    assert counting.asked[-1] == ["text 0"]

@@ -1,0 +1,89 @@
+"""Which questions share an answer, by their wording and their evidence."""
+
+import pytest
+
+from tiffin.grounding.same import Asked, differences, sought
+
+SENTENCES = (
+    "The tower was designed by Anna Kell in 1889.",
+    "Residents pay 5 euros and visitors pay 10 euros to park.",
+    "Two-factor sign-in is turned on under Settings.",
+)
+
+
+def judged(kept: str, new: str, sentence: str = SENTENCES[0], answer: str = "") -> list[str]:
+    return list(differences(Asked(kept, (sentence,)), Asked(new, (sentence,)), (sentence,), answer))
+
+
+@pytest.mark.parametrize(
+    ("kept", "new"),
+    [
+        ("Who designed the tower?", "who designed the tower"),
+        ("Who designed the tower?", "Hi, please tell me who designed the tower?"),
+        ("Who designed the tower?", "Who was the architect that planned the whole building?"),
+        ("In what year was the tower designed?", "When was the tower designed?"),
+        ("How much is a boiler service?", "What's the price of a boiler service?"),
+        ("Who were Kell's allies?", "Who were the allies of Kell?"),
+        ("For my plan, how do I cancel?", "How do I cancel for my plan?"),
+    ],
+)
+def test_another_wording_is_the_same_question(kept: str, new: str) -> None:
+    assert judged(kept, new) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "new", "reason"),
+    [
+        ("How do I enable it?", "How do I disable it?", "opposite"),
+        ("Which plans include calls?", "Which plans do not include calls?", "negation"),
+        ("What did Kell earn in 1889?", "What did Kell earn in 1890?", "number"),
+        ("When did Anna Kell die?", "When did Anna Brandt die?", "name"),
+        ("Who designed the tower?", "When did someone design the tower?", "asked"),
+        ("Why was it built?", "How was it built?", "asked"),
+        ("Who attacked Brandt?", "Who did Brandt attack?", "order"),
+        ("Who attacked Brandt?", "Who was attacked by Brandt?", "order"),
+        ("Which trains go from Alma?", "Which trains go to Alma?", "order"),
+        ("Convert savings to current", "Convert current to savings", "order"),
+        ("Who designed the tower?", "Who designed the tower in winter?", "scope"),
+        ("Who designed the tower?", "Who designed the bridge?", "scope"),
+        ("Are dogs allowed?", "Are dogs welcome?", "polarity"),
+        ("What is the rent?", "And what about the deposit?", "refers"),
+    ],
+)
+def test_what_asks_for_something_else_is_told_apart(kept: str, new: str, reason: str) -> None:
+    assert reason in judged(kept, new)
+
+
+def test_two_parts_of_one_sentence_are_two_questions() -> None:
+    assert "scope" in judged(
+        "What do residents pay to park?", "What do visitors pay to park?", SENTENCES[1]
+    )
+
+
+def test_a_question_that_says_what_the_answer_adds_asks_for_something_else() -> None:
+    reasons = judged("Who designed the tower?", "What did Anna Kell design?", answer="Anna Kell")
+    assert "given" in reasons
+
+
+def test_other_evidence_is_another_question_however_alike_they_are() -> None:
+    kept, new = Asked("Who leads it?", SENTENCES[:1]), Asked("Who leads it?", SENTENCES[1:2])
+    assert differences(kept, new, SENTENCES[:1], "") == ["evidence"]
+
+
+def test_support_that_the_new_question_does_not_find_is_missing() -> None:
+    kept = Asked("Who designed the tower?", SENTENCES[:2])
+    new = Asked("Who designed the tower?", SENTENCES[:1])
+    assert differences(kept, new, SENTENCES[:2], "") == ["evidence"]
+
+
+def test_what_a_question_seeks() -> None:
+    assert [
+        sought(question)
+        for question in (
+            "Why is it closed?",
+            "What's the price?",
+            "Which hotel is it?",
+            "How does it work?",
+            "What is it?",
+        )
+    ] == ["reason", "amount", "thing", "manner", "what"]

@@ -1,0 +1,36 @@
+"""A committed sample of the test part: wrong hits of the semantic cache stay below their bound.
+
+`python -m lab.cache.measure --sample tests/data/cache_pairs.jsonl` made it. It holds one pair in
+six with the evidence of both questions, so that no model is needed; the sentences are of SQuAD
+(CC BY-SA 4.0). The full figures are in docs/cache.md.
+"""
+
+from pathlib import Path
+
+from lab.cache.measure import at_most, plain, read_sample, verified
+
+SAMPLE = Path(__file__).parents[1] / "data" / "cache_pairs.jsonl"
+MOST_WRONG = 0.01
+LEAST_PARAPHRASES = 0.35
+LEAST_REPEATS = 0.9
+
+
+def test_wrong_hits_stay_below_one_in_a_hundred_and_paraphrases_are_served() -> None:
+    pairs = read_sample(SAMPLE)
+    traps = [item for item in pairs if not item.pair.fits]
+    wrong = [item.pair for item in traps if verified(item)]
+    assert len(traps) >= 150
+    assert len(wrong) <= MOST_WRONG * len(traps), wrong
+    for kind, least in (("paraphrase", LEAST_PARAPHRASES), ("near repeat", LEAST_REPEATS)):
+        fit = [item for item in pairs if item.pair.kind == kind]
+        assert sum(map(verified, fit)) >= least * len(fit), kind
+
+
+def test_a_threshold_on_the_cosine_alone_would_be_wrong_much_more_often() -> None:
+    traps = [item for item in read_sample(SAMPLE) if not item.pair.fits]
+    assert sum(map(plain, traps)) > 10 * max(1, sum(map(verified, traps)))
+
+
+def test_the_bound_of_a_share_is_the_exact_one() -> None:
+    assert round(at_most(0, 300), 5) == 0.00994
+    assert at_most(10, 10) == 1

@@ -1,0 +1,102 @@
+"""`/v1/cache`: what is kept for the caller's tenant, and how to be rid of it."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from tiffin.api.bodies import JSON, JsonRoute, model_answer
+from tiffin.cache.upkeep import Item, Upkeep
+from tiffin.core.errors import NotFound
+from tiffin.core.values import Value
+from tiffin.gateway import work_of
+
+router = APIRouter(tags=["cache"], route_class=JsonRoute)
+
+
+class CacheStats(BaseModel):
+    """What is kept for the caller's tenant."""
+
+    exact: Annotated[int, Field(description="Answers for the very same request.")]
+    semantic: Annotated[int, Field(description="Answers for a question in other words.")]
+    bytes: int
+    usd: Annotated[float, Field(description="What they cost: each hit saves that once more.")]
+    seconds: float
+
+
+class Removed(BaseModel):
+    """How many answers were removed."""
+
+    removed: int
+
+
+class Feedback(Value):
+    """A kept answer that was wrong for the question that it was given to."""
+
+    id: Annotated[str, Field(description="The header `x-tiffin-cache-id` of the answer.")]
+
+
+@router.get("/v1/cache", response_model=CacheStats)
+async def stats(http: Request) -> Response:
+    """How much is kept for your tenant."""
+    found = [item async for item in _upkeep(http).items()]
+    semantic = sum(item.kind == "scope" for item in found)
+    return model_answer(
+        CacheStats(
+            exact=len(found) - semantic,
+            semantic=semantic,
+            bytes=sum(item.bytes for item in found),
+            usd=sum(item.usd for item in found),
+            seconds=round(sum(item.seconds for item in found), 3),
+        )
+    )
+
+
+@router.get("/v1/cache/{name}")
+async def inspect(name: str, http: Request) -> Response:
+    """One kept answer, by the id that `x-tiffin-cache-id` names."""
+    item = await _upkeep(http).find(name)
+    if item is None:
+        raise _unknown(name)
+    return Response(msgspec.json.encode(item), media_type=JSON)
+
+
+@router.delete("/v1/cache", response_model=Removed)
+async def clear(http: Request, tier: str | None = None, document: str | None = None) -> Response:
+    """Remove all answers of your tenant, or those that a tier wrote, or that cite a document."""
+    upkeep = _upkeep(http)
+    if tier is None and document is None:
+        return model_answer(Removed(removed=await upkeep.clear()))
+
+    def unwanted(item: Item) -> bool:
+        return item.tier == tier if document is None else document in item.documents
+
+    return model_answer(Removed(removed=await upkeep.remove(unwanted)))
+
+
+@router.delete("/v1/cache/{name}", response_model=Removed)
+async def forget(name: str, http: Request) -> Response:
+    """Remove one kept answer."""
+    return await _forget(name, http)
+
+
+@router.post("/v1/cache/feedback", response_model=Removed)
+async def feedback(body: Feedback, http: Request) -> Response:
+    """Report that a kept answer was wrong. It is removed at once, on every replica."""
+    return await _forget(body.id, http)
+
+
+async def _forget(name: str, http: Request) -> Response:
+    if not await _upkeep(http).remove_one(name):
+        raise _unknown(name)
+    return model_answer(Removed(removed=1))
+
+
+def _upkeep(http: Request) -> Upkeep:
+    gateway, context = work_of(http)
+    return Upkeep(gateway.store, context.tenant, gateway.settings.cache.ttl_s)
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"id: no kept answer {name[:60]!r}; it may have been removed", param="id")

@@ -1,0 +1,68 @@
+"""Embeddings of texts that were embedded before, such as the passages of a document asked of again.
+
+`tiffin.gateway` puts it in front of the Embedding client for the pipeline. A text's vector depends
+on nothing but the text and the model, which is one for the life of a process.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.core.context import RequestContext
+from tiffin.telemetry import metrics
+
+Vectors = NDArray[np.float32]
+OVERHEAD_BYTES = 250
+"""What a vector takes besides its numbers."""
+
+
+class Embeds(Protocol):
+    """Embeds texts: L2-normalised float32 rows, and the tokens read."""
+
+    async def embed(self, texts: Sequence[str], context: RequestContext) -> tuple[Vectors, int]:
+        """One row a text."""
+        ...
+
+
+class KnownVectors:
+    """Asks for the texts that are new, and keeps at most `max_bytes` of vectors.
+
+    A tenant's own texts only: how long a call takes must not tell what others have.
+    """
+
+    def __init__(self, embedding: Embeds, max_bytes: int) -> None:
+        self._embedding = embedding
+        self._max_bytes = max_bytes
+        self._rows: OrderedDict[bytes, Vectors] = OrderedDict()
+
+    async def embed(self, texts: Sequence[str], context: RequestContext) -> tuple[Vectors, int]:
+        """One row a text, and the tokens that were read for those that are new."""
+        keys = [_key(text, context.tenant) for text in texts]
+        rows = {key: row for key in keys if (row := self._rows.get(key)) is not None}
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
+        metrics.series(metrics.cache_total, "retrieval", "hit").inc(len(rows))
+        metrics.series(metrics.cache_total, "retrieval", "miss").inc(len(new))
+        tokens = 0
+        if new:
+            found, tokens = await self._embedding.embed(list(new.values()), context)
+            rows |= zip(new, (row.copy() for row in found), strict=True)
+        self._keep(rows)
+        return np.stack([rows[key] for key in keys]), tokens
+
+    def _keep(self, rows: dict[bytes, Vectors]) -> None:
+        """Keep these, as the last to be dropped."""
+        for key, row in rows.items():
+            self._rows[key] = row
+            self._rows.move_to_end(key)
+        width = max((row.nbytes for row in rows.values()), default=0) + OVERHEAD_BYTES
+        while len(self._rows) * width > self._max_bytes:
+            self._rows.popitem(last=False)
+
+
+def _key(text: str, tenant: str) -> bytes:
+    whole = f"{len(tenant)}:{tenant}{text}"
+    return hashlib.blake2b(whole.encode(), digest_size=16).digest()

@@ -1,0 +1,30 @@
+"""The settings of the cache (`tiffin.cache`)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tiffin.config.section import Section
+
+
+class CacheSettings(Section):
+    """Answers that are kept to be given again."""
+
+    exact: bool = True
+    """Give a kept answer again if everything that may change it is the same. Answers that are
+    sampled without a seed are kept only if the request says `cache: true`."""
+    semantic: bool = False
+    """Give the kept answer of a model to a question in other words, if the same sentences of the
+    documents are its evidence and nothing in the wording speaks against it (docs/cache.md)."""
+    retrieval: bool = True
+    """Keep the embeddings of passages, so that documents that are asked of again are not embedded
+    again."""
+    ttl_s: Annotated[int, Field(ge=1)] = 3600
+    """An answer is forgotten after this long."""
+    redis: Annotated[str | None, Field(pattern="^(redis|rediss|unix)://[^@]*$")] = None
+    """The address of a Redis or Valkey server that all replicas share, such as
+    redis://host:6379/0; its password is read from REDIS_PASSWORD. If unset, each process keeps its
+    own."""
+    max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """Memory for kept answers (without Redis), and as much for kept embeddings; what was not asked
+    for longest goes first."""

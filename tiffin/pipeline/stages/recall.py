@@ -1,0 +1,174 @@
+"""Recall and Remember: the semantic cache of questions that a model answers.
+
+A kept answer is given to a question in other words if the sentences that support it are evidence
+of the new question too, and nothing in the wording speaks against it (`tiffin.grounding.same`).
+What is quoted is not kept: to quote again costs no model.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import ValidationError
+
+from tiffin.cache.control import Control, control_of
+from tiffin.cache.keys import scope_key
+from tiffin.cache.remembered import Remembered, decode, encode
+from tiffin.cache.store import Store
+from tiffin.core.context import CacheUse, RequestContext
+from tiffin.core.messages import Array
+from tiffin.core.values import QUOTE
+from tiffin.grounding.same import LEAST_COSINE, Asked, differences
+from tiffin.pipeline.question import Question, Recalled, Vector
+from tiffin.pipeline.stage import Stage
+from tiffin.telemetry import metrics
+
+
+class Recall(Stage):
+    """Runs when the evidence is there. Without it, or if it finds nothing, a model writes."""
+
+    name = "recall"
+    degraded = "recall"
+
+    def __init__(self, store: Store, mark: bytes) -> None:
+        super().__init__(0)
+        self._store = store
+        self._mark = mark
+
+    async def run(self, question: Question, context: RequestContext) -> None:
+        """Write `recalled` if there is an answer that may be given again."""
+        vector = _may_share(question)
+        control = _control(question)
+        if vector is None or not control.read or question.is_refused:
+            return
+        key = scope_key(self._mark, context.tenant, question.request)
+        stored = (await self._store.get(key)).value
+        for kept, cosine in nearest(stored, vector, control.max_age_s):
+            if _fits(question, kept) and (found := _read(kept)):
+                question.recalled = found
+                _tell_hit(kept, cosine, context)
+                return
+        metrics.series(metrics.cache_total, "semantic", "miss").inc()
+
+
+class Remember(Stage):
+    """Runs last, when the answer has its citations."""
+
+    name = "remember"
+    degraded = "remember"
+
+    def __init__(self, store: Store, mark: bytes, ttl_s: float) -> None:
+        super().__init__(0)
+        self._store = store
+        self._mark = mark
+        self._ttl_s = ttl_s
+
+    async def run(self, question: Question, context: RequestContext) -> None:
+        """Keep an answer that a model wrote whole, and that its evidence supports."""
+        vector, draft = _may_share(question), question.draft
+        written = draft.route.tier != QUOTE and draft.finish_reason == "stop"
+        sound = question.answered and not question.degraded and question.recalled is None
+        if vector is None or not (written and sound and _control(question).write):
+            return
+        support = _support(question)
+        if not support:
+            return
+        key = scope_key(self._mark, context.tenant, question.request)
+        found = await self._store.get(key)
+        kept = [*decode(found.value), _remembered(question, vector, support, key)]
+        await self._store.put(key, encode(kept), self._ttl_s, found.generation)
+
+
+def _may_share(question: Question) -> Vector | None:
+    """The question's embedding, if a model is to answer it and its evidence was judged."""
+    if question.is_quoted or not question.evidence or question.vectors is None:
+        return None
+    vector: Vector = question.vectors[0]
+    return None if question.probability is None else vector
+
+
+def _control(question: Question) -> Control:
+    request = question.request
+    return control_of(
+        question.context.cache_control,
+        wanted=request.cache,
+        deterministic=request.temperature == 0 or request.seed is not None,
+    )
+
+
+def nearest(
+    stored: bytes | None, vector: Vector, most_s: float | None
+) -> Iterator[tuple[Remembered, float]]:
+    """The kept questions that are near enough, the nearest first, none older than `most_s`."""
+    now = time.time()
+    kept = [one for one in decode(stored) if most_s is None or now - one.created <= most_s]
+    cosines = [float(one.vector.numpy() @ vector) for one in kept]
+    for at in np.argsort(cosines)[::-1]:
+        if cosines[at] < LEAST_COSINE:
+            return
+        yield kept[at], cosines[at]
+
+
+def _fits(question: Question, kept: Remembered) -> bool:
+    """Whether nothing speaks against the kept answer."""
+    new = Asked(question.request.query, _evidence(question))
+    reasons = differences(Asked(kept.question, kept.evidence), new, kept.support, kept.text)
+    for reason in reasons:
+        metrics.series(metrics.cache_refusals_total, reason).inc()
+    return not reasons
+
+
+def _read(kept: Remembered) -> Recalled | None:
+    try:
+        return Recalled.model_validate_json(kept.answer)
+    except ValidationError:
+        return None
+
+
+def _tell_hit(kept: Remembered, cosine: float, context: RequestContext) -> None:
+    metrics.series(metrics.cache_total, "semantic", "hit").inc()
+    metrics.cache_saved_usd_total.inc(kept.usd)
+    metrics.cache_saved_seconds_total.inc(kept.seconds)
+    age_s = max(0.0, time.time() - kept.created)
+    context.bill.cache = CacheUse("semantic", kept.id, age_s, cosine, kept.tier)
+
+
+def _evidence(question: Question) -> tuple[str, ...]:
+    return tuple(one.sentence for one in question.evidence)
+
+
+def _support(question: Question) -> tuple[str, ...]:
+    """The sentences of the evidence that the answer's citations quote."""
+    quotes = [citation.quote for citation in question.citations]
+    return tuple(
+        sentence
+        for sentence in _evidence(question)
+        if any(sentence in quote or quote in sentence for quote in quotes)
+    )
+
+
+def _remembered(
+    question: Question, vector: Vector, support: tuple[str, ...], key: str
+) -> Remembered:
+    draft = question.draft
+    answer = Recalled(
+        text=draft.text,
+        sources=question.sources,
+        citations=question.citations,
+        contradictions=question.contradictions,
+        route=draft.route,
+    )
+    return Remembered(
+        id=f"{key.rpartition(':')[2]}-{secrets.token_hex(4)}",
+        question=question.request.query,
+        vector=Array.of(vector),
+        evidence=_evidence(question),
+        support=support,
+        text=draft.text,
+        answer=answer.model_dump_json().encode(),
+        tier=draft.route.tier,
+        created=time.time(),
+        usd=question.context.bill.usd,
+        seconds=question.timeline.timings().generate_ms / 1000,
+    )
