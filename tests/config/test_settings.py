@@ -23,7 +23,7 @@ def test_flags_beat_the_environment_which_beats_the_profile_which_beats_the_defa
 def test_one_level_changed_keeps_the_rest_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIFFIN_TIERS__SMALL__PARALLEL", "3")
     small = load_settings().tiers["small"]
-    assert (small.parallel, small.model) == (3, "smollm2-135m-instruct")
+    assert (small.parallel, small.model) == (3, "qwen2.5-coder-0.5b-instruct")
 
 
 def test_settings_cannot_be_changed_after_the_start() -> None:
