@@ -33,6 +33,8 @@ class TokenizedText:
     ids: list[int]
     type_ids: list[int] | None
     """Which ids belong to the second text; None if the model does not distinguish them."""
+    cut: bool = False
+    """Whether the end of the text is missing, because the model reads no more."""
 
     @property
     def tokens(self) -> int:
@@ -69,7 +71,10 @@ class _Encoder(Generic[Raw]):
         )
         ids: list[list[int]] = features["input_ids"]
         type_ids: list[list[int]] | list[None] = features.get("token_type_ids", [None] * len(ids))
-        return [TokenizedText(*item) for item in zip(ids, type_ids, strict=True)]
+        return [
+            TokenizedText(of_one, types, len(of_one) >= self.max_tokens < self._length(item))
+            for of_one, types, item in zip(ids, type_ids, inputs, strict=True)
+        ]
 
     def tokenize_whole(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
         """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
@@ -142,7 +147,8 @@ class Embedder(_Encoder[Text]):
             raise InputInvalid(message)
         kept = ids[: self.max_tokens]
         told_apart = "token_type_ids" in self._model.tokenizer.model_input_names
-        return TokenizedText(kept, [0] * len(kept) if told_apart else None)
+        types = [0] * len(kept) if told_apart else None
+        return TokenizedText(kept, types, len(kept) < len(ids))
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), width), every row of length 1."""
