@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tiffin.cache.vectors import KnownVectors, Vectors
+from tiffin.clients import Encoded
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
+
+LONGEST = 20
 
 
 class Counting:
@@ -15,9 +18,15 @@ class Counting:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    async def embed(self, texts: Sequence[str], _: RequestContext) -> tuple[Vectors, int]:
+    async def embed(self, texts: Sequence[str], context: RequestContext) -> tuple[Vectors, int]:
+        encoded = await self.encode(texts, context)
+        return encoded.rows, encoded.tokens
+
+    async def encode(self, texts: Sequence[str], _: RequestContext) -> Encoded:
         self.asked.append(list(texts))
-        return np.array([[len(text), 1.0] for text in texts], np.float32), 10 * len(texts)
+        rows = np.array([[len(text), 1.0] for text in texts], np.float32)
+        cut = [number for number, text in enumerate(texts) if len(text) > LONGEST]
+        return Encoded(rows, 10 * len(texts), cut)
 
 
 def of(tenant: str) -> RequestContext:
@@ -50,3 +59,10 @@ async def test_memory_is_bounded_and_what_was_used_last_stays() -> None:
     assert len(counting.asked[-1]) == 1
     await known.embed(["text 0"], of("t"))
     assert counting.asked[-1] == ["text 0"]
+
+
+async def test_a_text_that_was_not_read_to_its_end_is_still_said_to_be_when_it_is_kept() -> None:
+    known = KnownVectors(Counting(), 1 << 20)
+    long = "a" * (LONGEST + 1)
+    assert (await known.encode([long, "b"], of("t"))).cut == [0]
+    assert (await known.encode(["c", "b", long], of("t"))).cut == [2]
