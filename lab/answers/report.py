@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lab.answers.data import SEED, Case, holds
 from lab.answers.scored import Scored
-from tiffin.grounding.answerable import NAMES, Head
+from tiffin.grounding.answerable import DECISIVE, NAMES, Head
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.quote import answer_of, quotes
 
@@ -81,6 +81,10 @@ def lines(head: Head, scored: Sequence[Scored], rate: float = 0.05) -> Iterator[
     own = over["everyday"]
     for kind in sorted({scored[i].case.kind for i in own}):
         yield from _kind(kind, scored, refused, [i for i in own if scored[i].case.kind == kind])
+    for name, chosen in over.items():
+        decisive = [i for i in chosen if said[i] >= DECISIVE]
+        hits = [right(scored[i].case, scored[i].evidence(3)) for i in decisive]
+        yield share(f"{name}: decisive, quoted right", hits, groups(scored, decisive))
     yield f"wanted rate: refused, wrongly refused over {', '.join(over)}"
     answerable = np.array([bool(item.case.answers) for item in scored])
     for wanted in head.thresholds:

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from tests.support.services import Services, entry, frames_of, with_door
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
+from tiffin.grounding.answerable import Head
 
 DOCUMENTS = [
     "The Danube is a long river.",
@@ -164,6 +165,22 @@ async def test_a_checked_sentence_leaves_with_its_citation(
     assert "".join(delta["text"] for delta in deltas) == answer["answer"]
     assert [bool(delta["citations"]) for delta in deltas] == [True, False]
     assert answer["citations"] == deltas[0]["citations"]
+
+
+@pytest.mark.parametrize(("probability", "tier"), [(0.95, "quote"), (0.7, "small")])
+async def test_decisive_evidence_is_quoted_and_for_other_a_model_writes(
+    services: Services,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    probability: float,
+    tier: str,
+) -> None:
+    monkeypatch.setattr(Head, "probability", lambda *_: probability)
+    rag = settings.rag.model_copy(update={"prefer": "decisive", "grounding": "mark"})
+    async with entry(services, settings.model_copy(update={"rag": rag})) as client:
+        answer = (await client.post("/rag_query", json=QUESTION)).json()
+        named = (await client.post("/rag_query", json={**QUESTION, "model": "small"})).json()
+    assert (answer["route"]["tier"], named["route"]["tier"]) == (tier, "small")
 
 
 async def test_a_client_that_leaves_stops_generation_at_once(

@@ -1,11 +1,11 @@
 """The settings of requests: the defaults, and the limits that no request may exceed."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from tiffin.config.section import Count, Section
-from tiffin.core.values import Grounding
+from tiffin.core.values import Grounding, Prefer
 
 
 class RagSettings(Section):
@@ -15,9 +15,10 @@ class RagSettings(Section):
     """Passages to rerank."""
     top_n: Annotated[int, Field(ge=1, le=20)] = 3
     """Passages to give to the LLM."""
-    prefer: Literal["quote", "write"] = "write"
-    """What answers if the request names no tier: verbatim sentences of the documents, or an LLM
-    that reads them."""
+    prefer: Prefer = "write"
+    """What answers if the request names no tier: verbatim sentences of the documents (`quote`), an
+    LLM that reads them (`write`), or the sentences if they are decisive and else an LLM
+    (`decisive`)."""
     grounding: Grounding = "strict"
     """`strict` refuses what the documents do not answer, and replaces or leaves out sentences that
     they do not support; `mark` says so; `off` checks nothing."""

@@ -39,6 +39,7 @@ QUOTE = "quote"
 """The tier that quotes sentences of the documents. It needs no model."""
 
 Grounding = Literal["off", "mark", "strict"]
+Prefer = Literal["quote", "decisive", "write"]
 
 
 class RagRequest(Value):

@@ -30,6 +30,10 @@ as a text about something else."""
 Floats = NDArray[np.float64]
 
 
+DECISIVE = 0.9
+"""From this probability on the quote was right in all of 110 development questions of SQuAD."""
+
+
 class HeadError(ValueError):
     """The file does not hold a head, or holds one for other features."""
 

@@ -16,6 +16,7 @@ from tiffin.core.values import (
     Contradiction,
     Document,
     Grounding,
+    Prefer,
     RagRequest,
     Route,
     Source,
@@ -60,11 +61,11 @@ class Recalled(Value):
 class Question:
     """What the stages read and write. One object a request; nothing of it outlives the request.
 
-    `request` has its defaults filled in. `quotes` says that sentences are quoted unless the request
-    names a tier. `vectors` (1 + passages, dimensions) holds the question's embedding, then those of
-    the passages; None without the embedding. `embedded` is set once that is decided. `logits` are
-    the reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled`
-    is a kept answer to the same question in other words.
+    `request` has its defaults filled in. `prefer` is `write` if the request names a tier, and
+    turns from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
+    question's embedding, then those of the passages; None without the embedding. `embedded` is set
+    once that is decided. `logits` are the reranker's, one a candidate. `evidence` refers to
+    candidates by their position. `recalled` is a kept answer to the same question in other words.
     """
 
     request: RagRequest
@@ -73,7 +74,7 @@ class Question:
     max_tokens: int
     grounding: Grounding
     least_probability: float
-    quotes: bool
+    prefer: Prefer
     context: RequestContext
     documents: Sequence[Document]
     passages: Sequence[Passage]
@@ -100,7 +101,7 @@ class Question:
     @property
     def is_quoted(self) -> bool:
         """Whether sentences are quoted, and no model is asked."""
-        return self.request.model == QUOTE or self.quotes
+        return self.request.model == QUOTE or self.prefer == "quote"
 
     @property
     def answered(self) -> bool:

@@ -90,7 +90,7 @@ class RagPipeline:
             max_tokens=request.max_tokens or defaults.max_answer_tokens,
             grounding=request.grounding or defaults.grounding,
             least_probability=self.head.threshold(rate),
-            quotes=defaults.prefer == "quote" and request.model == AUTO,
+            prefer=defaults.prefer if request.model == AUTO else "write",
             context=context,
             documents=documents,
             passages=passages,

@@ -63,7 +63,7 @@ class Evidence(Stage):
         if not _reads(self._scored, asked, told):
             question.degraded.append("language")
             if question.request.model == AUTO and not _reads(self._written, asked, told):
-                question.quotes = True
+                question.prefer = "quote"
             if asked == told:  # the words can still be compared
                 self.substitute(question)
                 return
@@ -89,6 +89,8 @@ class Evidence(Stage):
             for one, other in contradictions(question.evidence)
         ]
         question.probability = self._head.probability(answerable.features(query, passages, *scores))
+        if question.prefer == "decisive" and question.probability >= answerable.DECISIVE:
+            question.prefer = "quote"
 
     def substitute(self, question: Question) -> None:
         """Take the sentences that share most words with the question."""
