@@ -78,6 +78,16 @@ def test_neighbours_become_one_quote_and_strangers_stay_apart() -> None:
     assert answer_of(quotes(apart)).count("\n") == 1
 
 
+def test_a_sentence_next_door_is_not_quoted_unless_it_contradicts() -> None:
+    question = "How long is the span of the bridge?"
+    best = Passage(0, "The span of the bridge is 212 m long.", 6.0)
+    near = Passage(1, "The bridge in the next town is painted red.", 0.0)
+    other = Passage(2, "The span of the bridge is 240 m long.", 0.0)
+    for passage, count in ((near, 1), (other, 2)):
+        chosen = evidence(question, *scored(question, best, passage))
+        assert len(quotes(chosen)) == count, passage.text
+
+
 def test_figures_that_differ_are_named() -> None:
     passages = [
         Passage(0, "Its main span measures 212 m.", 1),

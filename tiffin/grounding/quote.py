@@ -23,6 +23,13 @@ BEST_OF_UNSURE = 3
 
 SURE_FROM = 0.0
 
+NEXT_DOOR = 5.0
+"""Below the best sentence by this much, a logit of another passage is of another matter.
+
+Only if the best is sure, and the two do not contradict each other. On SQuAD's development part .959
+of the quotes are then from a passage that answers, .866 without, and as many answers are right.
+"""
+
 ABOUT_THE_SAME = 0.3
 """Two sentences that share at least this part of their words are about the same thing."""
 
@@ -44,14 +51,16 @@ class Quote:
 def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quote]:
     """The best evidence as quotes, best first, neighbours and overlaps made one.
 
-    A second sentence of one word is a heading, and left out.
+    A second sentence of one word is a heading, and left out, as is one that is next door.
     """
     if limit is None:
         sure = max((item.logit for item in chosen), default=SURE_FROM) >= SURE_FROM
         limit = BEST if sure else BEST_OF_UNSURE
     spans: list[tuple[Evidence, int, int]] = []
-    for item in [*chosen[:1], *(one for one in chosen[1:limit] if len(words(one.text)) > 1)]:
-        spans = _joined(spans, item)
+    for item in chosen[:limit]:
+        first = item is chosen[0]
+        if first or (len(words(item.text)) > 1 and not _is_next_door(item, chosen[0])):
+            spans = _joined(spans, item)
     result: list[Quote] = []
     at = 0
     for item, start, end in spans:
@@ -59,6 +68,12 @@ def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quot
         result.append(Quote(item.passage.index, start, end, text, at))
         at += len(text) + len(BETWEEN)
     return result
+
+
+def _is_next_door(item: Evidence, best: Evidence) -> bool:
+    sure, far = best.logit >= SURE_FROM, item.logit < best.logit - NEXT_DOOR
+    elsewhere = item.passage is not best.passage
+    return sure and far and elsewhere and not _disagree(item.text, best.text)
 
 
 def _joined(

@@ -61,8 +61,8 @@ class Recalled(Value):
 class Question:
     """What the stages read and write. One object a request; nothing of it outlives the request.
 
-    `request` has its defaults filled in. `prefer` is `write` if the request names a tier, and
-    turns from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
+    `request` has its defaults filled in. `prefer` is `write` if the request names a tier, and turns
+    from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
     question's embedding, then those of the passages; None without the embedding. `embedded` is set
     once that is decided. `logits` are the reranker's, one a candidate. `evidence` refers to
     candidates by their position. `recalled` is a kept answer to the same question in other words.
