@@ -1,9 +1,16 @@
-"""Embed: the question and the passages given with it, in one call of the Embedding service."""
+"""Embed: the question and the passages given with it, in one call of the Embedding service.
+
+Many passages are first narrowed to those that share most words with the question, because to embed
+them all takes most of the time of an answer.
+"""
+
+import asyncio
 
 import numpy as np
 
 from tiffin.cache.vectors import Embeds
 from tiffin.core.context import RequestContext
+from tiffin.pipeline.lexical import narrowed
 from tiffin.pipeline.passages import Passage, halved
 from tiffin.pipeline.question import Question, Vector
 from tiffin.pipeline.stage import Stage
@@ -27,12 +34,14 @@ class Embed(Stage):
         self._embedding = embedding
 
     async def run(self, question: Question, context: RequestContext) -> None:
-        """Write `vectors` and their cost; and `passages`, if some were too long."""
-        texts = [question.request.query, *(passage.text for passage in question.passages)]
+        """Write `vectors` and their cost; and `passages`: those worth it, cut if too long."""
+        query = question.request.query
         try:
+            passages = list(await asyncio.to_thread(narrowed, query, question.passages))
+            texts = [query, *(passage.text for passage in passages)]
             first = await self._embedding.encode(texts, context)
             question.embedding_tokens += first.tokens
-            vectors, passages = first.rows[1:], list(question.passages)
+            vectors = first.rows[1:]
             unread = _too_long(passages, [index - 1 for index in first.cut if index])
             while unread:
                 passages, kept, new = _without_unread(passages, unread)
