@@ -17,9 +17,8 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: serve
-serve: setup  ## set up, fetch the weights, serve on port 3000
-	$(BIN)/tiffin models pull
-	exec $(BIN)/bentoml serve
+serve: setup  ## set up, fetch the weights, serve on port 3000 (BENTOML_PORT=8080 for another)
+	@exec $(BIN)/tiffin serve
 
 .PHONY: setup
 setup: $(VENV)/laptop.stamp  ## the environment that serves the laptop profile
@@ -130,17 +129,19 @@ lock: $(VENV)/uv.stamp  ## compile requirements/*.txt from pyproject.toml
 # An environment is made anew when what it is made of has changed. Bytecode is compiled at once: it
 # takes two thirds off the time that sentence-transformers needs to import.
 %/uv.stamp:
+	@echo "Setting up $*: 2 GB of packages, most of it torch and its libraries; a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	    f"Tiffin needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Set PYTHON=")'
-	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	touch $@
+	@$(PYTHON) -m venv $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
 
 define install
-	$(@D)/bin/uv pip install --python $(@D)/bin/python --compile-bytecode --quiet \
+	@echo "Installing requirements/$(basename $(@F)).txt"
+	@$(@D)/bin/uv pip install --python $(@D)/bin/python --compile-bytecode --quiet \
 	    -r requirements/$(basename $(@F)).txt torch==$(TORCH_VERSION)
-	$(@D)/bin/uv pip install --python $(@D)/bin/python --quiet --no-deps --editable .
-	touch $@
+	@$(@D)/bin/uv pip install --python $(@D)/bin/python --quiet --no-deps --editable .
+	@touch $@
 endef
 
 $(VENV)/laptop.stamp: $(VENV)/uv.stamp requirements/laptop.txt pyproject.toml

@@ -20,6 +20,7 @@ from models.user_catalog import catalog_of
 from services.bento import bento_yaml, gpus, request_metrics, seams, supervisor
 from services.bento.models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
+from tiffin.cli.starting import is_shown
 from tiffin.config.access import check_address
 from tiffin.config.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.lifecycle import memory
@@ -112,7 +113,9 @@ def bento_model(model: str | None) -> CatalogModel | None:
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there already. Called once, before workers start."""
     try:
-        pull_shown(_store, catalog_of(settings.home).get(model))
+        entry = catalog_of(settings.home).get(model)
+        if not (is_shown() and _store.is_present(entry)):
+            pull_shown(_store, entry)
     except WeightsError as error:
         raise SystemExit(f"tiffin: {error}") from None
 

@@ -1,7 +1,7 @@
-"""Keeps refused requests from filling BentoML's access log.
+"""Keeps refused requests, and the files of the page at `/`, from filling BentoML's access log.
 
 Why: in an overload a thousand requests a second are refused, and writing a line about one costs
-more than refusing it.
+more than refusing it. A browser that opens the page asks for a dozen files.
 
 Upstream: not reported. BentoML's `logging.access` knows paths to skip, but no limit on lines.
 """
@@ -27,7 +27,10 @@ class FewRefusals(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
-        if "(status=503," not in record.getMessage():
+        line = record.getMessage()
+        if ",path=/playground/" in line:
+            return False
+        if "(status=503," not in line:
             return True
         second = int(time.monotonic())
         if second != self._second:

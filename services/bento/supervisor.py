@@ -25,7 +25,9 @@ from bentoml._internal.utils import circus
 from circus.watcher import Watcher
 
 from services.bento.versions import replace
+from tiffin.cli.starting import Shown, Start
 from tiffin.config.resilience import SupervisionSettings
+from tiffin.config.services import ENTRY as ENTRY_SERVICE
 from tiffin.lifecycle.supervision import (
     DIRECTORY_VARIABLE,
     Watch,
@@ -66,6 +68,8 @@ class Supervisor(circus.Arbiter):
         self._statuses: dict[int, int] = {}
         self._looked = time.monotonic()
         self._ending = False
+        start = Start.from_environment()
+        self._shown = Shown(start) if start is not None else None
         drain_s = (limits.drain_ms + limits.drain_notice_ms) / 1000
         for watcher in self.watchers:
             watcher.respawn = True
@@ -80,6 +84,7 @@ class Supervisor(circus.Arbiter):
         try:
             super().start(cb)
         finally:
+            self._hide()
             shutil.rmtree(self._beats, ignore_errors=True)
 
     async def manage_watchers(self) -> None:
@@ -93,6 +98,8 @@ class Supervisor(circus.Arbiter):
             if watcher.name.startswith(ENTRY):  # not a plugin of circus
                 for pid in list(watcher.processes):
                     self._look(watcher, pid, elapsed_ms)
+        if self._shown is not None:
+            self._shown.look(self._ready())
         alive = {pid for watcher in self.watchers for pid in watcher.processes}
         for pid in set(self._watches) - alive:
             self._bury(pid)
@@ -139,7 +146,18 @@ class Supervisor(circus.Arbiter):
             "%s (process %d) %s: starting it again in %g s", _service(watcher), pid, how, delay_s
         )
 
+    def _ready(self) -> set[str]:
+        """The names of the services all of whose processes can serve."""
+        loading = {watcher.name for watcher, _, watch in self._watches.values() if not watch.ready}
+        ready = [watcher for watcher in self.watchers if watcher.name in self._served - loading]
+        return {ENTRY_SERVICE if one.name == ENTRY else _service(one) for one in ready}
+
+    def _hide(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
     def _fail(self, message: str) -> None:
+        self._hide()
         self._exception = SystemExit(f"tiffin: {message}")
         for watcher in self.watchers:
             watcher.graceful_timeout = KILL_AFTER_S

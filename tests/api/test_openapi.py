@@ -1,10 +1,14 @@
 """The one document, and the page that works offline."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.services import Services, entry
-from tiffin.config.settings import Settings
+from tiffin.api.examples import ALIASES, bodies
+from tiffin.config.settings import Settings, load_settings
 
 ROUTES = {
     *("/v1/embeddings", "/v1/rerank", "/rerank", "/v2/rerank", "/embed", "/score", "/v1/models"),
@@ -107,3 +111,38 @@ async def test_the_page_asks_for_nothing_from_elsewhere(
         for link in links:
             asset = await client.get(link)
             assert (asset.status_code, len(asset.content) > 1000) == (200, True), link
+
+
+async def test_every_body_has_an_example_that_works_as_it_is(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        for path in bodies(settings):
+            body = paths[path]["post"]["requestBody"]["content"]["application/json"]
+            response = await client.post(path, json=body["example"])
+            assert response.status_code == 200, (path, response.text)
+
+
+async def test_the_page_shows_the_rag_route_first_and_no_other_names(
+    services: Services, settings: Settings
+) -> None:
+    async with entry(services, settings) as client:
+        shown = (await client.get("/docs/openapi.json")).json()["paths"]
+        everything = (await client.get("/openapi.json")).json()["paths"]
+    assert next(iter(shown)) == "/v1/rag"
+    assert set(everything) - set(shown) == set(ALIASES)
+    for path, operations in shown.items():
+        for operation in operations.values():
+            assert len(operation["summary"].split()) > 1, path
+
+
+@pytest.mark.parametrize("keys", [True, False])
+async def test_locks_are_shown_only_if_keys_are_asked_for(
+    services: Services, tmp_path: Path, *, keys: bool
+) -> None:
+    access = {"keys_file": tmp_path / "keys.json"} if keys else {}
+    async with entry(services, load_settings(profile="laptop", access=access)) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    assert ("security" in paths["/v1/rag"]["post"]) is keys
+    assert "security" not in paths["/livez"]["get"]

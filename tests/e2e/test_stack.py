@@ -117,8 +117,10 @@ async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) ->
                     assert error["message"] == "pickled messages are never read"
 
 
-def test_bentoml_s_own_failures_are_in_our_shape(stack: Stack) -> None:
-    for path in ("/static_content/nope", "/static_content/%2e%2e/service.py"):
+def test_the_page_is_there_and_only_its_own_files(stack: Stack) -> None:
+    for path in ("/", "/playground/app.js", "/playground/style.css"):
+        assert httpx.get(stack.url + path).status_code == 200, path
+    for path in ("/static_content/nope", "/playground/%2e%2e/service.py"):
         response = httpx.get(stack.url + path)
         assert (response.status_code, response.json()["error"]["type"]) == (404, "not_found_error")
     assert httpx.get(f"{stack.url}/metrics").headers["x-request-id"]

@@ -8,14 +8,15 @@ of the fastapi-offline package.
 from importlib.resources import files
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from tiffin.api.bodies import TRUNCATED_HEADER
 from tiffin.api.errors import ErrorBody
+from tiffin.api.examples import ALIASES, fill_in
 from tiffin.api.middleware.access import OPEN_PATHS
 from tiffin.api.middleware.behind import InOurShape
 from tiffin.api.middleware.context import (
@@ -31,6 +32,7 @@ from tiffin.api.sse import MEDIA_TYPE as EVENTS
 from tiffin.gateway import Gateway
 
 ASSETS = "/docs/assets"
+PAGE_DOCUMENT = "/docs/openapi.json"
 
 ERRORS = {
     "400": "A field is missing, unknown or impossible; `param` names it.",
@@ -136,11 +138,19 @@ READINESS = {
 router = APIRouter(include_in_schema=False)
 
 
+@router.get(PAGE_DOCUMENT)
+async def page_document(http: Request) -> JSONResponse:
+    """`/openapi.json` without the other names of routes, for people."""
+    document: dict[str, Any] = http.app.openapi()
+    paths = {path: item for path, item in document["paths"].items() if path not in ALIASES}
+    return JSONResponse({**document, "paths": paths})
+
+
 @router.get("/docs", response_class=HTMLResponse)
 async def docs() -> HTMLResponse:
     """The interactive page."""
     return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url=PAGE_DOCUMENT,
         title="Tiffin",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
@@ -161,7 +171,7 @@ def install(app: FastAPI) -> None:
         if gateway is None:  # described anew once it is known which models are served
             return _describe(app)
         document.update(_describe(app))
-        _name_models(document["components"]["schemas"], gateway)
+        fill_in(document, gateway.settings)
         return document
 
     app.openapi = describe  # type: ignore[method-assign]
@@ -188,13 +198,6 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _name_models(schemas: dict[str, Any], gateway: Gateway) -> None:
-    """Say which model a route takes if it takes only one."""
-    embedding, reranker = gateway.settings.embedding.model, gateway.settings.reranker.model
-    for name, model in (("EmbeddingsRequest", embedding), ("RerankBody", reranker)):
-        schemas[name]["properties"]["model"]["examples"] = [model]
-
-
 def _parameter(name: str) -> dict[str, Any]:
     description, schema = SENT[name]
     return {"name": name, "in": "header", "description": description, "schema": schema}
@@ -205,6 +208,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     read = (REQUEST_ID_HEADER,) if path in BENTOML else SENT
     parameters = [{"$ref": f"#/components/parameters/{name}"} for name in read]
     operation["parameters"] = operation.get("parameters", []) + parameters
+    if description := operation.get("description"):
+        operation["summary"] = description.partition("\n")[0]
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's, in a shape that is never sent
     statuses: tuple[str, ...] = WITHOUT_BODY
@@ -229,9 +234,6 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         responses["200"] = {"description": "Every service is ready.", "content": content}
         responses["503"] = {"description": "A service is not ready.", "content": content}
     _add_headers(path, operation)
-    if path not in OPEN_PATHS:
-        # With or without a key: none is asked for on loopback unless keys are set up.
-        operation["security"] = [{}, {"key": []}]
 
 
 def _add_headers(path: str, operation: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `tiffin models | plan | deploy | router | costs | keys | settings`.
+"""The command line: the `tiffin` command and a module for each of its subcommands.
 
 Terminal input and output happen here and nowhere else.
 """

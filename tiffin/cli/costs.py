@@ -1,5 +1,8 @@
 """`tiffin costs`: what the answers cost, by tenant, key, tier and day."""
 
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -10,13 +13,24 @@ from tiffin.config.settings import load_settings
 from tiffin.routing.storage import open_storage
 
 COLUMNS = ("day", "tenant", "key", "tier")
+NAMED = {"today": 0, "yesterday": 1}
+JSON_FIELDS = (
+    "answers",
+    "attempts",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "usd",
+    "strongest_usd",
+)
 
 
 @click.command()
 @click.option("--by", default=",".join(COLUMNS), show_default=True, help="Group by these columns.")
-@click.option("--since", help="Only from this UTC day on, such as 2026-01-31.")
+@click.option("--since", help="Only from this UTC day on: 2026-01-31, 7d, today or yesterday.")
 @click.option("--ledger", help="A file or an address; by default that of the settings.")
-def costs(by: str, since: str | None, ledger: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def costs(*, by: str, since: str | None, ledger: str | None, as_json: bool) -> None:
     """Print attempts, tokens and US dollars, and what the strongest tier would have cost."""
     columns = [name.strip() for name in by.split(",")]
     if unknown := set(columns) - set(COLUMNS):
@@ -24,11 +38,32 @@ def costs(by: str, since: str | None, ledger: str | None) -> None:
         raise click.UsageError(message)
     titles = ("answers", "attempts", "prompt", "cached", "completion", "USD", "strongest, USD")
     table = Table(*columns, *titles)
-    for row in sums(ledger or load_settings().ledger_at(), columns, since or ""):
+    rows = sums(ledger or load_settings().ledger_at(), columns, first_day(since))
+    if as_json:
+        fields = [*columns, *JSON_FIELDS]
+        click.echo(json.dumps([dict(zip(fields, row, strict=True)) for row in rows], indent=2))
+        return
+    for row in rows:
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row
         counts = (answers, attempts, prompt, cached, completion)
         table.add_row(*map(str, names), *map(str, counts), f"{usd:.6f}", f"{strongest:.6f}")
     print_table(table)
+
+
+def first_day(since: str | None) -> str:
+    """The day that `--since` means, as the ledger writes days; empty for all of them."""
+    today = datetime.now(UTC).date()
+    if since is None:
+        return ""
+    if days := re.fullmatch(r"(\d{1,5})d", since):
+        return str(today - timedelta(days=int(days[1])))
+    if since in NAMED:
+        return str(today - timedelta(days=NAMED[since]))
+    try:
+        return str(date.fromisoformat(since))
+    except ValueError:
+        message = f"--since: {since!r} is no day; use 2026-01-31, 7d, today or yesterday"
+        raise click.UsageError(message) from None
 
 
 def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object, ...]]:

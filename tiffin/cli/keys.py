@@ -1,5 +1,6 @@
 """`tiffin keys`: create, list and revoke the API keys of the entry service."""
 
+import json
 import time
 from pathlib import Path
 
@@ -18,10 +19,15 @@ PerMinute = click.IntRange(min=1)
 @click.pass_context
 def keys(context: click.Context, path: Path | None) -> None:
     """Create, list and revoke API keys. A running server sees the change at once."""
-    path = path or load_settings().access.keys_file
+    context.obj = path
+
+
+def _file(given: Path | None) -> KeyFile:
+    """The file of `--file` or of the settings."""
+    path = given or load_settings().access.keys_file
     if path is None:
         raise SettingsError("TIFFIN_ACCESS__KEYS_FILE is not set: it says where keys are stored")
-    context.obj = KeyFile(path)
+    return KeyFile(path)
 
 
 @keys.command()
@@ -31,14 +37,14 @@ def keys(context: click.Context, path: Path | None) -> None:
 @click.option("--tokens-per-minute", type=PerMinute, help="No limit if left out.")
 @click.pass_obj
 def create(
-    file: KeyFile,
+    path: Path | None,
     name: str,
     tenant: str | None,
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
 ) -> None:
     """Create a key and print it, this once only."""
-    text = file.create(
+    text = _file(path).create(
         name,
         tenant=tenant,
         requests_per_minute=requests_per_minute,
@@ -49,10 +55,16 @@ def create(
 
 
 @keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 @click.pass_obj
-def list_keys(file: KeyFile) -> None:
+def list_keys(path: Path | None, *, as_json: bool) -> None:
     """List the keys by name, without their secrets."""
-    for key in file.read():
+    if as_json:
+        names = ("name", "tenant", "created", "requests_per_minute", "tokens_per_minute")
+        rows = [{name: getattr(key, name) for name in names} for key in _file(path).read()]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for key in _file(path).read():
         created = time.strftime("%Y-%m-%d", time.gmtime(key.created))
         click.echo(
             f"{key.name}  tenant={key.tenant}  created={created}"
@@ -64,7 +76,7 @@ def list_keys(file: KeyFile) -> None:
 @keys.command()
 @click.argument("name")
 @click.pass_obj
-def revoke(file: KeyFile, name: str) -> None:
+def revoke(path: Path | None, name: str) -> None:
     """Revoke a key."""
-    file.revoke(name)
+    _file(path).revoke(name)
     click.echo(f"{name}: revoked", err=True)

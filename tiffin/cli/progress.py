@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,8 +28,21 @@ PIPE_COLUMNS = 260
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout."""
-    Console(width=None if Console().is_terminal else PIPE_COLUMNS).print(table)
+    """Print a table on stdout; one too wide for the terminal becomes a paragraph for each row."""
+    console = Console(width=None if Console().is_terminal else PIPE_COLUMNS)
+    if console.measure(table, options=console.options.update(width=PIPE_COLUMNS)).maximum <= (
+        console.width
+    ):
+        console.print(table)
+        return
+    if table.title:
+        console.print(table.title)
+    names = [str(column.header) for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        name, *cells = map(str, row)
+        console.print(name, style="bold", soft_wrap=True, highlight=False)
+        pairs = [f"{title}: {cell}" for title, cell in zip(names[1:], cells, strict=True) if cell]
+        console.print(Padding("; ".join(pairs), (0, 0, 0, 2)), highlight=False)
 
 
 def pull_shown(store: Store, model: Model) -> None:

@@ -1,6 +1,7 @@
 """`tiffin settings`: the settings in force, and the variables that change them."""
 
 import json
+import os
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -10,19 +11,44 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tiffin.config.settings import load_settings, variables
+from tiffin.config.settings import PREFIX, Settings, load_settings, profile_line, variables
 
 
 @click.command()
 @click.option("--profile", help="Show this profile; by default, the current one.")
 @click.option("--variables", "list_variables", is_flag=True, help="List all variables.")
-def settings(profile: str | None, *, list_variables: bool) -> None:
+@click.option("--changed", is_flag=True, help="Only what is set, and by what.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def settings(profile: str | None, *, list_variables: bool, changed: bool, as_json: bool) -> None:
     """Print the settings in force, or all variables as a Markdown table."""
     if list_variables:
         click.echo(variables_table())
         return
     loaded = load_settings(profile=profile) if profile else load_settings()
-    click.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+    shown: Any = changes(loaded) if changed else loaded.model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+    elif changed:
+        for name, change in shown.items():
+            click.echo(f"{name}={json.dumps(change['value'])}  ({change['origin']})")
+    else:
+        click.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
+
+
+def changes(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What the profile or the environment sets, by its variable: the value, and where."""
+    dumped = settings.model_dump(mode="json")
+    found: dict[str, dict[str, Any]] = {}
+    for name in variables():
+        path = name.removeprefix(PREFIX).lower().split("__")
+        value: Any = dumped
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        if name in os.environ:
+            found[name] = {"value": value, "origin": "environment"}
+        elif line := profile_line(path, settings.profile):
+            found[name] = {"value": value, "origin": f"{settings.profile}.yaml, line {line}"}
+    return found
 
 
 def variables_table() -> str:

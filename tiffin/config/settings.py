@@ -6,11 +6,12 @@ names the field.
 """
 
 import difflib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
@@ -20,6 +21,9 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+)
+from pydantic_settings import (
+    SettingsError as UnreadableError,
 )
 
 from models.catalog import Catalog
@@ -41,6 +45,9 @@ from tiffin.config.serving import EncoderSettings, TierSettings
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
 PREFIX = "TIFFIN_"
+FOR_CLIENTS = frozenset({f"{PREFIX}URL", f"{PREFIX}API_KEY"})
+"""Variables that clients read: where a server is, and the key to it. They set nothing here."""
+
 PROFILES = Path(__file__).with_name("profiles")
 
 
@@ -167,6 +174,8 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
         raise SettingsError(_explain(error, _profile_name(flags))) from None
     except PlacementError as error:
         raise SettingsError(str(error)) from None
+    except UnreadableError as error:
+        raise SettingsError(_unreadable(error)) from None
     if misfit := first_misfit(settings.scaling):
         path, message = misfit
         place = place_in_profile(path, settings.profile)
@@ -204,12 +213,24 @@ def _check_environment(environment: Mapping[str, str]) -> None:
     """Refuse unknown variables: pydantic ignores them, and a typo must not pass silently."""
     known = list(variables())
     for name in environment:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name not in FOR_CLIENTS:
             if new := new_path(name.removeprefix(PREFIX).lower().split("__")):
                 raise SettingsError(f"{name} was renamed to {_variable(new)}")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are: {', '.join(known)}"
             raise SettingsError(f"{name}: no such setting{hint}")
+
+
+def _unreadable(error: UnreadableError) -> str:
+    """One line about the variable that pydantic-settings could not read as JSON."""
+    for name, info in variables().items():
+        text = os.environ.get(name)
+        if text is not None and get_origin(info.annotation) in (dict, list, tuple):
+            try:
+                json.loads(text)
+            except ValueError as problem:
+                return f"{name}: not JSON: {problem}"
+    return str(error)
 
 
 def _explain(error: ValidationError, profile: str) -> str:
@@ -236,9 +257,12 @@ def place_in_profile(path: list[str], profile: str) -> str:
     """A profile's key, with its line if the profile sets it and no variable overrides it."""
     key = ".".join(path)
     names = {_variable(path[:depth]) for depth in range(1, len(path) + 1)}
-    file = PROFILES / f"{profile}.yaml"
-    if names.isdisjoint(os.environ) and file.is_file():
-        line = line_of(file.read_text(), path)
-        if line is not None:
-            return f"{key}, line {line} of {file.name}"
+    if names.isdisjoint(os.environ) and (line := profile_line(path, profile)) is not None:
+        return f"{key}, line {line} of {profile}.yaml"
     return f"{key} in a profile"
+
+
+def profile_line(path: Sequence[str], profile: str) -> int | None:
+    """The line of a profile's file that sets the key at this path, if one does."""
+    file = PROFILES / f"{profile}.yaml"
+    return line_of(file.read_text(), path) if file.is_file() else None

@@ -20,7 +20,7 @@ from tiffin.traffic.keys import Key, KeyRing
 from tiffin.traffic.quota import Bucket, Meter, current
 
 OPEN_PATHS = PROBES | {"/version"}
-OPEN_PAGES = frozenset({"/", "/docs", "/openapi.json"})
+OPEN_PAGES = frozenset({"/", "/docs", "/docs/openapi.json", "/openapi.json"})
 """Open to GET only: POST `/` embeds."""
 OPEN_FILES = ("/playground/", "/docs/assets/")
 
