@@ -31,7 +31,7 @@ BAD = {
         documents.pdf([[(50, 800, 11, "x")]], encrypt=documents.PASSWORD_NEEDED),
         "password",
     ),
-    "scan.pdf": (documents.scanned_pdf(), "only images (1 pages); read it by OCR"),
+    "scan.pdf": (documents.scanned_pdf(), "no text on its pages (1); if it is a scan"),
     "named.pdf": (b"no pdf at all", "is no .pdf file"),
     "half.docx": (WORD[: len(WORD) // 2], "broken archive"),
     "macro.docm": (documents.repacked(WORD, {"word/vbaProject.bin": b"x"}), "macros"),

@@ -10,6 +10,7 @@ text, e-mail) join their lines.
 import re
 import unicodedata
 from collections.abc import Collection
+from itertools import pairwise
 
 from tiffin.core.sentences import OPENS_A_LINE, WRAPPED_LINE_CHARS
 
@@ -27,7 +28,7 @@ _UGLY = re.compile(
     f"[ﬀ-ﬆ{_SPACES}]|{_LINE_ENDS.pattern}|{_INVISIBLE.pattern}",
 )
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐]$")
-_COMPOUND = re.compile(r"[^\W\d_]+[-‐][^\W\d_]+")
+_COMPOUND = re.compile(r"\b[^\W\d_]{1,40}[-‐][^\W\d_]{1,40}")
 _WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 WIDE_LINE_CHARS = 25
 """The same as WRAPPED_LINE_CHARS, for scripts whose characters are twice as wide."""
@@ -57,19 +58,17 @@ def unwrap(block: str, known: Collection[str] = (), longest: int | None = None) 
     """
     lines = [line.strip() for line in block.split("\n")]
     full = longest or max(map(len, lines))
-    joined = lines[0]
-    last = lines[0]
-    for line in lines[1:]:
-        if not line or not joined:
-            joined += line
+    joined = lines[:1]
+    for last, line in pairwise(lines):
+        if not line or not last:
+            joined.append(line)
         elif _broken_word(last, line):
-            joined = mended(joined, line, known)
+            joined[-1:] = [mended(joined[-1], line, known)]
         elif _continues(last, line, full):
-            joined += line if _WIDE.match(last[-1]) and _WIDE.match(line) else " " + line
+            joined += ["" if _WIDE.match(last[-1]) and _WIDE.match(line) else " ", line]
         else:
-            joined += "\n" + line
-        last = line
-    return joined
+            joined += ["\n", line]
+    return "".join(joined)
 
 
 def _broken_word(last: str, line: str) -> bool:

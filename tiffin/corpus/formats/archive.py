@@ -1,5 +1,6 @@
 """What is looked at in an office file before a library opens it: size, macros, XML entities."""
 
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -30,7 +31,7 @@ def check(data: bytes, name: str) -> None:
     try:
         with ZipFile(BytesIO(data)) as archive:
             _check(archive, name)
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise Unreadable(f"{name}: a broken archive ({error}); save the file again") from error
 
 

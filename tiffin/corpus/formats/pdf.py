@@ -69,8 +69,8 @@ def read_pdf(data: bytes, name: str, _: str | None, outline: Outline) -> None:
         document.close()
     if not lines:
         raise Unreadable(
-            f"{name}: holds no text, only images ({pages} pages); read it by OCR first, for "
-            "instance with ocrmypdf"
+            f"{name}: holds no text on its pages ({pages}); if it is a scan, read it by OCR first, "
+            "for instance with ocrmypdf"
         )
     _Pages(outline, lines, bookmarks).read()
 
