@@ -32,8 +32,8 @@ class Embedding(Encoder):
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         """L2-normalised vectors in the order of the texts."""
-        rows, tokens = await self.encode(request.texts, truncate=request.truncate)
-        return Embeddings(Array.of(rows), tokens)
+        rows, tokens, cut = await self.encode(request.texts, truncate=request.truncate)
+        return Embeddings(Array.of(rows), tokens, cut)
 
 
 hosting.serve_rpc(Embedding)

@@ -52,10 +52,17 @@ class Encoder:
 
     async def encode(
         self, inputs: Sequence[Any], *, truncate: bool
-    ) -> tuple[NDArray[np.float32], int]:
-        """The engine's rows in the order of the inputs, and the tokens read."""
-        tokenize = None if truncate else self.engine.tokenize_whole
-        return await self.batcher.submit(inputs, tokenize)
+    ) -> tuple[NDArray[np.float32], int, list[int]]:
+        """The engine's rows in the order of the inputs, the tokens read, and which were cut."""
+        cut: list[int] = []
+
+        def tokenize(inputs: Sequence[Any]) -> list[Any]:
+            values = (self.engine.tokenize if truncate else self.engine.tokenize_whole)(inputs)
+            cut.extend(index for index, value in enumerate(values) if value.cut)
+            return values
+
+        rows, tokens = await self.batcher.submit(inputs, tokenize)
+        return rows, tokens, cut
 
     async def health(self) -> ServiceHealth:
         """Ready from the first warm batch on."""

@@ -35,8 +35,8 @@ class Reranker(Encoder):
         query = request.query
         queries = [query] * len(request.passages) if isinstance(query, str) else query
         pairs = list(zip(queries, request.passages, strict=True))
-        rows, tokens = await self.encode(pairs, truncate=request.truncate)
-        return RerankScores(Array.of(rows.reshape(-1)), tokens)
+        rows, tokens, cut = await self.encode(pairs, truncate=request.truncate)
+        return RerankScores(Array.of(rows.reshape(-1)), tokens, cut)
 
 
 hosting.serve_rpc(Reranker)

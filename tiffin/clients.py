@@ -1,7 +1,7 @@
 """One typed client a service, as the pipeline uses them. Made by `services/rag.py`."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ from tiffin.core.messages import (
     RouteRequest,
 )
 from tiffin.transport.client import ServiceClient
+
+
+class Encoded(NamedTuple):
+    """What an encoder made of its inputs.
+
+    `rows` float32 (inputs, dimensions) of an embedder, L2-normalised, or (inputs,) logits of a
+    reranker; the tokens read; and the positions of the inputs whose end the model did not read.
+    """
+
+    rows: NDArray[np.float32]
+    tokens: int
+    cut: list[int]
 
 
 class _EncoderClient(ServiceClient):
@@ -50,9 +62,20 @@ class EmbeddingClient(_EncoderClient):
         A text may be given as ids of the model's tokens. Raises FieldTooLarge for one that is too
         long and may not be truncated.
         """
+        encoded = await self.encode(texts, context, truncate=truncate)
+        return encoded.rows, encoded.tokens
+
+    async def encode(
+        self,
+        texts: Sequence[str | list[int]],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
+    ) -> Encoded:
+        """The same, and which texts were truncated."""
         request = EmbedRequest(list(texts), truncate)
         reply = await self.call("embed", request, Embeddings, context)
-        return self._array(reply.vectors, len(texts)), reply.tokens
+        return Encoded(self._array(reply.vectors, len(texts)), reply.tokens, reply.cut)
 
 
 class RerankerClient(_EncoderClient):
@@ -71,9 +94,21 @@ class RerankerClient(_EncoderClient):
         A list of queries pairs up with the passages. Raises FieldTooLarge for a pair that is too
         long and may not be truncated.
         """
+        encoded = await self.encode(query, passages, context, truncate=truncate)
+        return encoded.rows, encoded.tokens
+
+    async def encode(
+        self,
+        query: str | list[str],
+        passages: list[str],
+        context: RequestContext,
+        *,
+        truncate: bool = True,
+    ) -> Encoded:
+        """The same, and which pairs were truncated."""
         request = RerankRequest(query, passages, truncate)
         reply = await self.call("score", request, RerankScores, context)
-        return self._array(reply.logits, len(passages)), reply.tokens
+        return Encoded(self._array(reply.logits, len(passages)), reply.tokens, reply.cut)
 
 
 class RouterClient(ServiceClient):

@@ -85,7 +85,7 @@ class _Encoder(Generic[Raw]):
 
     def _encoded(self, inputs: Sequence[Any]) -> list[TokenizedText]:
         encoded = self._tokenizer.encode_batch_fast(list(inputs))
-        return [TokenizedText(item.ids, item.type_ids) for item in encoded]
+        return [TokenizedText(item.ids, item.type_ids, bool(item.overflowing)) for item in encoded]
 
     def _check_batches(self) -> None:
         """Refuse to run if a row depends on what else is in its batch; warm the model up."""
@@ -122,7 +122,7 @@ class Embedder(_Encoder[Text]):
     def _of_ids(self, ids: list[int], index: int) -> TokenizedText:
         self._vocabulary.check(ids, index)
         kept = ids if self._tokenizer.truncation is None else ids[: self.max_tokens]
-        return TokenizedText(kept, [0] * len(kept))
+        return TokenizedText(kept, [0] * len(kept), len(kept) < len(ids))
 
 
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):

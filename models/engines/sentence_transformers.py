@@ -54,7 +54,10 @@ class _Encoder(Generic[Raw]):
         )
         ids: list[list[int]] = features["input_ids"]
         type_ids: list[list[int]] | list[None] = features.get("token_type_ids", [None] * len(ids))
-        return [TokenizedText(*item) for item in zip(ids, type_ids, strict=True)]
+        return [
+            TokenizedText(of_one, types, len(of_one) >= self.max_tokens < self._length(item))
+            for of_one, types, item in zip(ids, type_ids, inputs, strict=True)
+        ]
 
     def tokenize_whole(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
         """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
@@ -122,7 +125,8 @@ class Embedder(_Encoder[Text]):
         self._vocabulary.check(ids, index)
         kept = ids[: self.max_tokens]
         told_apart = "token_type_ids" in self._model.tokenizer.model_input_names
-        return TokenizedText(kept, [0] * len(kept) if told_apart else None)
+        types = [0] * len(kept) if told_apart else None
+        return TokenizedText(kept, types, len(kept) < len(ids))
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), width), every row of length 1."""

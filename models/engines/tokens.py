@@ -24,6 +24,8 @@ class TokenizedText:
     ids: list[int]
     type_ids: list[int] | None
     """Which ids belong to the second text; None if the model does not distinguish them."""
+    cut: bool = False
+    """Whether the end of the text is missing, because the model reads no more."""
 
     @property
     def tokens(self) -> int:

@@ -97,6 +97,22 @@ async def test_tei_s_dimensions_can_only_be_the_model_s(
     assert (other.status_code, other.json()["error"]["param"]) == (400, "dimensions")
 
 
+async def test_an_answer_says_which_inputs_were_not_read_to_their_end(
+    services: Services, settings: Settings
+) -> None:
+    services.reads = 3
+    texts = ["a tower", "a tower of a lake", "a b c d"]
+    async with entry(services, settings) as client:
+        cut = await client.post("/v1/embeddings", json={"model": MODEL, "input": texts})
+        whole = await client.post("/v1/embeddings", json={"model": MODEL, "input": "a tower"})
+        bare = await client.post("/embed", json={"inputs": texts})
+    assert cut.headers["x-tiffin-truncated"] == "2"
+    assert cut.json()["usage"]["truncated_inputs"] == [1, 2]
+    assert "x-tiffin-truncated" not in whole.headers
+    assert "truncated_inputs" not in whole.json()["usage"]
+    assert bare.headers["x-tiffin-truncated"] == "2"
+
+
 async def test_vectors_of_another_length_than_one_are_refused(
     services: Services, settings: Settings
 ) -> None:

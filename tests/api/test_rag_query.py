@@ -30,6 +30,42 @@ async def test_one_question_makes_four_calls_two_of_them_before_the_model(
     assert in_sequence == ["embed", "rerank", "small"]
 
 
+async def test_an_empty_document_does_not_end_the_others(
+    services: Services, settings: Settings
+) -> None:
+    documents = ["", DOCUMENTS[1], {"text": " "}]
+    async with entry(services, settings) as client:
+        response = await client.post("/rag_query", json={**QUESTION, "documents": documents})
+    assert [source["document"] for source in response.json()["sources"]] == [1]
+
+
+async def test_a_passage_given_three_times_takes_one_place(
+    services: Services, settings: Settings
+) -> None:
+    tall, built = "The Vell Tower is 212 metres tall.", "The Vell Tower was built in 1931."
+    documents = [tall, f" {tall}\n", tall.replace(" ", "  "), built]
+    asked = {"query": "how tall is the Vell Tower and when was it built", "documents": documents}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=asked)).json()
+    assert {source["document"] for source in answer["sources"]} == {0, 3}
+    assert "1931" in services.prompts[0].messages[-1].content
+
+
+async def test_what_the_embedder_did_not_read_is_cut_until_it_reads_all(
+    services: Services, settings: Settings
+) -> None:
+    services.reads = 20
+    long = "Some words follow here. " * 24 + "The tower is 324 metres tall."
+    async with entry(services, settings) as client:
+        asked = {"query": "how tall is the tower", "documents": [DOCUMENTS[0], long], "top_k": 20}
+        answer = (await client.post("/rag_query", json=asked)).json()
+    assert services.calls.count("embed") > 1
+    best = answer["sources"][0]
+    assert "324" in best["text"]
+    assert best["text"] == long[best["start"] : best["end"]]
+    assert all(len(source["text"].split()) <= 20 for source in answer["sources"])
+
+
 async def test_evidence_costs_one_more_hop_of_two_calls_and_a_refusal_asks_no_model(
     services: Services, settings: Settings
 ) -> None:

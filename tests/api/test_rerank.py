@@ -166,6 +166,40 @@ async def test_a_bad_field_is_named(
     assert services.calls == []
 
 
+@pytest.mark.parametrize("empty", ["", " \n"])
+async def test_an_empty_document_never_wins_and_never_ends_the_others(
+    services: Services, settings: Settings, empty: str
+) -> None:
+    texts = [empty, "a lake", "the tower is tall"]
+    async with entry(services, settings) as client:
+        body = (await client.post("/v1/rerank", json={**BODY, "documents": texts})).json()
+        asked = {"query": QUERY, "texts": texts, "raw_scores": True}
+        ranks = (await client.post("/rerank", json=asked)).json()
+        score = {"text_1": "tower", "text_2": texts}
+        scores = (await client.post("/score", json=score)).json()["data"]
+        alone = await client.post("/v1/rerank", json={**BODY, "documents": [empty]})
+    assert [result["index"] for result in body["results"]] == [2, 1, 0]
+    assert body["results"][-1]["relevance_score"] < 1e-9
+    assert [rank["index"] for rank in ranks] == [2, 1, 0]
+    assert scores[0]["score"] < 1e-9 < scores[1]["score"]
+    assert alone.json()["usage"]["total_tokens"] == 0
+    assert services.calls == ["rerank"] * 3
+
+
+async def test_an_answer_says_which_documents_were_not_read_to_their_end(
+    services: Services, settings: Settings
+) -> None:
+    services.reads = 3
+    texts = ["", "a lake", "the tower is tall"]
+    async with entry(services, settings) as client:
+        answer = await client.post("/v1/rerank", json={**BODY, "documents": texts})
+        scores = await client.post("/score", json={"text_1": QUERY, "text_2": texts})
+        bare = await client.post("/rerank", json={"query": QUERY, "texts": texts})
+    assert answer.json()["usage"]["truncated_inputs"] == [2]
+    assert scores.json()["usage"]["truncated_inputs"] == [2]
+    assert [one.headers["x-tiffin-truncated"] for one in (answer, scores, bare)] == ["1"] * 3
+
+
 @pytest.mark.parametrize("names", [("queries", "documents"), ("data_1", "data_2")])
 async def test_the_sides_have_vllm_s_other_names_too(
     services: Services, settings: Settings, names: tuple[str, str]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tiffin.cache.vectors import KnownVectors, Vectors
+from tiffin.clients import Encoded
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 
@@ -15,9 +16,15 @@ class Counting:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    async def embed(self, texts: Sequence[str], _: RequestContext) -> tuple[Vectors, int]:
+    async def embed(self, texts: Sequence[str], context: RequestContext) -> tuple[Vectors, int]:
+        encoded = await self.encode(texts, context)
+        return encoded.rows, encoded.tokens
+
+    async def encode(self, texts: Sequence[str], _: RequestContext) -> Encoded:
         self.asked.append(list(texts))
-        return np.array([[len(text), 1.0] for text in texts], np.float32), 10 * len(texts)
+        rows = np.array([[len(text), 1.0] for text in texts], np.float32)
+        cut = [index for index, text in enumerate(texts) if text.startswith("long")]
+        return Encoded(rows, 10 * len(texts), cut)
 
 
 def of(tenant: str) -> RequestContext:
@@ -32,6 +39,13 @@ async def test_only_new_texts_are_asked_for_and_rows_keep_their_order() -> None:
     assert counting.asked == [["a", "bbb"], ["cc"]]
     assert (rows[:, 0].tolist(), tokens) == ([2, 3, 1, 2], 10)
     assert (await known.embed(["a"], of("t")))[1] == 0
+
+
+async def test_what_was_not_read_to_its_end_is_said_again() -> None:
+    known = KnownVectors(Counting(), 1 << 20)
+    await known.encode(["a", "long"], of("t"))
+    encoded = await known.encode(["longer", "b", "long"], of("t"))
+    assert (encoded.tokens, encoded.cut) == (20, [0, 2])
 
 
 async def test_tenants_do_not_profit_from_each_other() -> None:

@@ -1,5 +1,8 @@
 """A question and thirty real passages, answered by the real stack."""
 
+# Texts are Chinese, too.
+# ruff: noqa: RUF001
+
 import asyncio
 import json
 import time
@@ -90,6 +93,23 @@ def test_a_language_that_the_models_do_not_read_is_said_and_quoted_by_its_words(
     assert said in answer["answer"]
     assert answer["degraded"] == ["language"]
     assert answer["route"]["tier"] == "quote"
+
+
+def test_a_fact_at_the_end_of_a_long_chinese_document_is_found(stack: Stack) -> None:
+    """The embedder reads 256 tokens, which are 254 characters of Chinese and 1,000 of English.
+
+    Without the cut the vector lacks the fact, and the document ranks last of the six.
+    """
+    filler = (
+        "这座城市有许多公园和博物馆，游客可以在河边散步，也可以在市场里购买新鲜的水果和蔬菜。" * 20
+    )
+    other = "那座城市的塔有许多游客，塔的旁边有公园，人们在那里欣赏音乐会。" * 20
+    others = [other + sign for sign in "甲乙丙丁戊"]
+    documents = [*others, filler + "维尔塔的高度是二百一十二米。"]
+    answer = ask(stack.url, {"passages": documents}, "维尔塔的高度是多少？", model="quote")
+    best = answer["sources"][0]
+    assert (best["document"], best["text"][-8:]) == (5, "是二百一十二米。")
+    assert "二百一十二米" in answer["answer"]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ They count their calls, can be slow, and can fail on purpose.
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +61,8 @@ class Services:
     """What answers in place of a tier's stand-in."""
     events: list[TokenEvent] = field(default_factory=list)
     reason: FinishReason = "stop"
+    reads: int = 10**9
+    """Words of a text that the encoders read."""
     ended: int = 0
     alike: bool = False
     """Whether all texts have the same embedding."""
@@ -72,7 +74,7 @@ class Services:
         rows = np.array([[share, 0.1] for share in shares], np.float32)
         if self.alike:
             rows = np.array([[1.0, 0.0]] * len(shares), np.float32)
-        return Embeddings(Array.of(rows), tokens=len(rows))
+        return Embeddings(Array.of(rows), len(rows), self._cut(map(_as_text, request.texts)))
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         await self._called("rerank")
@@ -80,7 +82,11 @@ class Services:
         queries = [query] * len(passages) if isinstance(query, str) else query
         pairs = zip(queries, passages, strict=True)
         logits = [len(_words(query) & _words(text)) - 2.0 for query, text in pairs]
-        return RerankScores(Array.of(np.array(logits, np.float32)), tokens=len(logits))
+        scores = Array.of(np.array(logits, np.float32))
+        return RerankScores(scores, len(logits), self._cut(passages))
+
+    def _cut(self, texts: Iterable[str]) -> list[int]:
+        return [index for index, text in enumerate(texts) if len(text.split()) > self.reads]
 
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
         await self._called("route")

@@ -23,6 +23,8 @@ from tiffin.transport.disconnect import CLIENT_CLOSED_REQUEST
 
 JSON = "application/json"
 
+TRUNCATED_HEADER = "x-tiffin-truncated"
+
 PARSER_LEVELS = 201
 """Levels of arrays and objects inside one another that pydantic's parser reads."""
 
@@ -44,9 +46,19 @@ _REMEDIES = {
 Endpoint = Callable[[Any, Request], Awaitable[Response]]
 
 
-def numbers_answer(body: object) -> Response:
-    """JSON of many numbers, written fast enough not to hold up other requests."""
-    return Response(msgspec.json.encode(body), media_type=JSON)
+def numbers_answer(body: object, cut: Sequence[int] = ()) -> Response:
+    """JSON of many numbers, written fast enough not to hold up other requests.
+
+    `cut` has the positions of the inputs of which the model did not read the end.
+    """
+    headers = {TRUNCATED_HEADER: str(len(cut))} if cut else None
+    return Response(msgspec.json.encode(body), headers=headers, media_type=JSON)
+
+
+def usage_of(tokens: int, cut: Sequence[int]) -> dict[str, Any]:
+    """What an encoder read, as OpenAI counts it; `truncated_inputs` is there if there are any."""
+    truncated = {"truncated_inputs": list(cut)} if cut else {}
+    return {"prompt_tokens": tokens, "total_tokens": tokens, **truncated}
 
 
 def model_answer(body: BaseModel, headers: dict[str, str] | None = None) -> Response:

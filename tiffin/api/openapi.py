@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from tiffin.api.bodies import TRUNCATED_HEADER
 from tiffin.api.errors import ErrorBody
 from tiffin.api.middleware.access import OPEN_PATHS
 from tiffin.api.middleware.behind import InOurShape
@@ -76,6 +77,7 @@ HEADERS = {
     "x-tiffin-tier": "Who answered.",
     "x-tiffin-cost-usd": "What it cost. A stream does not have it, because it has only begun.",
     "x-tiffin-degraded": "What the answer was given without.",
+    TRUNCATED_HEADER: "How many inputs the model did not read to their end, if any.",
     DECISION_HEADER: f"How the tier was chosen, as JSON, if `{DEBUG_HEADER}` asked for it.",
     **{
         f"x-ratelimit-{what}-{of}": f"The key's {of} of a minute: {says}."
@@ -104,6 +106,8 @@ OF_TAG = {
         "openai-processing-ms",
         DECISION_HEADER,
     ),
+    "embeddings": (TRUNCATED_HEADER,),
+    "rerank": (TRUNCATED_HEADER,),
 }
 """The headers of an answer, by the tag of its route."""
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiffin.clients import Encoded
 from tiffin.core.context import RequestContext
 from tiffin.telemetry import metrics
 
@@ -27,6 +28,10 @@ class Embeds(Protocol):
         """One row a text."""
         ...
 
+    async def encode(self, texts: Sequence[str], context: RequestContext) -> Encoded:
+        """The same, and which texts the model did not read to their end."""
+        ...
+
 
 class KnownVectors:
     """Asks for the texts that are new, and keeps at most `max_bytes` of vectors.
@@ -37,10 +42,15 @@ class KnownVectors:
     def __init__(self, embedding: Embeds, max_bytes: int) -> None:
         self._embedding = embedding
         self._max_bytes = max_bytes
-        self._rows: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._rows: OrderedDict[bytes, tuple[Vectors, bool]] = OrderedDict()
 
     async def embed(self, texts: Sequence[str], context: RequestContext) -> tuple[Vectors, int]:
         """One row a text, and the tokens that were read for those that are new."""
+        encoded = await self.encode(texts, context)
+        return encoded.rows, encoded.tokens
+
+    async def encode(self, texts: Sequence[str], context: RequestContext) -> Encoded:
+        """The same, and which texts the model did not read to their end."""
         keys = [_key(text, context.tenant) for text in texts]
         rows = {key: row for key in keys if (row := self._rows.get(key)) is not None}
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
@@ -48,17 +58,21 @@ class KnownVectors:
         metrics.series(metrics.cache_total, "retrieval", "miss").inc(len(new))
         tokens = 0
         if new:
-            found, tokens = await self._embedding.embed(list(new.values()), context)
-            rows |= zip(new, (row.copy() for row in found), strict=True)
+            found, tokens, cut = await self._embedding.encode(list(new.values()), context)
+            rows |= {
+                key: (row.copy(), index in cut)
+                for index, (key, row) in enumerate(zip(new, found, strict=True))
+            }
         self._keep(rows)
-        return np.stack([rows[key] for key in keys]), tokens
+        unread = [index for index, key in enumerate(keys) if rows[key][1]]
+        return Encoded(np.stack([rows[key][0] for key in keys]), tokens, unread)
 
-    def _keep(self, rows: dict[bytes, Vectors]) -> None:
+    def _keep(self, rows: dict[bytes, tuple[Vectors, bool]]) -> None:
         """Keep these, as the last to be dropped."""
         for key, row in rows.items():
             self._rows[key] = row
             self._rows.move_to_end(key)
-        width = max((row.nbytes for row in rows.values()), default=0) + OVERHEAD_BYTES
+        width = max((row.nbytes for row, _ in rows.values()), default=0) + OVERHEAD_BYTES
         while len(self._rows) * width > self._max_bytes:
             self._rows.popitem(last=False)
 

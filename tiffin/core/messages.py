@@ -34,10 +34,14 @@ class EmbedRequest(msgspec.Struct, frozen=True):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """L2-normalised float32 rows in the order of the texts, and the tokens they cost."""
+    """L2-normalised float32 rows in the order of the texts, and the tokens they cost.
+
+    `cut` has the positions of the texts of which the model did not read the end.
+    """
 
     vectors: Array
     tokens: int
+    cut: list[int] = []
 
 
 class RerankRequest(msgspec.Struct, frozen=True):
@@ -52,10 +56,14 @@ class RerankRequest(msgspec.Struct, frozen=True):
 
 
 class RerankScores(msgspec.Struct, frozen=True):
-    """One float32 logit a passage, in the order of the passages, and the tokens they cost."""
+    """One float32 logit a passage, in the order of the passages, and the tokens they cost.
+
+    `cut` has the positions of the pairs of which the model did not read the end.
+    """
 
     logits: Array
     tokens: int
+    cut: list[int] = []
 
 
 class TierState(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ class Value(BaseModel):
 class Document(Value):
     """A document to answer from. A plain string stands for one without id and title."""
 
-    text: Annotated[str, Field(min_length=1, description="The document's text.")]
+    text: Annotated[str, Field(description="The document's text; an empty one is read over.")]
     id: Annotated[str | None, Field(description="Yours; comes back in sources.")] = None
     title: Annotated[str | None, Field(description="Shown to the model before the text.")] = None
 
@@ -46,7 +46,7 @@ class RagRequest(Value):
 
     query: Annotated[str, Field(min_length=1, description="The question.")]
     documents: Annotated[
-        Items[Annotated[str, Field(min_length=1)] | Document],
+        Items[str | Document],
         Field(min_length=1, description="What to answer from; long ones are split into passages."),
     ]
     model: Annotated[

@@ -79,7 +79,7 @@ class RagPipeline:
         ]
         passages = split_documents(documents)
         if not passages:
-            message = "documents: nothing but white space"
+            message = "documents: nothing but white space; send at least one with text"
             raise InvalidRequest(message, param="documents")
         defaults, wanted = self.defaults, request.false_refusals
         rate = defaults.false_refusals if wanted is None else wanted

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
-from tiffin.api.bodies import JsonRoute, numbers_answer
+from tiffin.api.bodies import JsonRoute, numbers_answer, usage_of
 from tiffin.api.checks import check_dimensions, check_inputs, check_model
 from tiffin.api.schemas.embeddings import EmbedBody, EmbeddingList, EmbeddingsRequest, as_list
 from tiffin.core.errors import InvalidRequest
@@ -32,15 +32,15 @@ async def create_embeddings(body: EmbeddingsRequest, http: Request) -> Response:
     inputs = as_list(body.input)
     check_inputs(inputs, limits, "input")
     async with gateway.admission.place(context, EMBED):
-        rows, tokens = await gateway.clients.embedding.embed(inputs, context)
+        rows, tokens, cut = await gateway.clients.embedding.encode(inputs, context)
     charge(tokens)
     check_dimensions(body.dimensions, rows.shape[1])
     data = [
         {"object": "embedding", "index": index, "embedding": embedding}
         for index, embedding in enumerate(_encoded(rows, body.encoding_format))
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return numbers_answer({"object": "list", "data": data, "model": model, "usage": usage})
+    usage = usage_of(tokens, cut)
+    return numbers_answer({"object": "list", "data": data, "model": model, "usage": usage}, cut)
 
 
 @router.post("/embed", response_model=list[list[float]])
@@ -55,12 +55,12 @@ async def embed(body: EmbedBody, http: Request) -> Response:
     inputs = as_list(body.inputs)
     check_inputs(inputs, gateway.settings.limits, "inputs")
     async with gateway.admission.place(context, EMBED):
-        rows, tokens = await gateway.clients.embedding.embed(
+        rows, tokens, cut = await gateway.clients.embedding.encode(
             inputs, context, truncate=body.truncate is not False
         )
     charge(tokens)
     check_dimensions(body.dimensions, rows.shape[1])
-    return numbers_answer(rows.tolist())
+    return numbers_answer(rows.tolist(), cut)
 
 
 def _encoded(rows: NDArray[np.float32], encoding: str | None) -> list[Any]:

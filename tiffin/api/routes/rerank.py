@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
 
 from models.user_catalog import catalog_of
-from tiffin.api.bodies import JsonRoute, numbers_answer
+from tiffin.api.bodies import JsonRoute, numbers_answer, usage_of
 from tiffin.api.checks import check_documents, check_model, check_query
 from tiffin.api.schemas.rerank import (
     AnyRerankBody,
@@ -27,6 +26,7 @@ from tiffin.api.schemas.rerank import (
     TeiRerankBody,
     TextDocument,
 )
+from tiffin.clients import Encoded
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.scores import best_first, sigmoid
@@ -38,6 +38,9 @@ router = APIRouter(tags=["rerank"], route_class=JsonRoute)
 
 DOCUMENTS_OF_A_SEARCH_UNIT = 100
 """Cohere bills a query with up to this many documents as one search unit."""
+
+NO_TEXT = -100.0
+"""The logit of an empty document, far below any that the model gives: its relevance is 0."""
 
 
 @router.post("/v1/rerank", response_model=RerankAnswer)
@@ -75,7 +78,7 @@ async def _rerank(
     _check_cut(body.max_tokens_per_doc, _tokens_read(gateway.settings.home, model))
     check_query(body.query, gateway.settings.limits)
     check_documents(texts, gateway.settings.limits, "documents")
-    logits, tokens = await _score(body.query, texts, gateway, context)
+    logits, tokens, cut = await _score(body.query, texts, gateway, context)
     scores = sigmoid(logits)
     results = [
         {"index": index, "relevance_score": float(scores[index])}
@@ -88,12 +91,13 @@ async def _rerank(
             "id": context.request_id,
             "model": model,
             "results": results,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "usage": usage_of(tokens, cut),
             "meta": {
                 "api_version": {"version": version},
                 "billed_units": {"search_units": units},
             },
-        }
+        },
+        cut,
     )
 
 
@@ -133,7 +137,7 @@ def _tokens_read(home: Path, model: str) -> int:
 async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestContext) -> Response:
     check_query(body.query, gateway.settings.limits)
     check_documents(body.texts, gateway.settings.limits, "texts")
-    logits, _ = await _score(
+    logits, _, cut = await _score(
         body.query, body.texts, gateway, context, truncate=body.truncate is not False
     )
     scores = logits if body.raw_scores else sigmoid(logits)
@@ -142,7 +146,8 @@ async def _tei_rerank(body: TeiRerankBody, gateway: Gateway, context: RequestCon
             {"index": index, "score": float(scores[index])}
             | ({"text": body.texts[index]} if body.return_text else {})
             for index in best_first(logits)
-        ]
+        ],
+        cut,
     )
 
 
@@ -157,12 +162,12 @@ async def score_pairs(body: ScoreBody, http: Request) -> Response:
     check_documents(texts, limits, "text_2")
     for index, query in enumerate(queries):
         check_query(query, limits, f"text_1[{index}]")
-    logits, tokens = await _score(queries, texts, gateway, context)
+    logits, tokens, cut = await _score(queries, texts, gateway, context)
     data = [
         {"index": index, "object": "score", "score": float(value)}
         for index, value in enumerate(sigmoid(logits))
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
+    usage = usage_of(tokens, cut) | {"completion_tokens": 0}
     return numbers_answer(
         {
             "id": f"score-{context.request_id}",
@@ -171,7 +176,8 @@ async def score_pairs(body: ScoreBody, http: Request) -> Response:
             "model": model,
             "data": data,
             "usage": usage,
-        }
+        },
+        cut,
     )
 
 
@@ -194,10 +200,25 @@ async def _score(
     context: RequestContext,
     *,
     truncate: bool = True,
-) -> tuple[NDArray[np.float32], int]:
-    """The reranker's logits for a query, or one query a text, and the tokens they cost."""
-    reranker = gateway.clients.reranker
+) -> Encoded:
+    """The reranker's logits for a query, or one query a text; what they cost, and what was cut.
+
+    A text without any word is not scored: it is as irrelevant as can be.
+    """
+    queries = [query] * len(texts) if isinstance(query, str) else query
+    said = [
+        index
+        for index, pair in enumerate(zip(queries, texts, strict=True))
+        if all(side.strip() for side in pair)
+    ]
+    logits = np.full(len(texts), NO_TEXT, np.float32)
     async with gateway.admission.place(context, RERANK):
-        logits, tokens = await reranker.score(query, texts, context, truncate=truncate)
-    charge(tokens)
-    return logits, tokens
+        if not said:
+            return Encoded(logits, 0, [])
+        asked = query if isinstance(query, str) else [query[index] for index in said]
+        scored = await gateway.clients.reranker.encode(
+            asked, [texts[index] for index in said], context, truncate=truncate
+        )
+    charge(scored.tokens)
+    logits[said] = scored.rows
+    return Encoded(logits, scored.tokens, [said[index] for index in scored.cut])

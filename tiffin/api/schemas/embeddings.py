@@ -77,6 +77,10 @@ class EmbeddingsUsage(Value):
 
     prompt_tokens: int
     total_tokens: int
+    truncated_inputs: Annotated[
+        list[int] | None,
+        Field(description="Positions of those that the model did not read to their end."),
+    ] = None
 
 
 class EmbeddingItem(Value):

@@ -90,6 +90,10 @@ class RerankUsage(Value):
 
     prompt_tokens: int
     total_tokens: int
+    truncated_inputs: Annotated[
+        list[int] | None,
+        Field(description="Positions of those that the model did not read to their end."),
+    ] = None
 
 
 class BilledUnits(Value):
@@ -162,11 +166,9 @@ class ScoreItem(Value):
     score: float
 
 
-class ScoreUsage(Value):
+class ScoreUsage(RerankUsage):
     """Tokens read."""
 
-    prompt_tokens: int
-    total_tokens: int
     completion_tokens: int
 
 
