@@ -67,6 +67,15 @@ def _folder(model: str) -> Path:
     return Store(load_settings().home).path(load_catalog().get(model))
 
 
+def test_what_is_longer_than_the_model_reads_is_said_to_be_cut(embedder: Any, scorer: Any) -> None:
+    fits, longer = ("word " * count for count in (254, 255))  # and two special tokens
+    assert [item.cut for item in embedder.tokenize([fits, longer, "a"])] == [False, True, False]
+    ids = embedder.tokenize([fits])[0].ids
+    assert [item.cut for item in embedder.tokenize([ids, [*ids, 7]])] == [False, True]
+    pairs = [("a", "word " * count) for count in (508, 509)]  # and three of them
+    assert [item.cut for item in scorer.tokenize(pairs)] == [False, True]
+
+
 @pytest.mark.slow
 async def test_vectors_and_their_order_are_those_of_the_bare_library(
     embedder: Any, corpus: dict[str, Any]
