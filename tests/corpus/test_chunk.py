@@ -46,12 +46,19 @@ def test_a_chunk_is_a_section_if_it_fits_and_begins_with_its_heading() -> None:
 
 
 def test_a_long_section_is_cut_between_sentences_and_paragraphs_stay_whole() -> None:
-    paragraph = "It has five words now. Dr. Kell has five more. "
+    paragraph = "One has five words now. Dr. Kell has five more. "
     made = chunks("\n\n".join([paragraph * 2] * 5), 30)
     assert [one.text for one in made] == [(paragraph * 2).strip()] * 5
     made = chunks(paragraph * 20, 40)
-    assert all(one.text.endswith(".") and one.text[:2] in {"It", "Dr"} for one in made)
+    assert all(one.text.endswith(".") and one.text[:2] in {"On", "Dr"} for one in made)
     assert len({one.start for one in made}) == len(made)
+
+
+def test_a_sentence_that_leans_on_the_one_before_takes_it_along() -> None:
+    made = chunks("Kell drew the bridge. It opened in 1931. " * 10, 42)
+    assert len(made) > 1
+    assert all(one.text.startswith("Kell") for one in made)
+    assert made[1].start < made[0].end
 
 
 def test_every_chunk_of_a_table_has_its_header_and_whole_rows() -> None:

@@ -5,10 +5,11 @@ leaves two things to us: line ends, which end a sentence in a list or a table bu
 prose, and sentences that are too long for an encoder to read.
 """
 
-# Patterns hold characters of many scripts.
-# ruff: noqa: RUF001
+# Patterns hold characters of many scripts; tables of words are read as lines of text.
+# ruff: noqa: RUF001, SIM905
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,6 +31,16 @@ _LINE_END = re.compile(r"\n\s*")
 OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
 _CUT = re.compile(r"[;,:،、，；]\s*|\s+")
 _WORDLESS = re.compile(r"[\W_]*")
+
+# Words with which a sentence refers to the one before it.
+_LEANS = frozenset(
+    "it its he his him she her they their them this that these those such both another also "
+    "however therefore then otherwise instead there here "
+    "er sie es dies diese dieser dieses deren dessen il elle ils elles ce cette ces lui leur "
+    "él ella ellos esto este esta estos esso essa lui lei questo questa "
+    "ele ela isso deze dit zij hij".split()
+)
+_LEANING_CHARS = ("它", "他", "她", "这", "那", "其", "それ", "これ", "その", "この", "彼")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +121,11 @@ def _trimmed(text: str, span: Span) -> Span:
     part = text[slice(*span)]
     start = span[0] + len(part) - len(part.lstrip())
     return start, start + len(part.strip())
+
+
+def leans(sentence: str) -> bool:
+    """Whether the sentence begins with a word that refers to something said before."""
+    first = (
+        unicodedata.normalize("NFKC", sentence).casefold().lstrip("\"'“„«(-*• ").split(maxsplit=1)
+    )
+    return bool(first) and (first[0].strip(",.;:") in _LEANS or first[0].startswith(_LEANING_CHARS))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tiffin.core.sentences import split_sentences
+from tiffin.core.sentences import leans, split_sentences
 from tiffin.corpus.document import Chunk, Parsed, Part
 
 Count = Callable[[Sequence[str]], list[int]]
@@ -43,13 +43,13 @@ class _Unit:
 def chunk(parsed: Parsed, count: Count, limit: int) -> list[Chunk]:
     """The document in chunks of at most `limit` tokens each, in order.
 
-    A chunk that ends within a sentence, because that is longer than `limit`, shares some of its
-    text with the next one. No others overlap.
+    Chunks overlap where a sentence needs it: if it is longer than `limit`, the next chunk goes on a
+    little before the cut; if it begins with a word such as "it", the one before it comes along.
     """
     return [
         made
         for section in _sections(_sized(parsed, count, limit))
-        for group in _grouped(section, limit)
+        for group in _grouped(parsed.text, section, limit)
         for made in _made(parsed.text, group, count, limit)
     ]
 
@@ -144,7 +144,7 @@ def _sections(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
         yield section
 
 
-def _grouped(section: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
+def _grouped(text: str, section: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
     """The units of each chunk."""
     sizes: dict[int, int] = {}
     headers = {(unit.start, unit.end): unit.tokens + 1 for unit in section if unit.header}
@@ -159,10 +159,19 @@ def _grouped(section: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
         better_alone = begins and used + block > limit >= block and ROOM * used >= limit
         if group and (used + size > limit or better_alone):
             yield group
-            group, used = [], headers.get(unit.header, 0) if unit.header else 0
+            group = _needed(text, group[-1], unit, limit)
+            used = sum(item.tokens + 1 for item in group)
+            used += headers.get(unit.header, 0) if unit.header else 0
         group.append(unit)
         used += size
     yield group
+
+
+def _needed(text: str, last: _Unit, unit: _Unit, limit: int) -> list[_Unit]:
+    """The sentence before this one, if this one leans on it and a half of the chunk is left."""
+    both = last.tokens + unit.tokens + 2
+    fits = last.block == unit.block and unit.part.kind == "prose" and ROOM * both <= limit
+    return [last] if fits and leans(text[unit.start : unit.end]) else []
 
 
 def _made(text: str, group: Sequence[_Unit], count: Count, limit: int) -> Iterator[Chunk]:

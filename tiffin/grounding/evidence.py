@@ -4,13 +4,10 @@ The reranker scores passages first. `candidates` picks the sentences of the best
 worth a second, bounded call; `evidence` orders them by what that call said.
 """
 
-# Tables of words are read as lines of text.
-# ruff: noqa: SIM905
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tiffin.core.sentences import Sentence, split_sentences
+from tiffin.core.sentences import Sentence, leans, split_sentences
 from tiffin.grounding.wording import fold, words
 
 FROM_PASSAGES = 3
@@ -31,16 +28,6 @@ SAME = 0.9
 NEW_WORD = 2.0
 """Bonus in logits for a second sentence that holds all the words of the question that the first one
 lacks."""
-
-# Words with which a sentence refers to the one before it.
-_LEANS = frozenset(
-    "it its he his him she her they their them this that these those such both another also "
-    "however therefore then otherwise instead there here "
-    "er sie es dies diese dieser dieses deren dessen il elle ils elles ce cette ces lui leur "
-    "él ella ellos esto este esta estos esso essa lui lei questo questa "
-    "ele ela isso deze dit zij hij".split()
-)
-_LEANING_CHARS = ("它", "他", "她", "这", "那", "其", "それ", "これ", "その", "この", "彼")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +209,3 @@ def _with_context(item: Candidate, logit: float) -> Evidence:
     if item.before is not None and leans(item.text):
         start = item.before.start
     return Evidence(item, logit, start, item.sentence.end)
-
-
-def leans(sentence: str) -> bool:
-    """Whether the sentence begins with a word that refers to something said before."""
-    first = fold(sentence).lstrip("\"'“„«(-*• ").split(maxsplit=1)
-    return bool(first) and (first[0].strip(",.;:") in _LEANS or first[0].startswith(_LEANING_CHARS))
