@@ -94,7 +94,7 @@ async def _nearest() -> float:
     )  # fmt: skip
 
     async def work(number: int) -> None:
-        list(nearest(stored, vectors[number % MOST], None))
+        list(nearest(stored, vectors[number % MOST], 60))
 
     return await _p50_us(work)
 

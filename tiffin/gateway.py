@@ -39,7 +39,7 @@ from tiffin.pipeline.stages.cite import Cite
 from tiffin.pipeline.stages.embed import Embed
 from tiffin.pipeline.stages.evidence import Evidence
 from tiffin.pipeline.stages.generate import Generate
-from tiffin.pipeline.stages.recall import Recall, Remember
+from tiffin.pipeline.stages.recall import Memory, Recall, Remember
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
 from tiffin.pipeline.stages.search import Search
@@ -224,6 +224,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     head = Head.load()
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
     store, mark = open_store(settings.cache), fingerprint(settings)
+    memory = Memory(store, mark, settings.cache.ttl_s)
     semantic = settings.cache.semantic
     embedding: Embeds = clients.embedding
     if settings.cache.retrieval:
@@ -241,13 +242,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),
             ),
-            *((Recall(store, mark),) if semantic else ()),
+            *((Recall(memory),) if semantic else ()),
         ),
         route=Route(routing),
         writer=Answer(Generate(generator, models, stream), budget.generate_ms),
         closing=(
             Cite(budget.cite_ms),
-            *((Remember(store, mark, settings.cache.ttl_s),) if semantic else ()),
+            *((Remember(memory),) if semantic else ()),
         ),
         defaults=settings.rag,
         head=head,

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,22 +109,24 @@ def near_repeats(part: Part, limit: int) -> Iterator[Pair]:
             yield _pair("near repeat", item, again, passages, fits=True)
 
 
-def traps(part: Part, limit: int) -> Iterator[Pair]:
-    """Near-collisions of the part's questions: at most `limit` of each kind but the last.
+def traps(part: Part, limit: int, skip: int = 0) -> Iterator[Pair]:
+    """Near-collisions of the part's questions: `limit` of each kind, after the first `skip`.
 
     Derived by rule, and of SQuAD itself: two questions of one article, or on one passage.
     """
-    left: dict[str, int] = {}
+    seen: Counter[str] = Counter()
+    for pair in _all_traps(part):
+        seen[pair.kind] += 1
+        if skip < seen[pair.kind] <= skip + limit:
+            yield pair
+
+
+def _all_traps(part: Part) -> Iterator[Pair]:
     for item, passages in _with_passages(part):
         draw = random.Random(f"{SEED} trap {item.id}")  # noqa: S311
         for kind, again in _derived(item, draw, part):
-            if left.setdefault(kind, limit):
-                left[kind] -= 1
-                yield _pair(kind, item, again, passages, fits=False)
-    for pair in _natural(part):
-        if pair.kind == "same passage" or left.setdefault(pair.kind, limit):
-            left[pair.kind] = left.get(pair.kind, limit) - 1
-            yield pair
+            yield _pair(kind, item, again, passages, fits=False)
+    yield from _natural(part)
 
 
 def _derived(item: Question, draw: random.Random, part: Part) -> Iterator[tuple[str, str]]:
@@ -133,7 +136,7 @@ def _derived(item: Question, draw: random.Random, part: Part) -> Iterator[tuple[
         yield "number", text[: found.start()] + other + text[found.end() :]
     if found := _NAME.search(text):
         known = _names_of(part, item.article) - {found.group()}
-        fresh = sorted(name for name in known if name not in text)
+        fresh = sorted(name for name in known if not words(name) & words(text))
         if fresh:
             yield "name", text[: found.start()] + draw.choice(fresh) + text[found.end() :]
     if found := _AUXILIARY.search(text):

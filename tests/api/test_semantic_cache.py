@@ -1,5 +1,6 @@
 """A question in other words, in front of services that count their calls."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -113,3 +114,20 @@ async def test_it_is_off_unless_it_is_switched_on(services: Services, settings: 
         await ask(client, "how tall is the tower")
         await ask(client, "tell me how tall the tower is")
     assert written(services) == 2
+
+
+async def test_what_was_being_written_during_a_clear_is_not_kept_after_it(
+    services: Services, semantic: Settings
+) -> None:
+    services.delays_s = {"small": 0.3}
+    async with entry(services, semantic) as client:
+        writing = asyncio.create_task(ask(client, "how tall is the tower"))
+        while not written(services):
+            await asyncio.sleep(0.01)
+        await client.delete("/v1/cache")
+        await writing
+        after = [
+            (await ask(client, query)).headers["x-tiffin-cache"]
+            for query in ("tell me how tall the tower is", "how tall is the tower")
+        ]
+    assert after == ["miss", "semantic"], "neither cache kept what began before"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from models.catalog import load_catalog
+from models.user_catalog import catalog_of
 from models.values import GenerateRequest
 from tiffin import __version__
 from tiffin.config.settings import Settings
@@ -29,7 +29,7 @@ def fingerprint(settings: Settings) -> bytes:
     """
     files = {
         model.name: [str(file.sha256) for file in model.files]
-        for model in load_catalog().models
+        for model in catalog_of(settings.home).models
         if model.name in settings.models()
     }
     said = settings.model_dump_json(include=PIPELINE, exclude={"routing": {"ledger"}})

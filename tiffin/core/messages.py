@@ -1,5 +1,6 @@
 """The messages between services, one pair a method. The LLM's are in `models.values`."""
 
+from math import prod
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,10 @@ class Array(msgspec.Struct, frozen=True):
     def of(cls, array: NDArray[np.float32]) -> "Array":
         """Pack an array of any shape."""
         return cls(array.shape, np.ascontiguousarray(array, dtype="<f4").tobytes())
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether it has that shape, and as much data."""
+        return self.shape == shape and len(self.data) == 4 * prod(shape)
 
     def numpy(self) -> NDArray[np.float32]:
         """A read-only view of the data. Raises ValueError when size and shape disagree."""

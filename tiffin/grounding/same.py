@@ -30,7 +30,9 @@ COPY_WORDS = 2
 
 _FOREIGN = frozenset("war die son sin comment pour mine hay".split())
 """Stop words of other languages that mean something in English."""
-_STOP = STOP_WORDS - _FOREIGN
+_DIRECTIONS = frozenset("by from into than against".split())
+"""Words that say who does something to whom, or where it goes."""
+_STOP = (STOP_WORDS - _FOREIGN) | _DIRECTIONS
 # Words of politeness, verbs that say little, and what is asked for, which `sought` compares.
 _FILLERS = frozenset(
     map(
@@ -75,7 +77,6 @@ _OPPOSITES = tuple(
         "morning/evening day/night"
     ).split()
 )
-_DIRECTIONS = frozenset("by from into than against".split())
 _OWNS = re.compile(r"\w['’]s?\b")  # noqa: RUF001
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
@@ -230,12 +231,15 @@ def _turned(one: str, other: str) -> bool:
 def _changed_copy(one: str, other: str, sentence: str) -> bool:
     """Whether the questions are copies but for words that matter in the sentence that answers.
 
-    That is a word of the sentence that is replaced or left out ("puppy" by "kitten"), or one that
-    is only added and that the sentence does not have.
+    That is a word of the sentence that is replaced or left out ("puppy" by "kitten"), one that is
+    only added and that the sentence does not have, or a single one in the place of another: it may
+    be an opposite that no table knows.
     """
     said, told = frozenset(_content(one)), frozenset(_content(other))
     gone, come = said - told, told - said
     if max(len(gone), len(come)) > COPY_WORDS:
         return False
     held = frozenset(_content(sentence))
+    if len(gone) == len(come) == 1:
+        return True
     return bool(gone & held) if gone else bool(come - held)

@@ -65,7 +65,8 @@ class Question:
     from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
     question's embedding, then those of the passages; None without the embedding. `embedded` is set
     once that is decided. `logits` are the reranker's, one a candidate. `evidence` refers to
-    candidates by their position. `recalled` is a kept answer to the same question in other words.
+    candidates by their position. `recalled` is a kept answer to the same question in other words,
+    `generation` that of the cache when it was asked for one.
     """
 
     request: RagRequest
@@ -97,6 +98,7 @@ class Question:
     draft: Draft = field(default_factory=Draft)
     citations: list[Citation] = field(default_factory=list)
     recalled: Recalled | None = None
+    generation: int = -1
 
     @property
     def is_quoted(self) -> bool:

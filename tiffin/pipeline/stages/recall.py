@@ -8,6 +8,7 @@ What is quoted is not kept: to quote again costs no model.
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import ValidationError
@@ -25,28 +26,38 @@ from tiffin.pipeline.stage import Stage
 from tiffin.telemetry import metrics
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where questions are kept, what the installation answers with, and for how long they count."""
+
+    store: Store
+    mark: bytes
+    ttl_s: float
+
+
 class Recall(Stage):
-    """Runs when the evidence is there. Without it, or if it finds nothing, a model writes."""
+    """Runs when the evidence is there. If it finds nothing, a model writes."""
 
     name = "recall"
     degraded = "recall"
 
-    def __init__(self, store: Store, mark: bytes) -> None:
+    def __init__(self, memory: Memory) -> None:
         super().__init__(0)
-        self._store = store
-        self._mark = mark
+        self._memory = memory
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `recalled` if there is an answer that may be given again."""
-        vector = _may_share(question)
-        control = _control(question)
-        if vector is None or not control.read or question.is_refused:
+        vector, control = _may_share(question), _control(question)
+        if vector is None or control.off or question.is_refused:
             return
-        key = scope_key(self._mark, context.tenant, question.request)
-        stored = (await self._store.get(key)).value
-        for kept, cosine in nearest(stored, vector, control.max_age_s):
-            if _fits(question, kept) and (found := _read(kept)):
-                question.recalled = found
+        found = await self._memory.store.get(_key(self._memory, question))
+        question.generation = found.generation
+        most_s = self._memory.ttl_s
+        if control.max_age_s is not None:
+            most_s = min(most_s, control.max_age_s)
+        for kept, cosine in nearest(found.value, vector, most_s) if control.read else ():
+            if _fits(question, kept) and (recalled := _read(kept)):
+                question.recalled = recalled
                 _tell_hit(kept, cosine, context)
                 return
         metrics.series(metrics.cache_total, "semantic", "miss").inc()
@@ -58,26 +69,30 @@ class Remember(Stage):
     name = "remember"
     degraded = "remember"
 
-    def __init__(self, store: Store, mark: bytes, ttl_s: float) -> None:
+    def __init__(self, memory: Memory) -> None:
         super().__init__(0)
-        self._store = store
-        self._mark = mark
-        self._ttl_s = ttl_s
+        self._memory = memory
 
-    async def run(self, question: Question, context: RequestContext) -> None:
-        """Keep an answer that a model wrote whole, and that its evidence supports."""
-        vector, draft = _may_share(question), question.draft
+    async def run(self, question: Question, _: RequestContext) -> None:
+        """Keep an answer that a model wrote whole, and that its evidence supports.
+
+        It is not kept if the tenant's answers were cleared since Recall looked.
+        """
+        vector, draft, memory = _may_share(question), question.draft, self._memory
         written = draft.route.tier != QUOTE and draft.finish_reason == "stop"
         sound = question.answered and not question.degraded and question.recalled is None
         if vector is None or not (written and sound and _control(question).write):
             return
-        support = _support(question)
-        if not support:
-            return
-        key = scope_key(self._mark, context.tenant, question.request)
-        found = await self._store.get(key)
-        kept = [*decode(found.value), _remembered(question, vector, support, key)]
-        await self._store.put(key, encode(kept), self._ttl_s, found.generation)
+        if support := _support(question):
+            key, oldest = _key(memory, question), time.time() - memory.ttl_s
+            kept = decode((await memory.store.get(key)).value)
+            kept = [one for one in kept if one.created > oldest]
+            kept.append(_remembered(question, vector, support, key))
+            await memory.store.put(key, encode(kept), memory.ttl_s, question.generation)
+
+
+def _key(memory: Memory, question: Question) -> str:
+    return scope_key(memory.mark, question.context.tenant, question.request)
 
 
 def _may_share(question: Question) -> Vector | None:
@@ -98,11 +113,15 @@ def _control(question: Question) -> Control:
 
 
 def nearest(
-    stored: bytes | None, vector: Vector, most_s: float | None
+    stored: bytes | None, vector: Vector, most_s: float
 ) -> Iterator[tuple[Remembered, float]]:
     """The kept questions that are near enough, the nearest first, none older than `most_s`."""
     now = time.time()
-    kept = [one for one in decode(stored) if most_s is None or now - one.created <= most_s]
+    kept = [
+        one
+        for one in decode(stored)
+        if one.vector.holds(vector.shape) and now - one.created <= most_s
+    ]
     cosines = [float(one.vector.numpy() @ vector) for one in kept]
     for at in np.argsort(cosines)[::-1]:
         if cosines[at] < LEAST_COSINE:
