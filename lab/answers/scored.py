@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from lab.answers.data import Case
 from lab.answers.scores import Scores
 from tiffin.grounding.answerable import features
-from tiffin.grounding.evidence import Candidate, Evidence, Passage, candidates, evidence
+from tiffin.grounding.evidence import (
+    LEADING,
+    Candidate,
+    Evidence,
+    Passage,
+    candidates,
+    evidence,
+    leading,
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class Scored:
         return evidence(self.case.question, *found, limit=count)
 
 
-def score(case: Case, scores: Scores) -> Scored:
-    """The calls to the models that an answer makes."""
+def score(case: Case, scores: Scores, *, embedded: int | None = None) -> Scored:
+    """The calls to the models that an answer makes, or with more sentences embedded than that."""
     passages = [
         Passage(index, text, logit)
         for index, (text, logit) in enumerate(
@@ -38,6 +46,7 @@ def score(case: Case, scores: Scores) -> Scored:
         )
     ]
     found = candidates(case.question, passages)
-    logits = scores.logits(case.question, [item.text for item in found])
+    texts = [item.text for item in found]
+    found, logits = leading(found, scores.logits(case.question, texts), embedded or LEADING)
     cosines = scores.cosines(case.question, [item.window for item in found])
     return Scored(case, passages, found, logits, cosines)

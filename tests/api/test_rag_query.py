@@ -10,6 +10,7 @@ from tests.support.services import Services, entry, frames_of, with_door
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 from tiffin.grounding.answerable import Head
+from tiffin.pipeline.lexical import MOST_EMBEDDED
 
 DOCUMENTS = [
     "The Danube is a long river.",
@@ -67,20 +68,31 @@ async def test_what_the_embedder_did_not_read_is_cut_until_it_reads_all(
     assert all(len(source["text"].split()) <= 20 for source in answer["sources"])
 
 
-async def test_evidence_costs_one_more_hop_of_two_calls_and_a_refusal_asks_no_model(
+async def test_evidence_costs_two_more_calls_and_a_refusal_asks_no_model(
     services: Services, settings: Settings
 ) -> None:
     async with entry(services, settings) as client:
         question = {**QUESTION, "grounding": "strict"}
         await client.post("/rag_query", json=question)
         in_sequence = [call for call in services.calls if call != "route"]
-        assert in_sequence[:2] == ["embed", "rerank"]
-        assert sorted(in_sequence[2:4]) == ["embed", "rerank"]
+        assert in_sequence[:4] == ["embed", "rerank", "rerank", "embed"]
         services.calls.clear()
         question["query"] = "who painted it"
         refused = (await client.post("/rag_query", json=question)).json()
     assert not refused["answered"]
     assert "small" not in services.calls
+
+
+async def test_of_hundreds_of_passages_only_those_with_words_of_the_question_are_embedded(
+    services: Services, settings: Settings
+) -> None:
+    documents = [f"Loaf number {number} is baked in an oven." for number in range(300)]
+    documents[170] = DOCUMENTS[1]
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json={**QUESTION, "documents": documents})).json()
+    assert answer["sources"][0]["document"] == 170
+    assert answer["usage"]["embedding_tokens"] == 1 + MOST_EMBEDDED, "the stand-in counts texts"
+    assert answer["degraded"] == []
 
 
 async def test_mark_answers_all_the_same_and_says_that_the_documents_do_not(

@@ -76,6 +76,14 @@ def stem(word: str) -> str:
     return plain[:STEM_CHARS]
 
 
+def occurrence(stem: str) -> re.Pattern[str]:
+    """Finds the words of a stem in a folded text, much faster than splitting the text does."""
+    if _DENSE.match(stem):
+        return re.compile(re.escape(stem))
+    rest = "" if len(stem) == STEM_CHARS and not stem[:1].isdigit() else r"s?(?![^\W_])"
+    return re.compile(rf"(?<![^\W_]){re.escape(stem)}{rest}")
+
+
 def rarity(texts: Sequence[Collection[str]]) -> dict[str, float]:
     """The weight of every word: its inverse document frequency (Sparck Jones 1972)."""
     counts = Counter(word for text in texts for word in text)

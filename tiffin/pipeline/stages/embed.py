@@ -1,9 +1,16 @@
-"""Embed: the question and the passages given with it, in one call of the Embedding service."""
+"""Embed: the question and the passages given with it, in one call of the Embedding service.
+
+Many passages are first narrowed to those that share most words with the question, because to embed
+them all takes most of the time of an answer.
+"""
+
+import asyncio
 
 import numpy as np
 
 from tiffin.cache.vectors import Embeds
 from tiffin.core.context import RequestContext
+from tiffin.pipeline.lexical import narrowed
 from tiffin.pipeline.passages import Passage, halved
 from tiffin.pipeline.question import Question, Vector
 from tiffin.pipeline.stage import Stage
@@ -27,23 +34,29 @@ class Embed(Stage):
         self._embedding = embedding
 
     async def run(self, question: Question, context: RequestContext) -> None:
-        """Write `vectors` and their cost; and `passages`, if some were too long."""
-        texts = [question.request.query, *(passage.text for passage in question.passages)]
+        """Write `vectors` and their cost; `passages`, if some were too long."""
         try:
-            first = await self._embedding.encode(texts, context)
-            question.embedding_tokens += first.tokens
-            vectors, passages = first.rows[1:], list(question.passages)
-            unread = _too_long(passages, [index - 1 for index in first.cut if index])
-            while unread:
-                passages, kept, new = _without_unread(passages, unread)
-                more = await self._embedding.encode([passages[i].text for i in new], context)
-                question.embedding_tokens += more.tokens
-                vectors = _joined(vectors, kept, more.rows, new)
-                unread = _too_long(passages, [new[index] for index in more.cut])
-            question.passages = passages
-            question.vectors = np.concatenate([first.rows[:1], vectors])
+            question.passages = await asyncio.to_thread(
+                narrowed, question.request.query, question.passages
+            )
+            await self._read(question, context)
         finally:
             question.embedded.set()
+
+    async def _read(self, question: Question, context: RequestContext) -> None:
+        texts = [question.request.query, *(passage.text for passage in question.passages)]
+        first = await self._embedding.encode(texts, context)
+        question.embedding_tokens += first.tokens
+        vectors, passages = first.rows[1:], list(question.passages)
+        unread = _too_long(passages, [index - 1 for index in first.cut if index])
+        while unread:
+            passages, kept, new = _without_unread(passages, unread)
+            more = await self._embedding.encode([passages[i].text for i in new], context)
+            question.embedding_tokens += more.tokens
+            vectors = _joined(vectors, kept, more.rows, new)
+            unread = _too_long(passages, [new[index] for index in more.cut])
+        question.passages = passages
+        question.vectors = np.concatenate([first.rows[:1], vectors])
 
 
 def _too_long(passages: list[Passage], cut: list[int]) -> frozenset[int]:

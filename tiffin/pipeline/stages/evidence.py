@@ -1,14 +1,13 @@
 """Evidence: the sentences that answer, and how likely it is that there is an answer at all.
 
-The sentences of the best passages are scored once more, by the reranker and by the embedder, in one
-bounded call each. A small trained head reads those scores and what question and text have in
-common (docs/answers.md). What it calls unanswered is refused without asking a model.
+The sentences of the best passages are scored once more, all by the reranker and then the best by
+the embedder, in one bounded call each. A small trained head reads those scores and what question
+and text have in common (docs/answers.md). What it calls unanswered is refused without asking a
+model.
 
 In a language that the models do not read, the sentences that share words with the question are
 quoted, and nothing is written.
 """
-
-import asyncio
 
 from tiffin.cache.vectors import Embeds
 from tiffin.clients import RerankerClient
@@ -16,7 +15,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding import answerable
-from tiffin.grounding.evidence import candidates, evidence
+from tiffin.grounding.evidence import candidates, evidence, leading
 from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -68,15 +67,13 @@ class Evidence(Stage):
                 self.substitute(question)
                 return
         found = candidates(query, passages, language=told)
-        texts = [item.text for item in found]
+        scored, read = await self._reranker.score(query, [item.text for item in found], context)
+        found, logits = leading(found, scored.tolist())
         windows = [query, *(item.window for item in found)]
-        (logits, read), (vectors, embedded) = await asyncio.gather(
-            self._reranker.score(query, texts, context), self._embedding.embed(windows, context)
-        )
+        vectors, embedded = await self._embedding.embed(windows, context)
         question.rerank_tokens += read
         question.embedding_tokens += embedded
-        cosines = (vectors[1:] @ vectors[0]).tolist()
-        scores = found, logits.tolist(), cosines
+        scores = found, logits, (vectors[1:] @ vectors[0]).tolist()
         question.evidence = evidence(query, *scores)
         question.contradictions = [
             Contradiction(
