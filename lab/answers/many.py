@@ -60,6 +60,7 @@ def _drawn(texts: Sequence[str], count: int, draw: random.Random) -> list[str]:
 def searched(case: Case, scores: Scores, *, narrow: bool) -> Case:
     """The case over the passages that the search hands to the reranker."""
     passages = split_documents([Document(text=text) for text in case.passages])
+    narrow = narrow and len(passages) > MOST_EMBEDDED
     kept = narrowed(case.question, passages, MOST_EMBEDDED)[0] if narrow else passages
     found = _nearest(case, [passage.text for passage in kept], scores)
     if len(kept) < len(passages) and max(scores.logits(case.question, found)) < RELEVANT:

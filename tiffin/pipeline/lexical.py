@@ -46,8 +46,6 @@ def narrowed(
     If no passage shares enough for that to mean anything, as between two languages, none is left
     out. Both are in the order of the passages.
     """
-    if len(passages) <= most:
-        return passages, ()
     shares = overlap(query, [passage.text for passage in passages])
     if shares.max() < MIN_SHARE:
         return passages, ()

@@ -65,7 +65,8 @@ class Question:
     from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
     question's embedding, then those of the passages; None without the embedding. `left_out` are
     passages that were not embedded. `embedded` is set once that is decided. `logits` are the
-    reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a kept answer to the same question in other words.
+    reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
+    kept answer to the same question in other words.
     """
 
     request: RagRequest

@@ -38,13 +38,12 @@ class Embed(Stage):
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `vectors` and their cost; `passages`, if some were too long; and `left_out`."""
+        query, most = question.request.query, max(MOST_EMBEDDED, 2 * question.top_k)
         try:
-            question.passages, question.left_out = await asyncio.to_thread(
-                narrowed,
-                question.request.query,
-                question.passages,
-                max(MOST_EMBEDDED, 2 * question.top_k),
-            )
+            if len(question.passages) > most:
+                question.passages, question.left_out = await asyncio.to_thread(
+                    narrowed, query, question.passages, most
+                )
             await self._read(question, context)
         finally:
             question.embedded.set()
