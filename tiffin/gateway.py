@@ -43,6 +43,7 @@ from tiffin.pipeline.stages.recall import Memory, Recall, Remember
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
 from tiffin.pipeline.stages.search import Search
+from tiffin.pipeline.stages.widen import Widen
 from tiffin.pipeline.writing import Head as ChatHead
 from tiffin.pipeline.writing import Piece
 from tiffin.providers.base import Provider
@@ -234,6 +235,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
             Embed(embedding, budget.embed_ms),
             Search(budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
+            Widen(embedding, clients.reranker),
             Evidence(
                 embedding,
                 clients.reranker,

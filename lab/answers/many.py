@@ -26,6 +26,8 @@ from tiffin.grounding.answerable import Head
 from tiffin.grounding.evidence import MAX_PAIRS
 from tiffin.pipeline.lexical import narrowed
 from tiffin.pipeline.passages import split_documents
+from tiffin.pipeline.stages.embed import MOST_EMBEDDED
+from tiffin.pipeline.stages.widen import RELEVANT
 
 TOP_K = RagSettings().top_k
 
@@ -58,11 +60,17 @@ def _drawn(texts: Sequence[str], count: int, draw: random.Random) -> list[str]:
 def searched(case: Case, scores: Scores, *, narrow: bool) -> Case:
     """The case over the passages that the search hands to the reranker."""
     passages = split_documents([Document(text=text) for text in case.passages])
-    kept = narrowed(case.question, passages) if narrow else passages
-    texts = [passage.text for passage in kept]
+    narrow = narrow and len(passages) > MOST_EMBEDDED
+    kept = narrowed(case.question, passages, MOST_EMBEDDED)[0] if narrow else passages
+    found = _nearest(case, [passage.text for passage in kept], scores)
+    if len(kept) < len(passages) and max(scores.logits(case.question, found)) < RELEVANT:
+        found = _nearest(case, [passage.text for passage in passages], scores)
+    return Case(**{**vars(case), "passages": tuple(found)})
+
+
+def _nearest(case: Case, texts: Sequence[str], scores: Scores) -> list[str]:
     cosines = np.array(scores.cosines(case.question, texts))
-    found = tuple(texts[index] for index in best_first(cosines, TOP_K))
-    return Case(**{**vars(case), "passages": found})
+    return [texts[index] for index in best_first(cosines, TOP_K)]
 
 
 def lines(name: str, scored: Sequence[Scored], head: Head) -> Iterator[str]:

@@ -10,7 +10,7 @@ from tests.support.services import Services, entry, frames_of, with_door
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 from tiffin.grounding.answerable import Head
-from tiffin.pipeline.lexical import MOST_EMBEDDED
+from tiffin.pipeline.stages.embed import MOST_EMBEDDED
 
 DOCUMENTS = [
     "The Danube is a long river.",
@@ -93,6 +93,23 @@ async def test_of_hundreds_of_passages_only_those_with_words_of_the_question_are
     assert answer["sources"][0]["document"] == 170
     assert answer["usage"]["embedding_tokens"] == 1 + MOST_EMBEDDED, "the stand-in counts texts"
     assert answer["degraded"] == []
+    assert services.calls.count("rerank") == 1
+
+
+async def test_if_none_of_them_is_relevant_the_passages_that_were_left_out_are_searched(
+    services: Services, settings: Settings
+) -> None:
+    """The stand-ins count small words too, which are no reason to keep a passage."""
+    documents = [f"Some tower number {number} was made of stone." for number in range(100)]
+    documents[70] = "He is up on it."
+    question = {**QUESTION, "query": "is he up on it or at a tower", "documents": documents}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=question)).json()
+        assert services.calls.count("embed") == services.calls.count("rerank") == 2
+        assert answer["sources"][0]["document"] == 70
+        services.fails["rerank"] = Unavailable("away")
+        answer = (await client.post("/rag_query", json=question)).json()
+    assert answer["degraded"] == ["rerank"]
 
 
 async def test_mark_answers_all_the_same_and_says_that_the_documents_do_not(

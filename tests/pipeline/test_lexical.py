@@ -3,7 +3,7 @@
 import pytest
 
 from tiffin.core.values import Document
-from tiffin.pipeline.lexical import MOST_EMBEDDED, narrowed, overlap
+from tiffin.pipeline.lexical import narrowed, overlap
 from tiffin.pipeline.passages import split_documents
 
 TEXTS = ["The old river is wide.", "The old tower casts a shadow.", "Bread."]
@@ -43,12 +43,12 @@ def test_many_passages_are_narrowed_to_those_that_share_words_with_the_question(
     texts = [f"The tower number {number} is made of stone." for number in range(100)]
     texts[70] = "The lighthouse keeper was called Alma Kell."
     passages = split_documents([Document(text=text) for text in texts])
-    kept = narrowed("Who was the keeper of the lighthouse?", passages)
-    assert len(kept) == MOST_EMBEDDED
+    kept, left_out = narrowed("Who was the keeper of the lighthouse?", passages, 24)
+    assert (len(kept), len(left_out)) == (24, 76)
     assert texts[70] in [passage.text for passage in kept]
     assert list(kept) == sorted(kept, key=lambda passage: passage.document)
 
 
 def test_no_passage_is_left_out_if_the_question_is_in_another_language() -> None:
     passages = split_documents([Document(text=f"The tower number {n}.") for n in range(100)])
-    assert narrowed("Wie hieß der Leuchtturmwärter?", passages) is passages
+    assert narrowed("Wie hieß der Leuchtturmwärter?", passages, 24) == (passages, ())

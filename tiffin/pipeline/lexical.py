@@ -15,8 +15,9 @@ from tiffin.grounding.wording import fold, occurrence, words
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Question
 
-MOST_EMBEDDED = 24
 MIN_SHARE = 0.3
+"""Share of the question's words, by weight, that the best passage holds at least if words are to
+choose among passages."""
 
 
 def overlap(query: str, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -37,17 +38,20 @@ def overlap(query: str, texts: Sequence[str]) -> NDArray[np.float32]:
     return shares
 
 
-def narrowed(query: str, passages: Sequence[Passage]) -> Sequence[Passage]:
-    """At most MOST_EMBEDDED passages in their order: those that share most with the question.
+def narrowed(
+    query: str, passages: Sequence[Passage], most: int
+) -> tuple[Sequence[Passage], Sequence[Passage]]:
+    """At most `most` passages that share most words with the question, and the others.
 
-    If no passage shares enough for that to mean anything, as between two languages, all are kept.
+    If no passage shares enough for that to mean anything, as between two languages, none is left
+    out. Both are in the order of the passages.
     """
-    if len(passages) <= MOST_EMBEDDED:
-        return passages
     shares = overlap(query, [passage.text for passage in passages])
     if shares.max() < MIN_SHARE:
-        return passages
-    return [passages[index] for index in sorted(best_first(shares, MOST_EMBEDDED))]
+        return passages, ()
+    best = set(best_first(shares, most))
+    kept = [passage for index, passage in enumerate(passages) if index in best]
+    return kept, [passage for index, passage in enumerate(passages) if index not in best]
 
 
 def lexical_evidence(question: Question) -> list[Evidence]:

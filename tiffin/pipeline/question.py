@@ -63,10 +63,11 @@ class Question:
 
     `request` has its defaults filled in. `prefer` is `write` if the request names a tier, and turns
     from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
-    question's embedding, then those of the passages; None without the embedding. `embedded` is set
-    once that is decided. `logits` are the reranker's, one a candidate. `evidence` refers to
-    candidates by their position. `recalled` is a kept answer to the same question in other words,
-    `generation` that of the cache when it was asked for one.
+    question's embedding, then those of the passages; None without the embedding. `left_out` are
+    passages that were not embedded. `embedded` is set once that is decided. `logits` are the
+    reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
+    kept answer to the same question in other words, `generation` that of the cache when it was
+    asked for one.
     """
 
     request: RagRequest
@@ -84,6 +85,7 @@ class Question:
     degraded: list[str] = field(default_factory=list)
     vectors: Vector | None = None
     embedded: asyncio.Event = field(default_factory=asyncio.Event)
+    left_out: Sequence[Passage] = ()
     embedding_tokens: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     logits: list[float] | None = None

@@ -38,15 +38,16 @@ class Rerank(Stage):
         query = question.request.query
         logits, question.rerank_tokens = await self._reranker.score(query, texts, context)
         question.logits = logits.tolist()
-        question.sources = _sources(question, sigmoid(logits).tolist())
+        question.sources = sources_of(question, sigmoid(logits).tolist())
 
     def substitute(self, question: Question) -> None:
         """Let the candidates' similarity be their relevance."""
         scores = [candidate.similarity for candidate in question.candidates]
-        question.sources = _sources(question, scores)
+        question.sources = sources_of(question, scores)
 
 
-def _sources(question: Question, scores: Sequence[float]) -> list[Source]:
+def sources_of(question: Question, scores: Sequence[float]) -> list[Source]:
+    """The up to `top_n` candidates with the best scores from 0 to 1, without the irrelevant."""
     order = best_first(np.asarray(scores), question.top_n)
     floor = MIN_RELEVANCE * scores[order[0]]
     relevant = [order[0], *(i for i in order[1:] if scores[i] >= floor)]
