@@ -53,7 +53,7 @@ class Evidence(Stage):
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `evidence`, `contradictions` and `probability`."""
-        if question.grounding == "off":
+        if question.grounding == "off" or not question.candidates:
             return
         if question.logits is None:  # the reranker is away, and would not answer here either
             self.substitute(question)
