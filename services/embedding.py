@@ -1,4 +1,6 @@
-"""Embedding: texts to vectors, batched by tokens."""
+"""Embedding: texts to vectors, batched by tokens; and how many tokens texts have."""
+
+import asyncio
 
 import bentoml
 
@@ -6,7 +8,7 @@ from services import hosting, placing
 from services.encoder import Encoder
 from services.hosting import settings
 from tiffin.core.context import RequestContext
-from tiffin.core.messages import Array, Embeddings, EmbedRequest
+from tiffin.core.messages import Array, CountRequest, Counts, Embeddings, EmbedRequest
 
 
 @bentoml.service(
@@ -29,11 +31,16 @@ class Embedding(Encoder):
         with placing.encoder("Embedding"):
             super().__init__(embedder)
         self.rpc.unary("embed", EmbedRequest, self.embed)
+        self.rpc.unary("count", CountRequest, self.count)
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         """L2-normalised vectors in the order of the texts."""
         rows, tokens, cut = await self.encode(request.texts, truncate=request.truncate)
         return Embeddings(Array.of(rows), tokens, cut)
+
+    async def count(self, request: CountRequest, _: RequestContext) -> Counts:
+        """The tokens of each text, by which documents are cut into chunks."""
+        return Counts(await asyncio.to_thread(self.engine.count, request.texts))
 
 
 hosting.serve_rpc(Embedding)

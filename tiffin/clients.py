@@ -11,6 +11,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import UNSUPPORTED_PARAMETER, InvalidRequest, UpstreamFailed
 from tiffin.core.messages import (
     Array,
+    CountRequest,
+    Counts,
     Embeddings,
     EmbedRequest,
     RerankRequest,
@@ -76,6 +78,13 @@ class EmbeddingClient(_EncoderClient):
         request = EmbedRequest(list(texts), truncate)
         reply = await self.call("embed", request, Embeddings, context)
         return Encoded(self._array(reply.vectors, len(texts)), reply.tokens, reply.cut)
+
+    async def count(self, texts: Sequence[str], context: RequestContext) -> list[int]:
+        """The tokens of each text in the model's own counting, without truncation."""
+        reply = await self.call("count", CountRequest(list(texts)), Counts, context)
+        if len(reply.tokens) != len(texts):
+            raise UpstreamFailed(f"{self._service} counted other texts than it was sent")
+        return reply.tokens
 
 
 class RerankerClient(_EncoderClient):

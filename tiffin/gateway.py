@@ -27,6 +27,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable, UpstreamFailed
 from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
+from tiffin.corpus.corpora import Corpora
 from tiffin.grounding.answerable import Head
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
@@ -103,6 +104,7 @@ class Gateway:
     """Where the cache keeps answers."""
     replay: Replay | None
     """The exact cache; None if it is switched off."""
+    corpora: Corpora
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def lane_of(self, model: str) -> str:
@@ -120,7 +122,9 @@ class Gateway:
             lane = routed_name(lane, self.models, self.settings.routing.policies)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
         compute = partial(self._answer, request, context)
-        return compute() if self.replay is None else self.replay.ask(request, context, compute)
+        if self.replay is None or request.corpus is not None:  # a corpus changes meanwhile
+            return compute()
+        return self.replay.ask(request, context, compute)
 
     async def _answer(
         self, request: RagRequest, context: RequestContext
@@ -188,6 +192,7 @@ class Gateway:
     def start(self) -> None:
         """Begin to watch the services and to report saturation."""
         self.readiness.start()
+        self.corpora.start()
         watch = saturation.watch(self.admission)
         self._tasks.add(asyncio.get_running_loop().create_task(watch))
 
@@ -202,6 +207,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await self.readiness.stop()
+        await self.corpora.stop()
         for client in self.clients.by_service().values():
             await client.close()
         for provider in self.providers.values():
@@ -230,10 +236,11 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     embedding: Embeds = clients.embedding
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
+    corpora = Corpora(settings, clients.embedding)
     pipeline = RagPipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
-            Search(budget.search_ms),
+            Search(corpora.store, corpora.searcher, budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
             Widen(embedding, clients.reranker),
             Evidence(
@@ -280,6 +287,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         replay=Replay(AnswerCache(store, settings.cache.ttl_s), mark)
         if settings.cache.exact
         else None,
+        corpora=corpora,
     )
 
 

@@ -6,6 +6,7 @@ within float32's rounding (`tests/engines/test_encoders.py`).
 """
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,10 +27,7 @@ TOLERANCE = 1e-5
 
 
 class _Encoder(Generic[Raw]):
-    """What both engines share. `threads` is how many CPU cores a forward pass may use.
-
-    Tokenizing is not thread-safe, because it switches the tokenizer's truncation.
-    """
+    """What both engines share. `threads` is how many CPU cores a forward pass may use."""
 
     samples: Sequence[Any]
 
@@ -40,6 +38,7 @@ class _Encoder(Generic[Raw]):
             self._weights = Weights(model_dir / "model.safetensors")
         except Exception as error:  # tokenizers raises nothing narrower
             raise Unconvertible(" ".join(str(error).split())) from error
+        self._turn = threading.Lock()  # tokenizing switches the tokenizer's truncation
         self._tokenizer.no_padding()
         # "[SEP]" in a text is text. As a control token it would end the text, or a query in a pair.
         self._tokenizer.encode_special_tokens = True
@@ -62,17 +61,26 @@ class _Encoder(Generic[Raw]):
 
     def tokenize(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
         """Tokenize and truncate at `max_tokens` as sentence-transformers does, without padding."""
-        self._tokenizer.enable_truncation(self.max_tokens)
-        return self._encoded(inputs)
+        with self._turn:
+            self._tokenizer.enable_truncation(self.max_tokens)
+            return self._encoded(inputs)
 
     def tokenize_whole(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
         """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
-        self._tokenizer.no_truncation()
-        encoded = self._encoded(inputs)
+        encoded = self._whole(inputs)
         for item in encoded:
             if item.tokens > self.max_tokens:
                 raise InputTooLong(item.tokens, self.max_tokens)
         return encoded
+
+    def count(self, inputs: Sequence[Raw]) -> list[int]:
+        """The tokens of each input without truncation, special tokens included."""
+        return [item.tokens for item in self._whole(inputs)]
+
+    def _whole(self, inputs: Sequence[Raw]) -> list[TokenizedText]:
+        with self._turn:
+            self._tokenizer.no_truncation()
+            return self._encoded(inputs)
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """One forward pass: float32 of shape (len(batch), width)."""

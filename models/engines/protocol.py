@@ -58,5 +58,8 @@ class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     def tokenize_whole(self, inputs: Sequence[Raw_contra]) -> list[Tokenized]:
         """Tokenize without truncating. Raises InputTooLong for the first that is too long."""
 
+    def count(self, inputs: Sequence[Raw_contra]) -> list[int]:
+        """The tokens of each input without truncation, special tokens included."""
+
     def run(self, batch: Sequence[Tokenized]) -> NDArray[np.float32]:
         """One forward pass. Returns float32 of shape (len(batch), width), in input order."""

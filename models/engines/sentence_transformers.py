@@ -66,6 +66,10 @@ class _Encoder(Generic[Raw]):
                 raise InputTooLong(tokens, self.max_tokens)
         return self.tokenize(inputs)
 
+    def count(self, inputs: Sequence[Raw]) -> list[int]:
+        """The tokens of each input without truncation, special tokens included."""
+        return [self._length(item) for item in inputs]
+
     def _length(self, item: Text | tuple[str, str]) -> int:
         if isinstance(item, list):
             return len(item)

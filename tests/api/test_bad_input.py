@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {"query": "how tall?", "documents": ["The tower is 324 me
         ({"query": ""}, 400, "query", "at least 1 character"),
         ({"query": 5}, 400, "query", "valid string"),
         ({"query": "x" * 8001}, 422, "query", "8,001 characters, the limit is 8,000"),
-        ({"documents": []}, 400, "documents", "at least 1 item"),
+        ({"documents": []}, 400, "documents", "or name a corpus"),
         ({"documents": ["  ", "\n", ""]}, 400, "documents", "white space"),
         ({"documents": "text"}, 400, "documents", "valid array"),
         ({"documents": [5]}, 400, "documents[0]", "valid"),

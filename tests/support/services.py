@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +25,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import TiffinError
 from tiffin.core.messages import (
     Array,
+    CountRequest,
+    Counts,
     Embeddings,
     EmbedRequest,
     RerankRequest,
@@ -57,6 +60,8 @@ class Services:
     """Decides as the Router does, without its model, once `entry` has made it."""
     front: ASGIApp | None = None
     """The entry service's app in front of these, once `entry` has made it."""
+    socket: str = ""
+    """Where the entry service listens, once `entry` has made it."""
     generate_of: "dict[str, Generate]" = field(default_factory=dict)
     """What answers in place of a tier's stand-in."""
     events: list[TokenEvent] = field(default_factory=list)
@@ -75,6 +80,9 @@ class Services:
         if self.alike:
             rows = np.array([[1.0, 0.0]] * len(shares), np.float32)
         return Embeddings(Array.of(rows), len(rows), self._cut(map(_as_text, request.texts)))
+
+    async def count(self, request: CountRequest, _: RequestContext) -> Counts:
+        return Counts([len(text.split()) for text in request.texts])
 
     async def score(self, request: RerankRequest, _: RequestContext) -> RerankScores:
         await self._called("rerank")
@@ -161,10 +169,12 @@ def served_by(settings: Settings, services: Services) -> Settings:
         name: settings.tiers.get(name, plain).model_copy(update={"model": f"model-{name}"})
         for name in services.tiers
     }
-    ledger = f"{tempfile.mkdtemp(prefix='tiffin-test-')}/ledger.sqlite3"
-    routing = settings.routing.model_copy(update={"ledger": ledger})
+    folder = Path(tempfile.mkdtemp(prefix="tiffin-test-"))
+    routing = settings.routing.model_copy(update={"ledger": str(folder / "ledger.sqlite3")})
     cache = settings.cache.model_copy(update={"retrieval": False})
-    return settings.model_copy(update={"tiers": tiers, "routing": routing, "cache": cache})
+    corpora = settings.corpora or folder / "corpora"
+    update = {"tiers": tiers, "routing": routing, "cache": cache, "corpora": corpora}
+    return settings.model_copy(update=update)
 
 
 @asynccontextmanager
@@ -179,6 +189,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
     async with AsyncExitStack() as stack:
         embedding, reranker, router = rpc("Embedding"), rpc("Reranker"), rpc("Router")
         embedding.unary("embed", EmbedRequest, services.embed)
+        embedding.unary("count", CountRequest, services.count)
         reranker.unary("score", RerankRequest, services.score)
         router.unary("route", RouteRequest, services.route)
         llms = [rpc(name) for name in services.tiers]
@@ -206,7 +217,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         gateway = app.state.gateway = build(served, clients, drain)
         gateway.start()
         stack.push_async_callback(gateway.stop)
-        socket = urls[3].removeprefix("file://")
+        socket = services.socket = urls[3].removeprefix("file://")
         http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://tiffin", timeout=10
         )

@@ -75,6 +75,7 @@ def running_stack(
                 **os.environ,
                 **ANEW,
                 "BENTOML_HOME": str(directory / "bentoml"),
+                "TIFFIN_CORPORA": str(directory / "corpora"),
                 **environment,
             },
             stdout=output,

@@ -18,12 +18,15 @@ from tiffin.api.routes import (
     chat,
     completions,
     embeddings,
+    files,
     health,
+    members,
     models,
     playground,
     rag,
     rerank,
     responses,
+    vector_stores,
 )
 from tiffin.config.settings import Settings
 from tiffin.core.errors import MethodNotAllowed
@@ -33,6 +36,9 @@ from tiffin.transport.disconnect import CancelOnDisconnect
 BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
 """What BentoML answers on the entry service: its clients' schema and all metrics."""
 
+
+FORM_BYTES = 64 * 1024
+"""What a form may hold beside its file."""
 
 GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 """These have a deadline of their own, because answers may be as long as a model's context."""
@@ -59,6 +65,8 @@ def create_app() -> FastAPI:
         health,
         playground,
     ):
+        app.include_router(routes.router)
+    for routes in (files, members, vector_stores):
         app.include_router(routes.router)
     playground.install(app)
     for path in BENTOML_PATHS:
@@ -93,7 +101,9 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     """The app behind its limits; a client that leaves cancels its work."""
     app.state.limits = settings.limits
     watched = CancelOnDisconnect(HeadAsGet(app))
-    limited = BodyLimit(watched, max_bytes=settings.limits.body_bytes)
+    limits = settings.limits
+    uploads = {files.PATH: limits.file_bytes + FORM_BYTES}
+    limited = BodyLimit(watched, max_bytes=limits.body_bytes, of_path=uploads)
     context = ContextMiddleware(
         Shed(limited, owner=app),
         default_timeout_ms=settings.rag.deadline_ms,

@@ -43,7 +43,7 @@ _REMEDIES = {
     "none_required": ", or left out: nothing else is possible here",
 }
 
-Endpoint = Callable[[Any, Request], Awaitable[Response]]
+Endpoint = Callable[..., Awaitable[Response]]
 
 
 def numbers_answer(body: object, cut: Sequence[int] = ()) -> Response:
@@ -67,7 +67,10 @@ def model_answer(body: BaseModel, headers: dict[str, str] | None = None) -> Resp
 
 
 class JsonRoute(APIRoute):
-    """Calls `endpoint(body, http)` with the body as its annotation describes it."""
+    """Calls `endpoint(body, http, ...)` with the body as its annotation describes it.
+
+    What follows are the parts of the path that have names.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **described: Any) -> None:  # noqa: ANN401
         super().__init__(path, endpoint, **described)
@@ -89,7 +92,7 @@ def _reading(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except ValidationError as error:
             raise _refusal(error) from error
-        return await endpoint(body, http)
+        return await endpoint(body, http, **http.path_params)
 
     return answer
 

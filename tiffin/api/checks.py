@@ -27,7 +27,10 @@ def check_dimensions(asked: int | None, width: int) -> None:
 
 
 def check_rag_request(request: RagRequest, limits: LimitSettings) -> None:
-    """Raise FieldTooLarge for the first field over its limit."""
+    """Raise FieldTooLarge for the first field over its limit, InvalidRequest for a missing one."""
+    if not request.documents and request.corpus is None:
+        message = "documents: give documents to answer from, or name a corpus"
+        raise InvalidRequest(message, param="documents", code="missing")
     _check("query", len(request.query), limits.query_chars, "characters")
     _check("documents", len(request.documents), limits.documents, "documents")
     for index, document in enumerate(request.documents):

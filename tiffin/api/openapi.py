@@ -132,6 +132,7 @@ READINESS = {
     "properties": {
         "status": {"type": "string"},
         "services": {"type": "object", "additionalProperties": {"type": "string"}},
+        "corpora": {"type": "string"},
     },
 }
 

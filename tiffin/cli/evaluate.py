@@ -3,6 +3,7 @@
 `answers` asks every question of a server, in each mode that is named, and prints how often the
 answer is right, how often it refuses, and whether what it says stands in the documents. With
 `--calibrate` it finds the setting that gives a wanted rate of false refusals on these questions.
+`retrieval` is in the module of that name.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from tiffin.cli.answer_figures import Reply, figures_of
 from tiffin.cli.figures import Figure, figure
 from tiffin.cli.progress import print_table
 from tiffin.cli.questions import Asked, Part, of_file, of_squad
+from tiffin.cli.retrieval import retrieval
 from tiffin.config.section import SettingsError
 from tiffin.grounding.answerable import Head
 
@@ -36,6 +38,9 @@ RATES = [rate / 100 for rate in range(21)]
 @click.group("eval")
 def evaluate() -> None:
     """Measure answers on questions whose answers are known."""
+
+
+evaluate.add_command(retrieval)
 
 
 @evaluate.command()

@@ -46,6 +46,8 @@ class LimitSettings(Section):
     """Depth of arrays and objects in a JSON schema."""
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
     """Size of a request's body."""
+    file_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """Size of a file that is uploaded for a corpus."""
     receive_ms: Annotated[int, Field(ge=100, le=600_000)] = 60_000
     """Time for a request to arrive, with headers and body."""
     send_ms: Annotated[int, Field(ge=100, le=600_000)] = 60_000

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Where weights are stored."""
     profile: str = "laptop"
     """A file in tiffin/config/profiles; if unset, chosen by the GPUs found."""
+    corpora: Path | None = None
+    """Folder of files and corpora; if unset, `corpora` in the home."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
@@ -86,6 +88,10 @@ class Settings(BaseSettings):
         """The SQLite file of the ledger, or the address of its database."""
         ledger = self.routing.ledger or str(self.home / "ledger.sqlite3")
         return ledger if "://" in ledger else str(Path(ledger).expanduser())
+
+    def corpora_at(self) -> Path:
+        """The folder of files and corpora."""
+        return (self.corpora or self.home / "corpora").expanduser().absolute()
 
     def adapters(self) -> dict[str, str]:
         """The tier of every LoRA adapter, by the adapter's name."""

@@ -49,6 +49,18 @@ class Embeddings(msgspec.Struct, frozen=True):
     cut: list[int] = []
 
 
+class CountRequest(msgspec.Struct, frozen=True):
+    """Texts whose tokens are to be counted, which takes no forward pass."""
+
+    texts: list[str]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The tokens of each text when nothing is truncated, those that open and close it included."""
+
+    tokens: list[int]
+
+
 class RerankRequest(msgspec.Struct, frozen=True):
     """Passages to score against a query, or against one query each.
 

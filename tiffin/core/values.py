@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
+from tiffin.core.filters import Filter
 from tiffin.core.names import AUTO
 
 Item = TypeVar("Item")
@@ -43,13 +44,24 @@ Prefer = Literal["quote", "decisive", "write"]
 
 
 class RagRequest(Value):
-    """A question and the documents to answer it from."""
+    """A question and what to answer it from: documents, a corpus, or both."""
 
     query: Annotated[str, Field(min_length=1, description="The question.")]
     documents: Annotated[
         Items[str | Document],
-        Field(min_length=1, description="What to answer from; long ones are split into passages."),
-    ]
+        Field(description="What to answer from; long ones are split into passages."),
+    ] = []
+    corpus: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="Name or id of a corpus (a vector store) to answer from, with the"
+            " documents or without any.",
+        ),
+    ] = None
+    filters: Annotated[
+        Filter | None, Field(description="Which files of the corpus, by their attributes.")
+    ] = None
     model: Annotated[
         str,
         Field(
@@ -103,9 +115,20 @@ class Source(Value):
     """A passage that the model was given. Scores run from 0 to 1, best first."""
 
     index: Annotated[int, Field(description="Its number in the prompt and in citations, from 1.")]
-    document: Annotated[int, Field(description="Position of its document in the request, from 0.")]
-    document_id: str | None
-    title: str | None
+    document: Annotated[
+        int | None,
+        Field(description="Position of its document in the request, from 0; null in a corpus."),
+    ]
+    document_id: Annotated[
+        str | None, Field(description="The document's id, or that of the corpus' file.")
+    ]
+    title: Annotated[str | None, Field(description="The document's title, or the file's name.")]
+    page: Annotated[
+        int | None, Field(description="Page, slide or sheet of the corpus' file, from 1.")
+    ] = None
+    headings: Annotated[
+        list[str], Field(description="The headings above it in the corpus' file.")
+    ] = []
     text: str
     start: Annotated[int, Field(description="Where the passage begins in its document.")]
     end: Annotated[int, Field(description="Where it ends, exclusive; both in characters.")]

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from tiffin.corpus.document import Parsed, Unreadable
-from tiffin.corpus.reading import LENGTH_BYTES, Reply, Task, frame
+from tiffin.corpus.pipe import LENGTH_BYTES, Reply, Task, frame
 
 MAX_BYTES = 64 << 20
 MAX_MEMORY = 1 << 30

@@ -9,34 +9,16 @@ import os
 import resource
 import signal
 import sys
-from typing import BinaryIO
 
 import msgspec
 
 from tiffin.corpus.document import Parsed, Unreadable
 from tiffin.corpus.kinds import charset_of, kind_of, reader_of
 from tiffin.corpus.outline import Outline
+from tiffin.corpus.pipe import Reply, Task, frame, read_frame
 
 MAX_TEXT_CHARS = 20_000_000
 """About 7,000 pages."""
-
-LENGTH_BYTES = 8
-
-
-class Task(msgspec.Struct, frozen=True, array_like=True):
-    """A document to read; `seconds` is when the child ends itself if its parent does not."""
-
-    data: bytes
-    name: str
-    media_type: str | None
-    seconds: int
-
-
-class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """Its text, or why there is none."""
-
-    parsed: Parsed | None = None
-    unreadable: str = ""
 
 
 def read(data: bytes, name: str, media_type: str | None = None) -> Parsed:
@@ -79,18 +61,6 @@ def _limit(memory: int) -> None:
     ):
         with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of memory
             resource.setrlimit(limit, (value, value))
-
-
-def read_frame(pipe: BinaryIO) -> bytes | None:
-    """The next message of a pipe, after its length. None at the end."""
-    head = pipe.read(LENGTH_BYTES)
-    return pipe.read(int.from_bytes(head)) if len(head) == LENGTH_BYTES else None
-
-
-def frame(message: msgspec.Struct) -> bytes:
-    """A message with its length."""
-    packed = msgspec.msgpack.encode(message)
-    return len(packed).to_bytes(LENGTH_BYTES) + packed
 
 
 def main() -> None:

@@ -53,9 +53,12 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True)
 class Passage:
-    """A span of a document: `text` is `document.text[start:end]`."""
+    """A span of a document: `text` is `document.text[start:end]`.
 
-    document: int
+    `document` is the position of its document in the request; None if it comes from a corpus.
+    """
+
+    document: int | None
     start: int
     end: int
     text: str

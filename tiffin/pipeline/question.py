@@ -40,11 +40,13 @@ class Candidate:
     passage: Passage
     document: Document
     similarity: float
+    page: int | None = None
+    headings: tuple[str, ...] = ()
 
     @property
-    def place(self) -> tuple[int, int]:
+    def place(self) -> tuple[int | None, str | None, int]:
         """Its document, and where in it the passage starts."""
-        return self.passage.document, self.passage.start
+        return self.passage.document, self.document.id, self.passage.start
 
 
 class Recalled(Value):
@@ -114,8 +116,11 @@ class Question:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the answer is that the documents do not say; `mark` answers all the same."""
-        return self.grounding == "strict" and not self.answered
+        """Whether the answer is that the documents do not say; `mark` answers all the same.
+
+        If nothing was found, nothing can be said.
+        """
+        return not self.candidates or (self.grounding == "strict" and not self.answered)
 
     def as_passages(self, scores: Sequence[float]) -> list[Scored]:
         """The candidates with a score each; `index` is their position."""
@@ -128,7 +133,7 @@ class Question:
         """The source of the candidate at this position; it becomes one if it was not."""
         candidate = self.candidates[position]
         for source in self.sources:
-            if (source.document, source.start) == candidate.place:
+            if (source.document, source.document_id, source.start) == candidate.place:
                 return source
         score = candidate.similarity if self.logits is None else relevance(self.logits[position])
         source = as_source(len(self.sources) + 1, candidate, score)
@@ -149,6 +154,8 @@ def as_source(index: int, candidate: Candidate, score: float) -> Source:
         document=passage.document,
         document_id=document.id,
         title=document.title,
+        page=candidate.page,
+        headings=list(candidate.headings),
         text=passage.text,
         start=passage.start,
         end=passage.end,

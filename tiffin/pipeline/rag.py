@@ -78,7 +78,7 @@ class RagPipeline:
             Document(text=item) if isinstance(item, str) else item for item in request.documents
         ]
         passages = split_documents(documents)
-        if not passages:
+        if not passages and request.corpus is None:
             message = "documents: nothing but white space; send at least one with text"
             raise InvalidRequest(message, param="documents")
         defaults, wanted = self.defaults, request.false_refusals

@@ -40,6 +40,17 @@ cache_saved_usd_total = Counter("tiffin_cache_saved_usd_total", "US dollars that
 cache_saved_seconds_total = Counter("tiffin_cache_saved_seconds_total", "Seconds that hits saved.")
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
+# The corpora, as `tiffin.corpus.ingest` sees them.
+ingested_chunks_total = Counter("tiffin_ingested_chunks_total", "Chunks embedded and stored.")
+corpus_files = Gauge(
+    "tiffin_corpus_files", "Files in corpora.", ["state"], multiprocess_mode="livemax"
+)
+corpus_unindexed_chunks = Gauge(
+    "tiffin_corpus_unindexed_chunks",
+    "Chunks that the word index of the corpus written last does not have yet.",
+    multiprocess_mode="livemax",
+)
+
 # What services scale on (tiffin.config.scaling): each is told by the service that it is about, but
 # for the calls, which the caller tells: they are there when no replica is.
 calls_total = Counter("tiffin_calls_total", "Calls of a service, by its caller.", ["service"])

@@ -266,6 +266,27 @@ def models() -> None:
     assert client.models.retrieve("auto").id == "auto"
 
 
+@calls.works("files.create, list, content, delete")
+def files() -> None:
+    sent = client.files.create(file=("a.txt", b"The lake is deep."), purpose="user_data")
+    assert sent.id in [one.id for one in client.files.list()]
+    assert client.files.content(sent.id).content == b"The lake is deep."
+    assert client.files.delete(sent.id).deleted
+
+
+@calls.works("vector_stores.create, files.create_and_poll, search, delete")
+def vector_stores() -> None:
+    sent = client.files.create(file=("a.txt", b"The lake is 93 m deep."), purpose="user_data")
+    store = client.vector_stores.create(name="compat")
+    done = client.vector_stores.files.create_and_poll(
+        sent.id, vector_store_id=store.id, poll_interval_ms=200
+    )
+    assert done.status == "completed"
+    found = client.vector_stores.search(store.id, query="How deep is the lake?")
+    assert found.data[0].file_id == sent.id
+    assert client.vector_stores.delete(store.id).deleted
+
+
 @calls.works("errors: NotFoundError, BadRequestError, UnprocessableEntityError")
 def errors() -> None:
     wrong: list[tuple[type[openai.APIStatusError], Any]] = [
@@ -291,10 +312,8 @@ def moderation() -> None:
 ELSEWHERE: dict[str, Try] = {
     "audio.speech.create": lambda: client.audio.speech.create(input="a", model="m", voice="ash"),
     "batches.list": client.batches.list,
-    "files.list": client.files.list,
     "fine_tuning.jobs.list": client.fine_tuning.jobs.list,
     "images.generate": lambda: client.images.generate(prompt="a lake"),
-    "vector_stores.list": client.vector_stores.list,
 }
 for name, attempt in ELSEWHERE.items():
     calls.fails(name, error="Error code: 404", why="there is no such route: 404")(attempt)

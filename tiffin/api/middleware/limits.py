@@ -1,5 +1,7 @@
 """How large a request may be, checked before its body is parsed. Used by `tiffin.api.app`."""
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,12 +33,17 @@ class HeaderLimit:
 class BodyLimit:
     """ASGI middleware: refuses a body over the limit, unread if its length is declared.
 
+    `of_path` has the limits of paths that have one of their own.
+
     A compressed one is refused too: it could be a thousand times as long once it is unpacked.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, of_path: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._of_path = of_path or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -48,8 +55,9 @@ class BodyLimit:
             await _unread(encoding)(scope, receive, send)
             return
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await error_response(self._error())(scope, receive, send)
+        limit = self._of_path.get(scope["path"], self._max_bytes)
+        if declared.isdigit() and int(declared) > limit:
+            await error_response(_too_large(limit))(scope, receive, send)
             return
         size = 0
 
@@ -57,14 +65,15 @@ class BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._max_bytes:
-                raise self._error()
+            if size > limit:
+                raise _too_large(limit)
             return message
 
         await self._app(scope, counted, send)
 
-    def _error(self) -> BodyTooLarge:
-        return BodyTooLarge(f"body: the limit is {self._max_bytes:,} bytes", param="body")
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"body: the limit is {limit:,} bytes", param="body")
 
 
 def _has_body(scope: Scope) -> bool:

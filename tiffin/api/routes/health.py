@@ -37,7 +37,9 @@ async def readyz(http: Request) -> JSONResponse:
     """
     gateway = gateway_of(http)
     state = "draining" if gateway.drain.began else gateway.readiness.state()
-    body = {"status": state, "services": gateway.readiness.services()}
+    body: dict[str, object] = {"status": state, "services": gateway.readiness.services()}
+    if (corpora := gateway.corpora.state()) is not None:
+        body["corpora"] = corpora
     return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)
 
 

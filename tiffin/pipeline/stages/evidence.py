@@ -52,7 +52,8 @@ class Evidence(Stage):
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `evidence`, `contradictions` and `probability`."""
-        if question.grounding == "off" and not question.is_quoted:
+        unwanted = question.grounding == "off" and not question.is_quoted
+        if unwanted or not question.candidates:
             return
         if question.logits is None:  # the reranker is away, and would not answer here either
             self.substitute(question)

@@ -96,7 +96,12 @@ def _key(memory: Memory, question: Question) -> str:
 
 
 def _may_share(question: Question) -> Vector | None:
-    """The question's embedding, if a model is to answer it and its evidence was judged."""
+    """The question's embedding, if a model is to answer it and its evidence was judged.
+
+    Answers over a corpus are not shared, because it may change.
+    """
+    if question.request.corpus is not None:
+        return None
     if question.is_quoted or not question.evidence or question.vectors is None:
         return None
     vector: Vector = question.vectors[0]

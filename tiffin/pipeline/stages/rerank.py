@@ -31,6 +31,8 @@ class Rerank(Stage):
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write the up to `top_n` most relevant sources, best first, and what scoring cost."""
+        if not question.candidates:
+            return
         if question.budget.short(self.name) and question.top_n < len(question.candidates):
             question.candidates = question.candidates[: question.top_n]
             question.degraded.append("fewer_candidates")
@@ -48,6 +50,8 @@ class Rerank(Stage):
 
 def sources_of(question: Question, scores: Sequence[float]) -> list[Source]:
     """The up to `top_n` candidates with the best scores from 0 to 1, without the irrelevant."""
+    if not scores:
+        return []
     order = best_first(np.asarray(scores), question.top_n)
     floor = MIN_RELEVANCE * scores[order[0]]
     relevant = [order[0], *(i for i in order[1:] if scores[i] >= floor)]

@@ -1,10 +1,14 @@
-"""Search: the passages that are most similar to the question."""
+"""Search: the passages that may answer, of the documents given, of a corpus, or of both."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, zip_longest
 
 from tiffin.core.context import RequestContext
+from tiffin.core.errors import Unavailable
 from tiffin.core.scores import best_first
+from tiffin.core.values import Document
+from tiffin.corpus.search import Hit, Searcher, Wanted
+from tiffin.corpus.store import Store
 from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Candidate, Question
@@ -12,25 +16,71 @@ from tiffin.pipeline.stage import Stage
 
 
 class Search(Stage):
-    """Exact, over the passages of the request: by cosine similarity, or by shared words.
+    """Exact over the passages of the request, by cosine similarity or by shared words.
 
-    Passages with the same words count once, so that they take no place from others.
+    A corpus is searched by meaning and by words; only by words without the embedding. If both are
+    given, their best passages alternate, and the reranker decides. Passages with the same words
+    count once, so that they take no place from others.
     """
 
     name = "search"
     degraded = "search"
 
+    def __init__(self, store: Store, searcher: Searcher, budget_ms: float) -> None:
+        super().__init__(budget_ms)
+        self._store = store
+        self._searcher = searcher
+
     async def run(self, question: Question, _: RequestContext) -> None:
-        """Write the `top_k` best candidates, best first."""
-        vectors, passages = question.vectors, question.passages
-        if vectors is None:
-            similarity = overlap(question.request.query, [passage.text for passage in passages])
-        else:
-            similarity = vectors[1:] @ vectors[0]
-        question.candidates = [
-            Candidate(passages[i], question.documents[passages[i].document], float(similarity[i]))
-            for i in islice(_once(passages, best_first(similarity)), question.top_k)
-        ]
+        """Write the `top_k` best candidates, best first. Raises NotFound for no such corpus.
+
+        Nothing stands in for a corpus, so its search may use the time of the later stages.
+        """
+        given = _given(question)
+        stored = await self._stored(question, question.context)
+        both = chain.from_iterable(zip_longest(given, stored))
+        question.candidates = [one for one in both if one is not None][: question.top_k]
+        if not question.candidates:
+            question.probability = 0.0
+
+    def substitute(self, question: Question) -> None:
+        """There is none for a corpus: an answer without it would be another one."""
+        if question.request.corpus is not None:
+            raise Unavailable(f"corpus: {question.request.corpus!r} cannot be searched just now")
+
+    async def _stored(self, question: Question, context: RequestContext) -> list[Candidate]:
+        request, vectors = question.request, question.vectors
+        if request.corpus is None:
+            return []
+        corpus = self._store.find(context.tenant, request.corpus)
+        vector = None if vectors is None else vectors[0]
+        wanted = Wanted(request.query, vector, question.top_k, request.filters)
+        return [_candidate(hit) for hit in await self._searcher.search(corpus, wanted, context)]
+
+
+def _given(question: Question) -> list[Candidate]:
+    vectors, passages = question.vectors, question.passages
+    if not passages:
+        return []
+    if vectors is None:
+        similarity = overlap(question.request.query, [passage.text for passage in passages])
+    else:
+        similarity = vectors[1:] @ vectors[0]
+    return [
+        Candidate(passages[i], question.documents[passages[i].document or 0], float(similarity[i]))
+        for i in islice(_once(passages, best_first(similarity)), question.top_k)
+    ]
+
+
+def _candidate(hit: Hit) -> Candidate:
+    row = hit.row
+    return Candidate(
+        Passage(None, row.start, row.end, row.quote),
+        Document(text=row.quote, id=row.file, title=hit.name),
+        hit.similarity,
+        row.page,
+        row.headings,
+    )
 
 
 def _once(passages: Sequence[Passage], order: Iterable[int]) -> Iterator[int]:

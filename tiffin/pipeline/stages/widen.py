@@ -45,7 +45,7 @@ class Widen(Stage):
         similarity = vectors[1:] @ vectors[0]
         least = min(item.similarity for item in question.candidates)
         found = [
-            Candidate(passage, question.documents[passage.document], float(similarity[index]))
+            Candidate(passage, question.documents[passage.document or 0], float(similarity[index]))
             for index in best_first(similarity, question.top_k)
             if similarity[index] > least and (passage := question.left_out[index])
         ]

@@ -1,0 +1,67 @@
+"""A corpus in the real stack: ingested by the command line, asked, and found by OpenAI's client."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+TIFFIN = Path(sys.executable).with_name("tiffin")
+HANDBOOK = """# Handbook
+
+## Refunds
+
+A ticket that was not used is refunded within 14 days of its purchase.
+
+## Pets
+
+Dogs may travel for half the price if they wear a muzzle.
+"""
+
+
+def ingest(stack: Stack, *arguments: str) -> str:
+    """What the command says on stderr."""
+    command = [str(TIFFIN), "ingest", "--url", stack.url, "--corpus", "e2e", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "handbook.md").write_text(HANDBOOK)
+    (folder / "tower.txt").write_text("The tower in Paris is 324 metres tall.")
+    return folder
+
+
+def test_a_folder_is_ingested_once_and_answers(stack: Stack, folder: Path) -> None:
+    assert "2 files ingested, 0 unchanged, 0 failed" in ingest(stack, str(folder))
+    assert "0 files ingested, 2 unchanged" in ingest(stack, str(folder))
+    question = "How long do I have to return a ticket?"
+    asked = {"query": question, "corpus": "e2e", "timeout_ms": 60_000}
+    answer = httpx.post(f"{stack.url}/rag_query", json=asked, timeout=60).json()
+    assert answer["answered"], answer
+    assert "14 days" in answer["answer"]
+    source = answer["sources"][answer["citations"][0]["source"] - 1]
+    assert (source["title"], source["headings"]) == ("handbook.md", ["Handbook", "Refunds"])
+    assert httpx.get(f"{stack.url}/readyz").json()["corpora"] == "ready"
+
+
+def test_a_file_that_changed_replaces_what_it_was(stack: Stack, folder: Path) -> None:
+    ingest(stack, str(folder))
+    (folder / "tower.txt").write_text("The tower in Paris is 330 metres tall.")
+    assert "1 files ingested, 1 unchanged" in ingest(stack, str(folder))
+    with openai.OpenAI(base_url=f"{stack.url}/v1", api_key="none", max_retries=0) as client:
+        store = next(one for one in client.vector_stores.list() if one.name == "e2e")
+        found = client.vector_stores.search(store.id, query="How tall is the tower in Paris?")
+    assert found.data[0].filename == "tower.txt"
+    assert found.data[0].score > 0.5
+    towers = [hit.content[0].text for hit in found.data if hit.filename == "tower.txt"]
+    assert towers == ["The tower in Paris is 330 metres tall."]

@@ -1,0 +1,47 @@
+"""Everything about corpora that the entry service has, in one: `tiffin.gateway` makes it."""
+
+import asyncio
+
+from models.user_catalog import catalog_of
+from tiffin.clients import EmbeddingClient
+from tiffin.config.settings import Settings
+from tiffin.corpus.entities import Corpus
+from tiffin.corpus.ingest import Ingestion
+from tiffin.corpus.search import Searcher
+from tiffin.corpus.store import Store
+
+
+class Corpora:
+    """The store, its searches and its ingestion."""
+
+    def __init__(self, settings: Settings, embedding: EmbeddingClient) -> None:
+        model = settings.embedding.model
+        self.store = Store(settings.corpora_at(), model)
+        self.searcher = Searcher(self.store)
+        self.ingestion = Ingestion(
+            self.store, embedding, lambda: catalog_of(settings.home).get(model).context_tokens
+        )
+
+    def start(self) -> None:
+        """Go on with what waits. Needs a running event loop."""
+        self.ingestion.start()
+
+    async def stop(self) -> None:
+        """Stop ingesting and close the files."""
+        await self.ingestion.stop()
+        self.store.close()
+
+    async def drop(self, corpus: Corpus) -> None:
+        """Delete a corpus with its chunks; its files stay."""
+        await asyncio.to_thread(self.store.records.drop_corpus, corpus.id)
+        self.searcher.close(corpus.id)
+        await asyncio.to_thread(self.store.forget, corpus.id)
+
+    def state(self) -> str | None:
+        """`ready`, what is being done, or what is wrong; None without corpora."""
+        if not self.store.exists:
+            return None
+        if self.ingestion.trouble is not None:
+            return self.ingestion.trouble
+        waiting = self.store.records.totals().get("in_progress", 0)
+        return f"ingesting {waiting} files" if waiting else "ready"

@@ -1,0 +1,304 @@
+"""The SQLite file of files and corpora: whose they are, their names, states and expiry.
+
+It is the source of truth: a chunk counts only if its file is `completed` here. `store.py` opens it,
+`ingest.py` moves the states on. Methods block for about a millisecond and may be called from any
+thread.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiffin.corpus.entities import Attributes, Corpus, File, Member, Page
+
+BUSY_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT,
+    digest TEXT NOT NULL, bytes INTEGER NOT NULL, purpose TEXT NOT NULL,
+    created INTEGER NOT NULL, expires INTEGER
+);
+CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
+CREATE TABLE IF NOT EXISTS corpora (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
+    embedder TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT NULL,
+    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS members (
+    corpus TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT, error TEXT,
+    attributes TEXT NOT NULL, batch TEXT, chunks INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    created INTEGER NOT NULL, PRIMARY KEY (corpus, file)
+);
+CREATE INDEX IF NOT EXISTS members_by_state ON members (state);
+CREATE INDEX IF NOT EXISTS members_by_file ON members (file);
+CREATE TABLE IF NOT EXISTS batches (
+    id TEXT PRIMARY KEY, corpus TEXT NOT NULL, created INTEGER NOT NULL
+);
+"""
+
+_GROWN_WITH = """
+UPDATE corpora SET version = version + 1 WHERE id IN (SELECT corpus FROM members WHERE file = ?)
+"""
+_QUEUE = """
+INSERT OR REPLACE INTO members VALUES (?, ?, 'in_progress', NULL, NULL, ?, ?, 0, ?, ?)
+"""
+_COMPLETE = """
+UPDATE members SET state = 'completed', chunks = ?
+WHERE corpus = ? AND file = ? AND state = 'in_progress'
+"""
+_FAIL = """
+UPDATE members SET state = 'failed', error_code = ?, error = ?
+WHERE corpus = ? AND file = ? AND state = 'in_progress'
+"""
+_CANCEL = """
+UPDATE members SET state = 'cancelled'
+WHERE corpus = ? AND batch = ? AND state = 'in_progress'
+"""
+
+
+class Records:
+    """The SQLite file. Raises sqlite3.Error if it is damaged or locked for too long."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    # --- files
+
+    def add_file(self, file: File) -> None:
+        """Record a file whose bytes are stored."""
+        values = (
+            *(file.id, file.tenant, file.name, file.media_type, file.digest),
+            *(file.bytes, file.purpose, file.created, file.expires),
+        )
+        self._write(("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+
+    def file(self, tenant: str, id_: str) -> File | None:
+        """A file of the tenant."""
+        rows = self._read("SELECT * FROM files WHERE id = ? AND tenant = ?", (id_, tenant))
+        return File(*rows[0]) if rows else None
+
+    def files(self, tenant: str, page: Page, purpose: str | None = None) -> list[File]:
+        """The tenant's files, one page of them."""
+        where, values = "tenant = ?", [tenant]
+        if purpose is not None:
+            where, values = f"{where} AND purpose = ?", [tenant, purpose]
+        return [File(*row) for row in self._page("files", "id", where, values, page)]
+
+    def expired_files(self) -> list[File]:
+        """Files of all tenants whose time is over."""
+        rows = self._read("SELECT * FROM files WHERE expires <= ?", (int(time.time()),))
+        return [File(*row) for row in rows]
+
+    def corpora_of(self, file: str) -> list[str]:
+        """The corpora that a file is in."""
+        return [id_ for (id_,) in self._read("SELECT corpus FROM members WHERE file = ?", (file,))]
+
+    def drop_file(self, file: File) -> bool:
+        """Forget a file, also as a part of corpora; whether its bytes may go too."""
+        self._write(
+            (_GROWN_WITH, (file.id,)),
+            ("DELETE FROM members WHERE file = ?", (file.id,)),
+            ("DELETE FROM files WHERE id = ?", (file.id,)),
+        )
+        return not self._read("SELECT 1 FROM files WHERE digest = ? LIMIT 1", (file.digest,))
+
+    # --- corpora
+
+    def add_corpus(self, corpus: Corpus) -> None:
+        """Record an empty corpus."""
+        values = (
+            *(corpus.id, corpus.tenant, corpus.name, corpus.description, corpus.embedder),
+            *(json.dumps(corpus.metadata), corpus.created, corpus.active),
+            *(corpus.expires_days, corpus.version),
+        )
+        self._write(("INSERT INTO corpora VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+
+    def corpus(self, tenant: str, id_: str) -> Corpus | None:
+        """A corpus of the tenant."""
+        rows = self._read("SELECT * FROM corpora WHERE id = ? AND tenant = ?", (id_, tenant))
+        return _corpus(rows[0]) if rows else None
+
+    def named(self, tenant: str, name: str) -> list[Corpus]:
+        """The tenant's corpora of this name; OpenAI's names need not be unique."""
+        rows = self._read("SELECT * FROM corpora WHERE name = ? AND tenant = ?", (name, tenant))
+        return [_corpus(row) for row in rows]
+
+    def corpora(self, tenant: str, page: Page) -> list[Corpus]:
+        """The tenant's corpora, one page of them."""
+        return [_corpus(row) for row in self._page("corpora", "id", "tenant = ?", [tenant], page)]
+
+    def all_corpora(self) -> list[Corpus]:
+        """The corpora of all tenants."""
+        return [_corpus(row) for row in self._read("SELECT * FROM corpora")]
+
+    def update_corpus(self, corpus: Corpus) -> None:
+        """Store a corpus' name, metadata and expiry."""
+        values = (corpus.name, json.dumps(corpus.metadata), corpus.expires_days, corpus.id)
+        statement = "UPDATE corpora SET name = ?, metadata = ?, expires_days = ? WHERE id = ?"
+        self._write((statement, values))
+
+    def touch(self, corpus: str) -> None:
+        """Note that a corpus was asked now."""
+        self._write(("UPDATE corpora SET active = ? WHERE id = ?", (int(time.time()), corpus)))
+
+    def drop_corpus(self, corpus: str) -> None:
+        """Forget a corpus; its files stay."""
+        self._write(
+            ("DELETE FROM members WHERE corpus = ?", (corpus,)),
+            ("DELETE FROM batches WHERE corpus = ?", (corpus,)),
+            ("DELETE FROM corpora WHERE id = ?", (corpus,)),
+        )
+
+    # --- files in corpora
+
+    def add_members(self, members: Iterable[Member], batch: str | None = None) -> None:
+        """Queue files for ingestion. One that is in the corpus already is ingested again."""
+        now = int(time.time())
+        statements: list[tuple[str, Sequence[Any]]] = []
+        for one in members:
+            values = (one.corpus, one.file, json.dumps(one.attributes), batch, one.bytes, now)
+            statements.append((_QUEUE, values))
+        if batch is not None:
+            corpus = statements[0][1][0]
+            statements.append(("INSERT INTO batches VALUES (?, ?, ?)", (batch, corpus, now)))
+        self._write(*statements)
+
+    def member(self, corpus: str, file: str) -> Member | None:
+        """A file in a corpus."""
+        rows = self._read("SELECT * FROM members WHERE corpus = ? AND file = ?", (corpus, file))
+        return _member(rows[0]) if rows else None
+
+    def members(
+        self, corpus: str, page: Page, state: str | None = None, batch: str | None = None
+    ) -> list[Member]:
+        """The files of a corpus, one page of them."""
+        where, values = "corpus = ?", [corpus]
+        for column, value in (("state", state), ("batch", batch)):
+            if value is not None:
+                where, values = f"{where} AND {column} = ?", [*values, value]
+        return [_member(row) for row in self._page("members", "file", where, values, page)]
+
+    def batch(self, corpus: str, id_: str) -> int | None:
+        """When a batch of a corpus was created."""
+        rows = self._read("SELECT created FROM batches WHERE id = ? AND corpus = ?", (id_, corpus))
+        return rows[0][0] if rows else None
+
+    def counts(self, corpus: str, batch: str | None = None) -> tuple[dict[str, int], int]:
+        """How many files of a corpus (or of one batch) are in each state, and their bytes."""
+        where, values = "corpus = ?", [corpus]
+        if batch is not None:
+            where, values = f"{where} AND batch = ?", [corpus, batch]
+        rows = self._read(
+            f"SELECT state, COUNT(*), SUM(bytes) FROM members WHERE {where} GROUP BY state",  # noqa: S608
+            values,
+        )
+        return {state: count for state, count, _ in rows}, sum(size for *_, size in rows)
+
+    def visible(self, corpus: str) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The name and attributes of every file whose chunks may be found."""
+        rows = self._read(
+            "SELECT members.file, files.name, members.attributes FROM members"
+            " JOIN files ON files.id = members.file WHERE corpus = ? AND state = 'completed'",
+            (corpus,),
+        )
+        return {file: (name, json.loads(attributes)) for file, name, attributes in rows}
+
+    def waiting(self, limit: int) -> list[tuple[Member, File]]:
+        """Files that are to be ingested, those of one corpus after another."""
+        rows = self._read(
+            "SELECT members.*, files.* FROM members JOIN files ON files.id = members.file"
+            " WHERE state = 'in_progress' ORDER BY corpus, members.rowid LIMIT ?",
+            (limit,),
+        )
+        width = len(Member.__dataclass_fields__)
+        return [(_member(row[:width]), File(*row[width:])) for row in rows]
+
+    def totals(self) -> dict[str, int]:
+        """How many files are in each state, over all corpora."""
+        return dict(self._read("SELECT state, COUNT(*) FROM members GROUP BY state"))
+
+    def complete(self, corpus: str, chunks: Mapping[str, int]) -> None:
+        """Let the chunks of these files be found. A file that was removed meanwhile stays away."""
+        self._write(
+            *((_COMPLETE, (count, corpus, file)) for file, count in chunks.items()),
+            _grown(corpus),
+        )
+
+    def fail(self, corpus: str, file: str, code: str, why: str) -> None:
+        """Note why a file could not be ingested."""
+        self._write((_FAIL, (code, why, corpus, file)), _grown(corpus))
+
+    def cancel(self, corpus: str, batch: str) -> None:
+        """Take what waits of a batch out of the queue."""
+        self._write((_CANCEL, (corpus, batch)))
+
+    def set_attributes(self, corpus: str, file: str, attributes: Attributes) -> None:
+        """Replace the attributes of a file in a corpus."""
+        self._write(
+            (
+                "UPDATE members SET attributes = ? WHERE corpus = ? AND file = ?",
+                (json.dumps(dict(attributes)), corpus, file),
+            ),
+            _grown(corpus),
+        )
+
+    def drop_member(self, corpus: str, file: str) -> None:
+        """Take a file out of a corpus; from now on none of its chunks is found."""
+        self._write(
+            ("DELETE FROM members WHERE corpus = ? AND file = ?", (corpus, file)), _grown(corpus)
+        )
+
+    # --- the file itself
+
+    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+    def _write(self, *statements: tuple[str, Sequence[Any]]) -> None:
+        """Run all statements, or none."""
+        with self._lock, self._db:
+            for statement, values in statements:
+                self._db.execute(statement, values)
+
+    def _page(
+        self, table: str, key: str, where: str, values: Sequence[Any], page: Page
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a table in the order in which they came. All names are ours."""
+        condition, bounds = where, list(values)
+        for cursor, forward in ((page.after, True), (page.before, False)):
+            if cursor is not None:
+                sign = "<" if page.descending == forward else ">"
+                at = f"(SELECT rowid FROM {table} WHERE {key} = ? AND {where})"  # noqa: S608
+                condition, bounds = f"{condition} AND rowid {sign} {at}", [*bounds, cursor, *values]
+        order = "DESC" if page.descending else "ASC"
+        return self._read(
+            f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid {order} LIMIT ?",  # noqa: S608
+            [*bounds, page.limit],
+        )
+
+
+def _grown(corpus: str) -> tuple[str, Sequence[Any]]:
+    return "UPDATE corpora SET version = version + 1 WHERE id = ?", (corpus,)
+
+
+def _corpus(row: tuple[Any, ...]) -> Corpus:
+    fields = dict(zip(Corpus.__dataclass_fields__, row, strict=True))
+    return Corpus(**{**fields, "metadata": json.loads(fields["metadata"])})
+
+
+def _member(row: tuple[Any, ...]) -> Member:
+    fields = dict(zip(Member.__dataclass_fields__, row, strict=True))
+    return Member(**{**fields, "attributes": json.loads(fields["attributes"])})

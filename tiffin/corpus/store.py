@@ -1,0 +1,182 @@
+"""The folder of all corpora: their records, the bytes of files, and one table of chunks a corpus.
+
+    FOLDER/records.sqlite3     whose, which, what state       records.py
+    FOLDER/files/DIGEST        bytes of uploads, once each
+    FOLDER/chunks/             LanceDB, one table a corpus    table.py
+    FOLDER/locks/              one file lock a corpus
+    FOLDER/layout.json         which layout and LanceDB wrote it
+
+Made by `tiffin.gateway`. Nothing is created before the first upload or corpus, so that a Tiffin
+without corpora pays nothing.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tiffin.config.section import SettingsError
+from tiffin.core.errors import InvalidRequest, NotFound
+from tiffin.corpus.entities import Corpus, File
+from tiffin.corpus.records import Records
+from tiffin.corpus.table import Table, connect
+
+LAYOUT = 1
+"""Incremented when an older Tiffin would misread what a newer one writes."""
+
+CHUNK_BYTES = 1 << 20
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    layout: int
+    lancedb: str
+
+
+class Store:
+    """All corpora of one folder. `embedder` names the model that embeds for them."""
+
+    def __init__(self, folder: Path, embedder: str) -> None:
+        self.folder = folder
+        self.embedder = embedder
+        self._records: Records | None = None
+        self._connection: Any = None
+        self._tables: dict[str, Table] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever stored."""
+        return self._records is not None or (self.folder / "records.sqlite3").exists()
+
+    @property
+    def records(self) -> Records:
+        """The records; made with the folder at first use. Raises SettingsError for newer ones."""
+        with self._lock:
+            if self._records is None:
+                for name in ("files", "chunks", "locks"):
+                    (self.folder / name).mkdir(parents=True, exist_ok=True)
+                _check_layout(self.folder / "layout.json")
+                self._records = Records(self.folder / "records.sqlite3")
+            return self._records
+
+    def table(self, corpus: str) -> Table:
+        """The chunks of a corpus. The first call imports LanceDB."""
+        with self._lock:
+            if corpus not in self._tables:
+                _ = self.records
+                if self._connection is None:
+                    self._connection = connect(self.folder / "chunks")
+                self._tables[corpus] = Table(self._connection, corpus, self.folder / "locks")
+            return self._tables[corpus]
+
+    def forget(self, corpus: str) -> None:
+        """Remove the chunks of a corpus that the records no longer have."""
+        self.table(corpus).drop()
+        with self._lock:
+            self._tables.pop(corpus, None)
+
+    def find(self, tenant: str, reference: str) -> Corpus:
+        """A tenant's corpus by id or name.
+
+        Raises NotFound, and InvalidRequest for a name that several have, an expired corpus, or one
+        whose vectors are of another embedder.
+        """
+        found = self.corpus_of(tenant, reference)
+        if found.is_expired:
+            message = f"corpus: {reference!r} has expired; upload its files into a new one"
+            raise InvalidRequest(message, param="corpus", code="corpus_expired")
+        if found.embedder != self.embedder:
+            message = (
+                f"corpus: {reference!r} was embedded by {found.embedder}, and this server embeds by"
+                f" {self.embedder}: set TIFFIN_EMBEDDING__MODEL back, or ingest the files again"
+            )
+            raise InvalidRequest(message, param="corpus", code="other_embedder")
+        return found
+
+    def corpus_of(self, tenant: str, reference: str) -> Corpus:
+        """The same, whatever its state. Raises NotFound, or InvalidRequest if several match."""
+        if self.exists:
+            if (by_id := self.records.corpus(tenant, reference)) is not None:
+                return by_id
+            named = self.records.named(tenant, reference)
+            if len(named) == 1:
+                return named[0]
+            if named:
+                ids = ", ".join(one.id for one in named)
+                message = f"corpus: {len(named)} are named {reference!r}; use an id: {ids}"
+                raise InvalidRequest(message, param="corpus", code="ambiguous_name")
+        message = f"corpus: there is none named {reference!r}; GET /v1/vector_stores lists them"
+        raise NotFound(message, param="corpus", code="corpus_not_found")
+
+    def file_of(self, tenant: str, id_: str) -> File:
+        """A tenant's file. Raises NotFound."""
+        found = self.records.file(tenant, id_) if self.exists else None
+        if found is None:
+            message = f"file_id: there is no file {id_!r}; GET /v1/files lists them"
+            raise NotFound(message, param="file_id", code="file_not_found")
+        return found
+
+    def save(self, pieces: Iterator[bytes]) -> tuple[str, int]:
+        """Store bytes; their SHA-256 and length. The same bytes are stored once."""
+        _ = self.records
+        part = self.folder / "files" / f"{os.urandom(8).hex()}.part"
+        digest, size = hashlib.sha256(), 0
+        try:
+            with part.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.content(digest.hexdigest()))
+        finally:
+            part.unlink(missing_ok=True)
+        return digest.hexdigest(), size
+
+    def content(self, digest: str) -> Path:
+        """Where the bytes with this digest are."""
+        return self.folder / "files" / digest
+
+    def remove(self, file: File) -> None:
+        """Forget a file, in every corpus too; its chunks go when these are next compacted."""
+        if self.records.drop_file(file):
+            self.content(file.digest).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the records."""
+        with self._lock:
+            if self._records is not None:
+                self._records.close()
+                self._records = None
+
+
+def _check_layout(path: Path) -> None:
+    """Stamp a new folder; refuse one that a newer Tiffin or LanceDB wrote, and stamp an older one.
+
+    An older LanceDB corrupts the indexes of a newer one without a word.
+    """
+    ours = _Layout(LAYOUT, version_of("lancedb"))
+    if path.exists():
+        theirs = msgspec.json.decode(path.read_bytes(), type=_Layout)
+        if theirs == ours:
+            return
+        if theirs.layout > ours.layout or _numbers(theirs.lancedb) > _numbers(ours.lancedb):
+            message = (
+                f"corpora: {path.parent} was written by layout {theirs.layout} with LanceDB"
+                f" {theirs.lancedb}, newer than {ours.layout} and {ours.lancedb} here: install a"
+                " newer Tiffin, or set TIFFIN_CORPORA to another folder"
+            )
+            raise SettingsError(message)
+    part = path.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(ours))
+    part.replace(path)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
