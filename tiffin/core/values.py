@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
+from tiffin.core.checks import CheckRun
 from tiffin.core.names import AUTO
 
 Item = TypeVar("Item")
@@ -114,6 +115,7 @@ class Source(Value):
         float,
         Field(description="Cosine similarity by the embedding; without it, the words shared."),
     ]
+    flags: Annotated[list[str], Field(description="Checks of safety that flagged it.")] = []
 
 
 class Citation(Value):
@@ -217,6 +219,7 @@ class RagAnswer(Value):
     route: Route
     cost: Cost
     degraded: Annotated[list[str], Field(description="What was done without; empty when all ran.")]
+    checks: Annotated[list[CheckRun], Field(description="The checks of safety that ran.")] = []
 
 
 class RagSources(Value):
@@ -239,4 +242,12 @@ class RagDelta(Value):
     ] = []
 
 
-RagEvent = RagSources | RagDelta | RagAnswer
+class RagStopped(Value):
+    """The safety policy has ended the answer; only the RagAnswer comes after it."""
+
+    object: Literal["rag.stopped"] = "rag.stopped"
+    reason: Literal["content_filter"] = "content_filter"
+    checks: Annotated[list[str], Field(description="The checks that flagged what follows.")]
+
+
+RagEvent = RagSources | RagDelta | RagStopped | RagAnswer
