@@ -12,7 +12,18 @@ import click
 from models.errors import ModelError
 from tiffin.config.section import SettingsError
 
-SUBCOMMANDS = ("cache", "costs", "deploy", "eval", "keys", "models", "plan", "router", "settings")
+SUBCOMMANDS = (
+    "cache",
+    "costs",
+    "deploy",
+    "eval",
+    "keys",
+    "models",
+    "plan",
+    "router",
+    "safety",
+    "settings",
+)
 
 MODULES = {"eval": "evaluate"}
 """Those whose module cannot have the subcommand's name."""
