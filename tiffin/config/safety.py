@@ -53,7 +53,7 @@ class RagSafety(ChatSafety):
 class SafetySettings(Section):
     """The Safety service, and what is asked of it."""
 
-    enabled: bool = False
+    enabled: bool = True
     """Whether the service runs. Without it nothing is checked."""
     rag: RagSafety = RagSafety()
     chat: ChatSafety = ChatSafety()
