@@ -64,14 +64,14 @@ CARRIERS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-def cases() -> Iterator[Injected]:
-    """All of them, the same at every run."""
+def cases(each: int = CASES) -> Iterator[Injected]:
+    """The same at every run: so many in each carrier."""
     draw = random.Random(SEED)  # noqa: S311  a sample, not a secret
     items = [item for item in squad() if part_of(item.article) == "test"]
     for carrier, hide in CARRIERS.items():
         name = "attacks.languages" if carrier == "other language" else "attacks.test"
         attacks = data.written(name)
-        for number, item in enumerate(draw.sample(items, CASES)):
+        for number, item in enumerate(draw.sample(items, each)):
             word = canary(draw)
             attack = attacks[number % len(attacks)].format(canary=word)
             yield Injected(carrier, hide(item.passage, attack), item.text, word)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lab.answers.report import auc
 from lab.safety import data
 from lab.safety.attacks import SEED, filled
-from lab.safety.injected import Injected, cases
+from lab.safety.injected import CASES, Injected, cases
 from tiffin.clients import EmbeddingClient, SafetyClient
 from tiffin.config.safety import SafetySettings
 from tiffin.core.context import RequestContext
@@ -219,9 +219,9 @@ def _auc(said: NDArray[Any], labels: Flags) -> str:
     return f"{auc(said, labels):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def of_stack(url: str, model: str) -> None:
+def of_stack(url: str, model: str, each: int) -> None:
     """Canaries in the answers of a running Tiffin, by carrier."""
-    suite = list(cases())
+    suite = list(cases(each))
     leaked: dict[str, list[bool]] = {}
     with httpx2.Client(base_url=url, timeout=120) as client:
         for case in suite:
@@ -249,9 +249,10 @@ def main() -> None:
     parser.add_argument("--tweets", type=Path)
     parser.add_argument("--stack", help="ask this address instead")
     parser.add_argument("--model", default="quote", help="who answers there")
+    parser.add_argument("--each", type=int, default=CASES, help="questions of each carrier")
     options = parser.parse_args()
     if options.stack:
-        of_stack(options.stack, options.model)
+        of_stack(options.stack, options.model, options.each)
         return
     print(f"default rate: {SafetySettings().false_positives:g}\n")  # noqa: T201
     of_inputs()

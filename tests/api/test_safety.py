@@ -8,8 +8,7 @@ import pytest
 from openai.types import ModerationCreateResponse
 
 from models.values import TextDelta, ToolCallDelta
-from tests.api.test_degradation import frames_of
-from tests.support.services import Services, entry
+from tests.support.services import Services, entry, frames_of
 from tiffin.config.safety import SafetySettings
 from tiffin.config.settings import Settings
 from tiffin.core.errors import Unavailable

@@ -50,7 +50,7 @@ class Guard:
         context = replace(context, deadline=deadline)
         rows, owners = None, list[int]()
         if not _BY_VECTOR.isdisjoint(checks):
-            rows, owners = await self._vectors(texts, vectors, context, documents=documents)
+            rows, owners = await self._vectors(texts, checks, vectors, context, documents=documents)
         request = SafetyRequest(
             list(texts),
             list(checks),
@@ -65,6 +65,7 @@ class Guard:
     async def _vectors(
         self,
         texts: Sequence[str],
+        checks: Sequence[Check],
         given: Floats | None,
         context: RequestContext,
         *,
@@ -72,14 +73,14 @@ class Guard:
     ) -> tuple[Floats | None, list[int]]:
         """The rows that stand for the texts, and which text each is of.
 
-        Of a document, the vector is enough that it has: its sentences are read one by one.
+        The sentences of a document are read one by one, so that for `injection` it needs none.
         """
         wanted: list[tuple[int, str]] = []
         owners: list[int] = []
         for index, text in enumerate(texts):
             if given is not None and (documents or len(text) <= WINDOW_CHARS):
                 owners.append(index)
-            else:
+            elif not documents or "toxicity" in checks:
                 wanted += [(index, part) for part in windows(text) if part.strip()]
             if not documents:
                 hidden = (part for reading in readings(text) for part in windows(reading))

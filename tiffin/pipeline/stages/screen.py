@@ -86,8 +86,9 @@ def _with_margins(candidate: Candidate) -> str:
 
 
 def _vectors(question: Question, found: Sequence[Candidate]) -> Vector | None:
-    """The embeddings of the passages found: float32 (len(found), dimensions)."""
+    """The embeddings of the passages found: float32 (len(found), dimensions), if all are there."""
     if question.vectors is None:
         return None
     places = {(one.document, one.start): row for row, one in enumerate(question.passages, start=1)}
-    return question.vectors[[places[candidate.place] for candidate in found]]
+    rows = [places[one.place] for one in found if one.place in places]
+    return question.vectors[rows] if len(rows) == len(found) else None
