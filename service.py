@@ -3,6 +3,7 @@
     RAG ──┬── Embedding     texts to vectors
           ├── Reranker      passages by relevance
           ├── Router        which tier answers
+          ├── Safety        what must not go in or out
           ├── SmallLLM      the cheap tier
           └── LargeLLM      the capable tier, where the profile has it
 
@@ -14,5 +15,6 @@ from services.llm import LargeLLM, SmallLLM
 from services.rag import RAG
 from services.reranker import Reranker
 from services.router import Router
+from services.safety import Safety
 
-__all__ = ["RAG", "Embedding", "LargeLLM", "Reranker", "Router", "SmallLLM"]
+__all__ = ["RAG", "Embedding", "LargeLLM", "Reranker", "Router", "Safety", "SmallLLM"]

@@ -17,7 +17,8 @@ from services.hosting import settings
 from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from services.safety import Safety
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
 from tiffin.config.routing import check_keys
 from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER
@@ -56,6 +57,7 @@ def connect_all() -> Clients:
         connect(RouterClient, Router),
         {name: connect(LLMClient, service) for name, service in tiers.items()},
         may_sleep=sleepers(settings) & apart,
+        safety=connect(SafetyClient, Safety) if settings.safety.enabled else None,
     )
 
 
@@ -79,6 +81,7 @@ class RAG:
     embedding = bentoml.depends(Embedding)
     reranker = bentoml.depends(Reranker)
     router = bentoml.depends(Router)
+    safety = bentoml.depends(Safety) if settings.safety.enabled else None
     small_llm = depends_on("small")
     large_llm = depends_on("large")
 

@@ -19,6 +19,8 @@ from tiffin.core.messages import (
     RerankScores,
     RouteDecision,
     RouteRequest,
+    SafetyReply,
+    SafetyRequest,
 )
 from tiffin.transport.client import ServiceClient
 
@@ -126,6 +128,17 @@ class RouterClient(ServiceClient):
     async def route(self, request: RouteRequest, context: RequestContext) -> RouteDecision:
         """Which tier should answer, and which next."""
         return await self.call("route", request, RouteDecision, context)
+
+
+class SafetyClient(ServiceClient):
+    """Calls the Safety service."""
+
+    async def check(self, request: SafetyRequest, context: RequestContext) -> SafetyReply:
+        """What the checks say of each text. Raises UpstreamFailed unless it is one result each."""
+        reply = await self.call("check", request, SafetyReply, context)
+        if len(reply.results) != len(request.texts):
+            raise UpstreamFailed(f"{self._service} answered for another number of texts")
+        return reply
 
 
 class LLMClient(ServiceClient):

@@ -20,7 +20,8 @@ from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
 from tiffin.cache.store import Store
 from tiffin.cache.vectors import Embeds, KnownVectors
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
+from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
@@ -33,6 +34,7 @@ from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
 from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.chat_safety import ChatGuard
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.replay import Replay
@@ -43,6 +45,7 @@ from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.recall import Memory, Recall, Remember
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
+from tiffin.pipeline.stages.screen import CheckQuestion, Screen
 from tiffin.pipeline.stages.search import Search
 from tiffin.pipeline.stages.widen import Widen
 from tiffin.pipeline.writing import Head as ChatHead
@@ -55,6 +58,8 @@ from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.routing.names import routed_name
+from tiffin.safety.guard import Guard
+from tiffin.safety.policy import judge_of
 from tiffin.telemetry import metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
@@ -73,6 +78,7 @@ class Clients:
     tiers: Mapping[str, LLMClient]
     may_sleep: frozenset[str] = frozenset()
     """Names of services that may have no replica until someone asks for them."""
+    safety: SafetyClient | None = None
 
     def by_service(self) -> dict[str, ServiceClient]:
         """All of them by the service's name."""
@@ -81,6 +87,8 @@ class Clients:
             "rerank": self.reranker,
             "route": self.router,
         }
+        if self.safety is not None:
+            of_task["safety"] = self.safety
         named = {row.name: of_task[row.task] for row in SERVICES if row.task in of_task}
         return named | {BY_TIER[tier].name: client for tier, client in self.tiers.items()}
 
@@ -105,6 +113,8 @@ class Gateway:
     replay: Replay | None
     """The exact cache; None if it is switched off."""
     corpora: Corpora
+    guard: Guard | None = None
+    """Asks the Safety service, if it runs."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def lane_of(self, model: str) -> str:
@@ -237,12 +247,17 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
     corpora = Corpora(settings, clients.embedding)
+    guard, rag, chat = guard_of(settings.safety, clients), settings.safety.rag, settings.safety.chat
+    question = judge_of("input", rag.input, guard)
+    passages = judge_of("passages", rag.passages, guard)
+    output = judge_of("output", rag.output, guard)
     pipeline = RagPipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
             Search(corpora.store, corpora.searcher, budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
             Widen(embedding, clients.reranker),
+            *([Screen(passages)] if passages else []),
             Evidence(
                 embedding,
                 clients.reranker,
@@ -254,7 +269,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
             *((Recall(memory),) if semantic else ()),
         ),
         route=Route(routing),
-        writer=Answer(Generate(generator, models, stream), budget.generate_ms),
+        writer=Answer(Generate(generator, models, stream, output), budget.generate_ms, output),
         closing=(
             Cite(budget.cite_ms),
             *((Remember(memory),) if semantic else ()),
@@ -262,6 +277,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         defaults=settings.rag,
         head=head,
         rest_ms=budget.rest_ms,
+        check=CheckQuestion(question) if question else None,
     )
     served = clients.by_service()
     return Gateway(
@@ -269,7 +285,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         clients=clients,
         models=models,
         pipeline=pipeline,
-        chat=ChatPipeline(routing, generator, models, stream),
+        chat=ChatPipeline(
+            routing,
+            generator,
+            models,
+            stream,
+            ChatGuard(judge_of("input", chat.input, guard), judge_of("output", chat.output, guard)),
+        ),
         readiness=Readiness(
             served,
             drain,
@@ -288,6 +310,16 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         if settings.cache.exact
         else None,
         corpora=corpora,
+        guard=guard,
+    )
+
+
+def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:
+    """What asks the Safety service; None if it does not run."""
+    if clients.safety is None:
+        return None
+    return Guard(
+        clients.embedding, clients.safety, safety.false_positives, safety.timeout_ms / 1000
     )
 
 

@@ -9,7 +9,7 @@ from tiffin.config.settings import Settings, load_settings
 @pytest.fixture
 def settings() -> Settings:
     rag = {"top_k": 3, "top_n": 2, "deadline_ms": 2000, "prefer": "write", "grounding": "off"}
-    return load_settings(profile="laptop", rag=rag)
+    return load_settings(profile="laptop", rag=rag, safety={"enabled": False})
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ RPC_METHODS = {
     "Embedding": "embed",
     "Reranker": "score",
     "Router": "route",
+    "Safety": "check",
     "SmallLLM": "generate",
 }
 UNSENT_BYTES = 10_000_000

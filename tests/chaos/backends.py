@@ -1,6 +1,7 @@
 """The weightless services of the stand: `python -m tests.chaos.backends PORT... [--batched]`.
 
-One port a service, in the order of the arguments: Embedding, Reranker, Router, SmallLLM. A fifth
+One port a service, in the order of the arguments: Embedding, Reranker, Router, Safety,
+SmallLLM. A sixth
 port answers `GET /state` with what they did. The Router is the real one, by its settings; with
 `--batched` the encoders stand behind the real batcher. The LLM writes `word word ...`, or what
 follows `ECHO` in the prompt.
@@ -30,6 +31,7 @@ from tiffin.core.messages import (
     RerankRequest,
     RouteDecision,
     RouteRequest,
+    SafetyRequest,
     ServiceHealth,
 )
 from tiffin.routing.assembly import decider_of
@@ -107,14 +109,15 @@ async def main(ports: list[int], *, batched: bool) -> None:
     encoders: Batched | Counting = batches if batched else services
     token = os.environ[TOKEN_VARIABLE]
     apps: list[Any] = []
-    for name in ("Embedding", "Reranker", "Router", "SmallLLM"):
+    for name in ("Embedding", "Reranker", "Router", "Safety", "SmallLLM"):
         app = RpcApp(name, max_body_bytes=1 << 25, max_in_flight=100_000, token=token)
         app.health(_ready)
         apps.append(app)
     apps[0].unary("embed", EmbedRequest, encoders.embed)
     apps[1].unary("score", RerankRequest, encoders.score)
     apps[2].unary("route", RouteRequest, services.route)
-    apps[3].stream("generate", GenerateRequest, services.generate)
+    apps[3].unary("check", SafetyRequest, services.check)
+    apps[4].stream("generate", GenerateRequest, services.generate)
 
     async def state(_: Request) -> JSONResponse:
         return JSONResponse(

@@ -18,7 +18,7 @@ from tests.chaos.load import Outcome, Shot, fire, judge, kinds, question
 from tests.chaos.row import Row, misses, percentile
 from tests.support.stack import Stack
 
-INNER = ("Router", "Reranker", "Embedding", "SmallLLM")
+INNER = ("Router", "Reranker", "Embedding", "Safety", "SmallLLM")
 LOAD_PER_S, LOAD_S = 1.0, 5.0
 BACK_LIMIT_S = 120.0
 NOTICE_S = 1.0

@@ -27,7 +27,7 @@ from tests.support.providers import FakeProvider, fake_provider
 from tests.support.stack import ROOT, WRITING, free_port, stop
 from tiffin.traffic.keys import KeyFile
 
-SERVICES = ("Embedding", "Reranker", "Router", "SmallLLM")
+SERVICES = ("Embedding", "Reranker", "Router", "Safety", "SmallLLM")
 START_LIMIT_S = 120
 CONCURRENCY = 32
 DEADLINE_S = 5.0

@@ -110,7 +110,7 @@ def test_modal_registers_one_web_server_a_service(
 ) -> None:
     app = ask(python, MODAL, rendered("modal", profile, tmp_path) / "tiffin_modal.py")
     assert app["app"] == "tiffin"
-    inner = ["embedding", "reranker", "router", "small_llm"]
+    inner = ["embedding", "reranker", "router", "safety", "small_llm"]
     assert app["servers"] == [*inner, *(["large_llm"] if profile == "gpu" else []), "rag"]
     assert app["gpus"]["small_llm"] == gpu
     assert app["gpus"]["embedding"] is app["gpus"]["rag"] is None

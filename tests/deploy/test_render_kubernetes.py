@@ -117,7 +117,7 @@ def test_the_triggers_say_what_keda_s_prometheus_scaler_reads(folder: Path) -> N
 
 def test_each_service_has_each_of_its_objects(folder: Path, settings: Settings) -> None:
     names = {"tiffin-rag", "tiffin-embedding", "tiffin-reranker", "tiffin-router"}
-    names |= {"tiffin-small-llm", "tiffin-large-llm"}
+    names |= {"tiffin-safety", "tiffin-small-llm", "tiffin-large-llm"}
     assert len(names) == len(dependencies(settings))
     for kind in (
         "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy",
@@ -222,7 +222,7 @@ def test_kustomize_builds_it(folder: Path, overlay: str) -> None:
     command = ["kubectl", "kustomize", str(folder / overlay)]
     built = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     kinds = [document["kind"] for document in yaml.safe_load_all(built)]
-    assert kinds.count("Deployment") == 6
+    assert kinds.count("Deployment") == 7
     assert kinds.count({"keda": "ScaledObject", "hpa": "HorizontalPodAutoscaler"}.get(overlay)) == (
-        0 if overlay == "base" else 6
+        0 if overlay == "base" else 7
     )

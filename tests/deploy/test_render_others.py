@@ -132,7 +132,7 @@ def test_a_signal_that_a_platform_cannot_scale_on_is_refused_with_its_line(
 def test_compose_runs_each_service_apart_and_publishes_one(tmp_path: Path) -> None:
     document = yaml.safe_load(rendered("compose", tmp_path)["compose.yaml"])
     services = document["services"]
-    assert set(services) == {"rag", "embedding", "reranker", "router", "small-llm"}
+    assert set(services) == {"rag", "embedding", "reranker", "router", "safety", "small-llm"}
     assert [name for name, service in services.items() if "ports" in service] == ["rag"]
     depends = services["rag"]["environment"]["BENTOML_SERVE_DEPENDS"].split()
     hosts = {word.split("=")[1].removeprefix("http://").split(":")[0] for word in depends}
@@ -179,7 +179,7 @@ def test_modal_s_file_is_python_with_one_web_server_a_service(tmp_path: Path) ->
         and "modal.web_server" in ast.unparse(node)
         and node.decorator_list
     ]
-    assert servers == ["embedding", "reranker", "router", "small_llm", "rag"]
+    assert servers == ["embedding", "reranker", "router", "safety", "small_llm", "rag"]
 
 
 def test_runpod_s_worker_has_the_cores_of_all_services(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_more_cores_than_runpod_has_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIFFIN_TIERS__LARGE__MODEL", "qwen2.5-coder-1.5b-instruct")
-    with pytest.raises(SettingsError, match=r"for 11\.5 cores together; .* has at most 8"):
+    with pytest.raises(SettingsError, match=r"for 12 cores together; .* has at most 8"):
         rendered("runpod", tmp_path)
 
 

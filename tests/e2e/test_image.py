@@ -16,7 +16,7 @@ from tiffin.deploy.render.plan import Plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
-INNER = ("Embedding", "Reranker", "Router", "SmallLLM")
+INNER = ("Embedding", "Reranker", "Router", "Safety", "SmallLLM")
 MAX_IMAGE_BYTES = 2_500_000_000
 
 

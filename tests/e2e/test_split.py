@@ -19,7 +19,7 @@ from tests.support.stack import WRITING, free_port, stop, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-INNER = ("Embedding", "Reranker", "Router", "SmallLLM")
+INNER = ("Embedding", "Reranker", "Router", "Safety", "SmallLLM")
 
 
 @pytest.fixture(scope="module")

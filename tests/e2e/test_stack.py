@@ -26,7 +26,7 @@ MAX_TOTAL_MIB = 3 * 1024
 def test_each_service_runs_in_a_process_of_its_own_and_two_hold_torch(stack: Stack) -> None:
     holds_torch = {
         service: "libtorch" in Path(f"/proc/{stack.worker(service).pid}/maps").read_text()
-        for service in ("RAG", "Embedding", "Reranker", "Router", "SmallLLM")
+        for service in ("RAG", "Embedding", "Reranker", "Router", "Safety", "SmallLLM")
     }
     assert {service for service, torch in holds_torch.items() if torch} == {
         "Embedding",
@@ -43,7 +43,9 @@ def test_readiness_names_every_service(stack: Stack) -> None:
     body = httpx.get(f"{stack.url}/readyz").json()
     assert body == {
         "status": "ready",
-        "services": dict.fromkeys(["Embedding", "Reranker", "Router", "SmallLLM"], "ready"),
+        "services": dict.fromkeys(
+            ["Embedding", "Reranker", "Router", "Safety", "SmallLLM"], "ready"
+        ),
     }
 
 
@@ -101,7 +103,9 @@ async def test_many_callers_get_each_their_own_vectors(stack: Stack) -> None:
         assert single == pytest.approx(whole, abs=1e-5)
 
 
-@pytest.mark.parametrize("service", ["RAG", "Embedding", "Reranker", "Router", "SmallLLM"])
+@pytest.mark.parametrize(
+    "service", ["RAG", "Embedding", "Reranker", "Router", "Safety", "SmallLLM"]
+)
 async def test_pickle_is_refused_by_every_service(stack: Stack, service: str) -> None:
     url = stack.service_urls()[service]
     connector = aiohttp.UnixConnector(url.removeprefix("file://")) if "file:" in url else None

@@ -19,20 +19,30 @@ from starlette.types import ASGIApp
 from models.values import Finished, FinishReason, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
 from tiffin.api.app import create_app, guard, wrap
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.clients import (
+    EmbeddingClient,
+    LLMClient,
+    RerankerClient,
+    RouterClient,
+    SafetyClient,
+)
 from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import TiffinError
 from tiffin.core.messages import (
     Array,
+    Checked,
     CountRequest,
     Counts,
     Embeddings,
     EmbedRequest,
+    Finding,
     RerankRequest,
     RerankScores,
     RouteDecision,
     RouteRequest,
+    SafetyReply,
+    SafetyRequest,
     ServiceHealth,
 )
 from tiffin.gateway import Clients, build
@@ -100,6 +110,11 @@ class Services:
         await self._called("route")
         return self.decider.decide(request)
 
+    async def check(self, request: SafetyRequest, _: RequestContext) -> SafetyReply:
+        """Flags a text for the checks whose trigger word it holds."""
+        await self._called("check")
+        return SafetyReply([_flagged(text, request.checks) for text in request.texts])
+
     def tier(self, name: str) -> "Tier":
         return Tier(self, name)
 
@@ -134,6 +149,21 @@ class Tier:
         finally:
             services.ended += 1
             services.stopped.set()
+
+
+TRIGGERS = {"injection": "OBEY", "toxicity": "RUDE", "personal_data": "a@b.com"}
+
+
+def _flagged(text: str, checks: list[str]) -> Checked:
+    found = []
+    for check in checks:
+        at = text.find(TRIGGERS.get(check, "\0"))
+        if at >= 0:
+            whole = check != "personal_data"
+            start, end = (0, len(text)) if whole else (at, at + len(TRIGGERS[check]))
+            kind = {"personal_data": "email", "toxicity": "offensive"}.get(check, check)
+            found.append(Finding(check, kind, 1.0, start, end))
+    return Checked(found, {check: float(bool(found)) for check in checks})
 
 
 async def _ready() -> ServiceHealth:
@@ -192,6 +222,8 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         embedding.unary("count", CountRequest, services.count)
         reranker.unary("score", RerankRequest, services.score)
         router.unary("route", RouteRequest, services.route)
+        safety = rpc("Safety")
+        safety.unary("check", SafetyRequest, services.check)
         llms = [rpc(name) for name in services.tiers]
         for name, llm in zip(services.tiers, llms, strict=True):
             generate = services.generate_of.get(name, services.tier(name).generate)
@@ -201,7 +233,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         front = guard(wrap(app, settings, drain), settings=settings)
         services.front = front
         urls = await stack.enter_async_context(
-            all_served(embedding, reranker, router, front, *llms, limits=settings.limits)
+            all_served(embedding, reranker, router, front, safety, *llms, limits=settings.limits)
         )
         clients = Clients(
             EmbeddingClient("Embedding", urls[0]),
@@ -209,8 +241,9 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             RouterClient("Router", urls[2]),
             {
                 name: LLMClient(name, url)
-                for name, url in zip(services.tiers, urls[4:], strict=True)
+                for name, url in zip(services.tiers, urls[5:], strict=True)
             },
+            safety=SafetyClient("Safety", urls[4]) if settings.safety.enabled else None,
         )
         served = served_by(settings, services)
         services.decider = decider_of(served, with_model=False)

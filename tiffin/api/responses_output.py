@@ -19,6 +19,12 @@ from tiffin.api.schemas.responses_answer import (
     ResponseUsage,
 )
 
+CUT = {
+    "length": IncompleteDetails(reason="max_output_tokens"),
+    "content_filter": IncompleteDetails(reason="content_filter"),
+}
+"""Why an answer is incomplete, by the reason for which the engine or the safety policy ended it."""
+
 
 class Output:
     """One response as it comes together. At most one item is open at a time."""
@@ -87,11 +93,11 @@ class Output:
             )
 
     def _finish(self, event: Finished) -> Iterator[ResponseEvent]:
-        status: Status = "incomplete" if event.reason == "length" else "completed"
+        cut = CUT.get(event.reason)
+        status: Status = "incomplete" if cut else "completed"
         if not self._items:  # an answer without a word is an empty message
             yield from self._open_message()
         yield from self._close(status)
-        cut = IncompleteDetails(reason="max_output_tokens") if status == "incomplete" else None
         self.response = self.response.model_copy(
             update={
                 "status": status,

@@ -17,7 +17,7 @@ from tiffin.config.settings import Settings
 from tiffin.core.values import RagRequest
 
 DIGEST_BYTES = 20
-PIPELINE = {"embedding", "reranker", "tiers", "providers", "routing", "rag"}
+PIPELINE = {"embedding", "reranker", "tiers", "providers", "routing", "rag", "safety"}
 DELIVERY = {"stream", "timeout_ms", "priority", "cache"}
 """Fields of a question that do not change its answer."""
 

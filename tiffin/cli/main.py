@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "models": "List, pull, verify and quantize the models of the catalogue.",
     "plan": "Which model runs on which GPU, what it takes and why.",
     "router": "Train, calibrate and evaluate the router (in a clone); replay its decisions.",
+    "safety": "Find the thresholds of the safety checks on your own texts.",
     "serve": "Fetch the weights that are missing, and serve everything on one port.",
     "settings": "The settings in force, where they come from, and all variables.",
 }

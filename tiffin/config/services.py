@@ -7,7 +7,7 @@ A new service is one file in `services/` and one row here.
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["embedding", "rerank", "route", "chat", "entry"]
+Task = Literal["embedding", "rerank", "route", "safety", "chat", "entry"]
 Signal = Literal[
     "request_rate_per_s", "queue_depth", "latency_p95_ms", "first_token_p95_ms", "gpu_percent"
 ]
@@ -41,6 +41,7 @@ SERVICES = (
     Service("Embedding", "embedding", _ENCODER, section="embedding"),
     Service("Reranker", "rerank", _ENCODER, section="reranker"),
     Service("Router", "route", _UNARY),
+    Service("Safety", "safety", _UNARY),
     Service("SmallLLM", "chat", _LLM, section="tiers.small", tier="small"),
     Service("LargeLLM", "chat", _LLM, section="tiers.large", tier="large", may_sleep=True),
     Service("RAG", "entry", _LOAD),

@@ -37,6 +37,7 @@ from tiffin.config.renamed import new_path
 from tiffin.config.requests import ChatSettings, LimitSettings, RagSettings
 from tiffin.config.resilience import ResilienceSettings
 from tiffin.config.routing import ProviderSettings, RoutingSettings
+from tiffin.config.safety import HEADS_READ, SafetySettings
 from tiffin.config.scaling import Scaling, first_misfit
 from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER, SERVICES, Service
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     routing: RoutingSettings = RoutingSettings()
     rag: RagSettings = RagSettings()
     chat: ChatSettings = ChatSettings()
+    safety: SafetySettings = SafetySettings()
     limits: LimitSettings = LimitSettings()
     internal: InternalSettings = InternalSettings()
     scaling: dict[str, Scaling] = Field(default_factory=dict)
@@ -190,7 +192,13 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
 
 
 def check_models(settings: Settings, catalog: Catalog) -> None:
-    """Raise SettingsError if a model is not in the catalogue or is made for another task."""
+    """Raise SettingsError if a model is not in the catalogue or is made for another task.
+
+    Nor can Safety run with another embedding model than its heads read.
+    """
+    if settings.safety.enabled and settings.embedding.model != HEADS_READ:
+        message = f"the heads of Safety read the vectors of {HEADS_READ} only"
+        raise SettingsError(f"{PREFIX}SAFETY__ENABLED (safety.enabled in a profile): {message}")
     for service, chosen in settings.with_models():
         section, task, name = service.section, service.task, chosen.model
         allowed = [model.name for model in catalog.models if model.task == task]

@@ -7,7 +7,12 @@ from tiffin.config.settings import Settings
 
 def dependencies(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Every service of the profile with those it calls; the entry service last."""
-    served = [row.name for row in SERVICES if row.tier is None or row.tier in settings.tiers]
+    served = [
+        row.name
+        for row in SERVICES
+        if (row.tier is None or row.tier in settings.tiers)
+        and (row.task != "safety" or settings.safety.enabled)
+    ]
     inner = tuple(name for name in served if name != ENTRY)
     return {**dict.fromkeys(inner, ()), ENTRY: inner}
 

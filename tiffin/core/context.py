@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from models.values import TokenUsage
+from tiffin.core.checks import CheckRun
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import RouteDecision
 
@@ -93,7 +94,7 @@ class Bill:
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """Made once at the door (or from a hop's headers), never changed; its bill is written on.
+    """Made once at the door (or from a hop's headers); only its bill and checks are written on.
 
     `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
     `deadline_named` says that the client named the deadline itself; an answer must begin by
@@ -115,6 +116,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     key: str = ""
     arrived: float = msgspec.field(default_factory=time.time)
     bill: Bill = msgspec.field(default_factory=Bill)
+    checks: list[CheckRun] = msgspec.field(default_factory=list)
 
     def begin_s(self) -> float:
         """Seconds left for an answer to begin."""

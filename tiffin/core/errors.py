@@ -44,6 +44,9 @@ TOO_LONG = "context_length_exceeded"
 NO_TIER_SATISFIES = "no_tier_satisfies"
 """Code of an InvalidRequest that no tier could answer within the policy and its caps."""
 
+CONTENT_FILTER = "content_filter"
+"""Code of an InvalidRequest that the safety policy refuses."""
+
 PROVIDER_OVERLOADED = "upstream_overloaded"
 """Code of an Overloaded that somebody else's service answered: its Retry-After is theirs."""
 

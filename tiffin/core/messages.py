@@ -172,6 +172,55 @@ class RouteDecision(msgspec.Struct, frozen=True):
     max_usd: float | None = None
 
 
+class SafetyRequest(msgspec.Struct, frozen=True):
+    """Texts to check, and for what: injection, toxicity, personal_data, secrets.
+
+    `vectors` (rows, dimensions) are embeddings, L2-normalised, of the texts, of parts of them or of
+    what they hide; `owners` tells for each row which text it is of. A check that reads embeddings
+    judges a text without any as harmless. `false_positives` is the share of harmless texts that may
+    be flagged. In a `document`, which nobody wrote to the model, any sentence that gives it orders
+    is an attack; `sentence` is one of these, asked about with its vector.
+    """
+
+    texts: list[str]
+    checks: list[str]
+    false_positives: float
+    vectors: Array | None = None
+    owners: list[int] = []
+    kind: Literal["text", "document", "sentence"] = "text"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was found in a text: the check, the kind of thing, its probability, and its span.
+
+    The span is in code points; a judgement on the text as a whole spans all of it.
+    """
+
+    check: str
+    kind: str
+    score: float
+    start: int
+    end: int
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What the checks say of one text. `scores` has the highest probability of each kind.
+
+    `unsure` are sentences of a document that may give orders to the model: the check is to be
+    asked about them again, with their vectors.
+    """
+
+    findings: list[Finding]
+    scores: dict[str, float]
+    unsure: list[str] = []
+
+
+class SafetyReply(msgspec.Struct, frozen=True):
+    """One result a text, in the order of the texts."""
+
+    results: list[Checked]
+
+
 class ServiceHealth(msgspec.Struct, frozen=True):
     """A service's own word on whether it can take work, and which service of which Tiffin it is.
 

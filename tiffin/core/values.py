@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.values import FinishReason
+from tiffin.core.checks import CheckRun
 from tiffin.core.filters import Filter
 from tiffin.core.names import AUTO
 
@@ -137,6 +138,7 @@ class Source(Value):
         float,
         Field(description="Cosine similarity by the embedding; without it, the words shared."),
     ]
+    flags: Annotated[list[str], Field(description="Checks of safety that flagged it.")] = []
 
 
 class Citation(Value):
@@ -240,6 +242,7 @@ class RagAnswer(Value):
     route: Route
     cost: Cost
     degraded: Annotated[list[str], Field(description="What was done without; empty when all ran.")]
+    checks: Annotated[list[CheckRun], Field(description="The checks of safety that ran.")] = []
 
 
 class RagSources(Value):
@@ -262,4 +265,12 @@ class RagDelta(Value):
     ] = []
 
 
-RagEvent = RagSources | RagDelta | RagAnswer
+class RagStopped(Value):
+    """The safety policy has ended the answer; only the RagAnswer comes after it."""
+
+    object: Literal["rag.stopped"] = "rag.stopped"
+    reason: Literal["content_filter"] = "content_filter"
+    checks: Annotated[list[str], Field(description="The checks that flagged what follows.")]
+
+
+RagEvent = RagSources | RagDelta | RagStopped | RagAnswer

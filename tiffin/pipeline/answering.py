@@ -4,14 +4,16 @@ It is refused, quoted, given a kept answer, or written. The last stage before th
 and the one that writes to the client.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from tiffin.core.errors import RECOVERABLE
-from tiffin.core.values import RagDelta, RagEvent
+from tiffin.core.values import RagDelta, RagEvent, RagStopped
 from tiffin.pipeline.question import Question
+from tiffin.pipeline.released import Release
 from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.quote import quote, recalled, refuse
+from tiffin.safety.policy import Judge
 
 
 class Answer:
@@ -19,9 +21,10 @@ class Answer:
 
     name = "generate"
 
-    def __init__(self, generate: Generate, budget_ms: float) -> None:
+    def __init__(self, generate: Generate, budget_ms: float, judge: Judge | None = None) -> None:
         self.budget_ms = budget_ms
         self._generate = generate
+        self._judge = judge
 
     async def stream(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is written."""
@@ -35,7 +38,7 @@ class Answer:
     async def _events(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         ready = _without_model(question)
         if ready is not None:
-            for event in ready:
+            async for event in self._held(question, list(ready)):
                 yield event
             return
         try:
@@ -45,8 +48,17 @@ class Answer:
         except RECOVERABLE as error:
             if self._generate.can_be_quoted(question, error):
                 question.degraded.append("generation")
-                for event in quote(question, error.message):
+                async for event in self._held(question, list(quote(question, error.message))):
                     yield event
+
+    async def _held(
+        self, question: Question, events: Sequence[RagEvent]
+    ) -> AsyncGenerator[RagEvent, None]:
+        """The events of an answer that no model wrote, held to the safety policy."""
+        if self._judge is not None and not question.is_refused:
+            events = await quotes_held_to(self._judge, question, events)
+        for event in events:
+            yield event
 
 
 def _without_model(question: Question) -> Iterator[RagEvent] | None:
@@ -56,3 +68,22 @@ def _without_model(question: Question) -> Iterator[RagEvent] | None:
     if question.recalled is not None:
         return recalled(question, question.recalled)
     return quote(question, "quotes the documents") if question.is_quoted else None
+
+
+async def quotes_held_to(
+    judge: Judge, question: Question, events: Sequence[RagEvent]
+) -> list[RagEvent]:
+    """The events of a quoted answer after the policy: redacted, stopped, or as they are.
+
+    Redacted text has other offsets, so that the citations are found anew.
+    """
+    draft, release = question.draft, Release(judge, question.context)
+    text = await release.finish(draft.text)
+    if text == draft.text:
+        return list(events)
+    draft.text, question.citations = text, []
+    others = [event for event in events if not isinstance(event, RagDelta)]
+    if release.stopped:
+        draft.finish_reason = "content_filter"
+        return [*others, RagStopped(checks=list(release.checks))]
+    return [*others, RagDelta(text=text)]

@@ -16,6 +16,7 @@ from models.values import Finished, GenerateRequest, TextDelta
 from tiffin.config.resilience import StreamSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
+from tiffin.pipeline.chat_safety import ChatGuard
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.writing import Head, Limits, Piece, pieces
 from tiffin.routing.client import Routing, ask_of
@@ -33,6 +34,7 @@ class ChatPipeline:
     generator: Generator
     models: Mapping[str, str]
     limits: StreamSettings = field(default_factory=StreamSettings)
+    guard: ChatGuard = field(default_factory=ChatGuard)
 
     async def stream(
         self,
@@ -48,7 +50,10 @@ class ChatPipeline:
         `requests` holds one for each answer, and is never empty. An answer that fails ends all.
         """
         began = time.perf_counter()
+        requests = await self.guard.admitted(requests, context)
         decision, degraded = await self._decide(model, requests, context, whole=whole)
+        if any(run.outcome == "not_run" for run in context.checks):
+            degraded.append("check")
         held = any(request.tools for request in requests)
         limits = Limits.of(context, context.deadline, self.limits, streamed=not whole, held=held)
         async with AsyncExitStack() as stack:  # which closes the others where one fails to close
@@ -65,6 +70,7 @@ class ChatPipeline:
                 if one
                 else _merge(answers, limits)
             )
+            followed = self.guard.released(followed, requests, context)
             waiting = True
             async with aclosing(followed):
                 async for piece in followed:

@@ -33,9 +33,9 @@ class Draft:
             message = "the model ended without saying so"
             raise UpstreamFailed(message)
 
-    def cut_off(self, prompt_chars: int) -> None:
+    def cut_off(self, prompt_chars: int, reason: FinishReason = "length") -> None:
         """Let what is written be the answer. Its usage is an estimate: the tier did not say it."""
-        self.finish_reason = "length"
+        self.finish_reason = reason
         self.usage = TokenUsage(
             prompt_tokens=estimate_tokens(prompt_chars),
             completion_tokens=estimate_tokens(len(self.text)),

@@ -35,13 +35,17 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A passage that may answer, and its similarity to the question."""
+    """A passage that may answer, and its similarity to the question.
+
+    `flags` are the checks of safety that flagged it.
+    """
 
     passage: Passage
     document: Document
     similarity: float
     page: int | None = None
     headings: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[int | None, str | None, int]:
@@ -161,6 +165,7 @@ def as_source(index: int, candidate: Candidate, score: float) -> Source:
         end=passage.end,
         score=min(1.0, max(0.0, score)),
         similarity=min(1.0, max(0.0, candidate.similarity)),
+        flags=list(candidate.flags),
     )
 
 

@@ -29,7 +29,8 @@ from tiffin.telemetry.timeline import Timeline
 class RagPipeline:
     """Answers questions. Holds no state of a request; safe for any number at once.
 
-    `retrieval` runs in order, `route` beside it; then `writer`; then `closing`, in order.
+    `retrieval` runs in order, `route` and `check` (of the question) beside it;
+    then `writer`; then `closing`, in order.
     """
 
     retrieval: Sequence[Stage]
@@ -39,11 +40,13 @@ class RagPipeline:
     defaults: RagSettings
     head: Head
     rest_ms: float
+    check: Stage | None = None
 
     @property
     def budgets_ms(self) -> dict[str, float]:
         """The budget of every stage, in the order in which they end."""
-        stages: list[Stage | Writer] = [*self.retrieval, self.route, self.writer, *self.closing]
+        beside = [self.route] if self.check is None else [self.route, self.check]
+        stages: list[Stage | Writer] = [*self.retrieval, *beside, self.writer, *self.closing]
         return {stage.name: stage.budget_ms for stage in stages}
 
     @property
@@ -99,14 +102,24 @@ class RagPipeline:
         )
 
     async def _find(self, question: Question) -> None:
-        """Retrieve and route, side by side."""
-        route = asyncio.create_task(self._route(question))
+        """Retrieve, route and check the question, side by side."""
+        beside = [asyncio.create_task(self._route(question))]
+        if self.check is not None:
+            beside.append(asyncio.create_task(self._check(self.check, question)))
         try:
             for stage in self.retrieval:
                 await run(stage, question)
-            await route
+            for task in beside:
+                await task
         finally:
-            route.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _check(self, check: Stage, question: Question) -> None:
+        await question.embedded.wait()
+        with question.timeline.stage(check.name):
+            await check.run(question, question.context)
 
     async def _route(self, question: Question) -> None:
         await question.embedded.wait()
@@ -139,6 +152,7 @@ def _answer(question: Question) -> RagAnswer:
         route=draft.route,
         cost=_cost(question.context.bill),
         degraded=question.degraded,
+        checks=question.context.checks,
     )
 
 

@@ -114,6 +114,9 @@ class QuestionCodec:
         answer = events[-1]
         if not isinstance(answer, RagAnswer) or answer.degraded or not answer.answered:
             return None
+        unchecked = any(run.outcome == "not_run" for run in answer.checks)
+        if unchecked or answer.finish_reason == "content_filter":
+            return None
         return answer.route.tier, answer.route.model, answer.model_dump_json().encode()
 
     def replay(self, payload: bytes, context: RequestContext) -> Iterator[RagEvent]:

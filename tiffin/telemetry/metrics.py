@@ -38,6 +38,11 @@ cache_store_failures_total = Counter(
 )
 cache_saved_usd_total = Counter("tiffin_cache_saved_usd_total", "US dollars that hits saved.")
 cache_saved_seconds_total = Counter("tiffin_cache_saved_seconds_total", "Seconds that hits saved.")
+checks_total = Counter(
+    "tiffin_safety_checks_total",
+    "Checks of safety, by how they ended.",
+    ["part", "check", "outcome"],
+)
 degraded_total = Counter("tiffin_degraded_total", "What answers were given without.", ["what"])
 
 # The corpora, as `tiffin.corpus.ingest` sees them.

@@ -2,7 +2,8 @@
 
 What the request's bill says goes into the response's headers: `x-tiffin-tier`, `x-tiffin-cost-usd`
 (not of a stream, whose headers go before its tokens come), `x-tiffin-cache` if the cache was asked,
-and, for `x-tiffin-debug: 1`, the whole decision as JSON in `x-tiffin-decision`.
+`x-tiffin-checks` if safety was, and, for `x-tiffin-debug: 1`, the whole decision as JSON in
+`x-tiffin-decision`.
 """
 
 import json
@@ -23,6 +24,7 @@ from tiffin.core.errors import InvalidRequest
 DEBUG_HEADER = "x-tiffin-debug"
 TIER_HEADER = "x-tiffin-tier"
 COST_HEADER = "x-tiffin-cost-usd"
+CHECKS_HEADER = "x-tiffin-checks"
 DECISION_HEADER = "x-tiffin-decision"
 CACHE_HEADER = "x-tiffin-cache"
 TIMEOUT_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
@@ -65,6 +67,8 @@ class ContextMiddleware:
             if message["type"] == "http.response.start":
                 told = {REQUEST_ID_HEADER: context.request_id}
                 told |= _bill_headers(context.bill, debug=debug)
+                if context.checks:
+                    told[CHECKS_HEADER] = ",".join(map(str, context.checks))
                 lines = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
                 message["headers"] = [*message["headers"], *lines]
             await send(message)

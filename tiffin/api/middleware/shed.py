@@ -14,7 +14,7 @@ from tiffin.telemetry import metrics
 from tiffin.traffic.admission import EMBED, RERANK
 
 STAGES = {
-    **dict.fromkeys(("/v1/embeddings", "/embed", "/", "/v1"), EMBED),
+    **dict.fromkeys(("/v1/embeddings", "/embed", "/", "/v1", "/v1/moderations"), EMBED),
     **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/score"), RERANK),
 }
 """The stages of the paths whose body chooses no model."""

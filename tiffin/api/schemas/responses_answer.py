@@ -68,7 +68,7 @@ class ResponseUsage(BaseModel):
 class IncompleteDetails(BaseModel):
     """Why the answer was cut."""
 
-    reason: Literal["max_output_tokens"]
+    reason: Literal["max_output_tokens", "content_filter"]
 
 
 class Response(BaseModel):

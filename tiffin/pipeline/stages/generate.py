@@ -6,8 +6,9 @@ is written by the deadline ("short_answer"), and quotes if nothing is written ("
 `tiffin.pipeline.answering`).
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,24 +23,81 @@ from tiffin.core.errors import (
     Unavailable,
 )
 from tiffin.core.messages import RouteDecision
-from tiffin.core.values import RagDelta, RagEvent, RagSources, Route
+from tiffin.core.values import RagDelta, RagEvent, RagSources, RagStopped, Route
 from tiffin.pipeline.citing import Citer
 from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.prompt import rag_messages
 from tiffin.pipeline.question import Question
+from tiffin.pipeline.released import Release
 from tiffin.pipeline.writing import Limits, pieces
+from tiffin.safety.policy import Judge
+
+
+class CheckedGate:
+    """Of one answer. Without a policy it is the sentence gate alone."""
+
+    def __init__(self, question: Question, judge: Judge | None) -> None:
+        self._draft = question.draft
+        self._gate = SentenceGate(question)
+        self._release = None if judge is None else Release(judge, question.context)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the policy has ended the answer."""
+        return self._release is not None and self._release.stopped
+
+    @property
+    def checks(self) -> bool:
+        """Whether sentences are compared with the evidence."""
+        return self._gate.checks
+
+    @property
+    def stopped_by(self) -> list[str]:
+        """The checks that ended it."""
+        return [] if self._release is None else list(self._release.checks)
+
+    async def release(self, text: str) -> str:
+        """Take in the next piece; returns what may leave now."""
+        supported = self._gate.release(text)
+        if self._release is None:
+            return supported
+        checked = self._release.finish if self._gate.checks else self._release.add
+        return await self._left(checked(supported))
+
+    async def finish(self) -> str:
+        """The model has ended: what may leave of the rest."""
+        supported = self._gate.finish()
+        if self._release is None:
+            return supported
+        return await self._left(self._release.finish(supported))
+
+    async def _left(self, checked: Coroutine[Any, Any, str]) -> str:
+        """What is checked has left; the draft holds nothing else."""
+        assert self._release is not None  # noqa: S101  asked before
+        try:
+            return await checked
+        finally:
+            self._draft.text = self._release.left
 
 
 class Generate:
-    """Asks a tier. `models` maps each tier to its model's name, the cheapest first."""
+    """Asks a tier. `models` maps each tier to its model's name, the cheapest first.
+
+    `judge` holds what is written to the safety policy, if there is one.
+    """
 
     def __init__(
-        self, generator: Generator, models: Mapping[str, str], limits: StreamSettings
+        self,
+        generator: Generator,
+        models: Mapping[str, str],
+        limits: StreamSettings,
+        judge: Judge | None = None,
     ) -> None:
         self._generator = generator
         self._models = models
         self._limits = limits
+        self._judge = judge
 
     async def write(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is released."""
@@ -54,20 +112,26 @@ class Generate:
         draft.route = Route(tier=begun.tier, model=self._models[begun.tier], reason=decision.reason)
         if begun.tier != decision.tier:
             question.degraded.append("tier")
-        gate, citer = SentenceGate(question), Citer(question.sources)
+        gate, citer = CheckedGate(question, self._judge), Citer(question.sources)
         async with aclosing(pieces(begun.first, begun.rest, limits)) as events:
             yield RagSources(
                 id=question.context.request_id, sources=question.sources, route=draft.route
             )
             async for piece in events:
                 if isinstance(piece.event, TextDelta):
-                    if text := gate.release(piece.event.text):
+                    if text := await gate.release(piece.event.text):
                         yield _delta(question, text, citer if gate.checks else None)
+                    if gate.stopped:
+                        break
                 else:
                     draft.add(piece.event)
-        draft.check_whole()
-        if text := gate.finish():
-            yield _delta(question, text, citer if gate.checks else None)
+        if not gate.stopped:
+            draft.check_whole()
+            if text := await gate.finish():
+                yield _delta(question, text, citer if gate.checks else None)
+        if gate.stopped:
+            draft.cut_off(_prompt_chars(question), "content_filter")
+            yield RagStopped(checks=gate.stopped_by)
 
     def can_be_quoted(self, question: Question, error: TiffinError) -> bool:
         """Whether quotes may stand for the answer. Raises the error if that would not be honest.
@@ -80,7 +144,7 @@ class Generate:
         if draft.text and request.stream:
             raise error
         if draft.text and isinstance(error, DeadlineExceeded):
-            draft.cut_off(len(request.query) + sum(len(one.text) for one in question.sources))
+            draft.cut_off(_prompt_chars(question))
             question.degraded.append("short_answer")
             return False
         overloaded = isinstance(error, Overloaded) and not isinstance(error, Unavailable)
@@ -134,6 +198,11 @@ def _delta(question: Question, text: str, citer: Citer | None) -> RagDelta:
     found = citer.cite(answer, len(answer) - len(text)) if citer else []
     question.citations += found
     return RagDelta(text=text, citations=found)
+
+
+def _prompt_chars(question: Question) -> int:
+    """About how many characters the model read."""
+    return len(question.request.query) + sum(len(one.text) for one in question.sources)
 
 
 def _texts(question: Question) -> list[str]:

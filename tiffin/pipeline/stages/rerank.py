@@ -1,7 +1,5 @@
 """Rerank: the candidates in order of relevance, by the Reranker service's cross-encoder."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tiffin.clients import RerankerClient
@@ -40,18 +38,21 @@ class Rerank(Stage):
         query = question.request.query
         logits, question.rerank_tokens = await self._reranker.score(query, texts, context)
         question.logits = logits.tolist()
-        question.sources = sources_of(question, sigmoid(logits).tolist())
+        question.sources = sources_of(question)
 
     def substitute(self, question: Question) -> None:
         """Let the candidates' similarity be their relevance."""
-        scores = [candidate.similarity for candidate in question.candidates]
-        question.sources = sources_of(question, scores)
+        question.sources = sources_of(question)
 
 
-def sources_of(question: Question, scores: Sequence[float]) -> list[Source]:
+def sources_of(question: Question) -> list[Source]:
     """The up to `top_n` candidates with the best scores from 0 to 1, without the irrelevant."""
-    if not scores:
+    if not question.candidates:
         return []
+    if question.logits is None:
+        scores = [candidate.similarity for candidate in question.candidates]
+    else:
+        scores = sigmoid(np.array(question.logits)).tolist()
     order = best_first(np.asarray(scores), question.top_n)
     floor = MIN_RELEVANCE * scores[order[0]]
     relevant = [order[0], *(i for i in order[1:] if scores[i] >= floor)]

@@ -4,12 +4,10 @@ Words find the right passage among many in most questions and at little cost. A 
 words than its passage's is found by meaning alone, for which every passage has to be embedded.
 """
 
-import numpy as np
-
 from tiffin.cache.vectors import Embeds
 from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
-from tiffin.core.scores import best_first, sigmoid
+from tiffin.core.scores import best_first
 from tiffin.pipeline.question import Candidate, Question
 from tiffin.pipeline.stage import Stage
 from tiffin.pipeline.stages.rerank import sources_of
@@ -57,4 +55,4 @@ class Widen(Stage):
         question.rerank_tokens += read
         question.candidates += found
         question.logits += logits.tolist()
-        question.sources = sources_of(question, sigmoid(np.array(question.logits)).tolist())
+        question.sources = sources_of(question)

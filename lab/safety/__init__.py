@@ -1,0 +1,1 @@
+"""Trains and evaluates the heads of `tiffin.safety`."""

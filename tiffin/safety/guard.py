@@ -1,0 +1,117 @@
+"""Asks the Safety service about texts, with the vectors that the checks read.
+
+The pipelines and `/v1/moderations` call it. A vector that the caller has is passed on; only what
+has none is embedded, in one call (docs/decisions/0095). A text without a finding costs one hop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from tiffin.clients import EmbeddingClient, SafetyClient
+from tiffin.config.safety import Check
+from tiffin.core.context import RequestContext
+from tiffin.core.deadline import Deadline
+from tiffin.core.messages import Array, Checked, SafetyRequest
+from tiffin.safety.views import WINDOW_CHARS, readings, windows
+
+Floats = NDArray[np.float32]
+
+_BY_VECTOR = frozenset({"injection", "toxicity"})
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Holds no state of a request."""
+
+    embedding: EmbeddingClient
+    safety: SafetyClient
+    false_positives: float
+    timeout_s: float
+
+    async def check(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        context: RequestContext,
+        *,
+        vectors: Floats | None = None,
+        documents: bool = False,
+    ) -> list[Checked]:
+        """What the checks say of each text, within the time allowed.
+
+        `vectors` float32 (len(texts), dimensions) are the texts' own, if the caller has them.
+        Documents are judged by their sentences as well. Raises what services raise.
+        """
+        deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
+        context = replace(context, deadline=deadline)
+        rows, owners = None, list[int]()
+        if not _BY_VECTOR.isdisjoint(checks):
+            rows, owners = await self._vectors(texts, checks, vectors, context, documents=documents)
+        request = SafetyRequest(
+            list(texts),
+            list(checks),
+            self.false_positives,
+            None if rows is None else Array.of(rows),
+            owners,
+            kind="document" if documents else "text",
+        )
+        results = (await self.safety.check(request, context)).results
+        return await self._surer(texts, results, context)
+
+    async def _vectors(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        given: Floats | None,
+        context: RequestContext,
+        *,
+        documents: bool,
+    ) -> tuple[Floats | None, list[int]]:
+        """The rows that stand for the texts, and which text each is of.
+
+        The sentences of a document are read one by one, so that for `injection` it needs none.
+        """
+        wanted: list[tuple[int, str]] = []
+        owners: list[int] = []
+        for index, text in enumerate(texts):
+            if given is not None and (documents or len(text) <= WINDOW_CHARS):
+                owners.append(index)
+            elif not documents or "toxicity" in checks:
+                wanted += [(index, part) for part in windows(text) if part.strip()]
+            if not documents:
+                hidden = (part for reading in readings(text) for part in windows(reading))
+                wanted += [(index, part) for part in hidden if part.strip()]
+        rows = [] if given is None else [given[owners]]
+        if wanted:
+            embedded, _ = await self.embedding.embed([part for _, part in wanted], context)
+            rows.append(embedded)
+            owners += [index for index, _ in wanted]
+        return (np.concatenate(rows) if rows else None), owners
+
+    async def _surer(
+        self, texts: Sequence[str], results: list[Checked], context: RequestContext
+    ) -> list[Checked]:
+        """The results, with those that were unsure decided by the embeddings of the sentences."""
+        unsure = [(index, text) for index, one in enumerate(results) for text in one.unsure]
+        if not unsure:
+            return results
+        sentences = [text for _, text in unsure]
+        rows, _ = await self.embedding.embed(sentences, context)
+        request = SafetyRequest(
+            sentences,
+            ["injection"],
+            self.false_positives,
+            Array.of(rows),
+            list(range(len(sentences))),
+            kind="sentence",
+        )
+        said = (await self.safety.check(request, context)).results
+        for (index, _), one in zip(unsure, said, strict=True):
+            if one.findings and not results[index].findings:
+                found = replace(one.findings[0], end=len(texts[index]))
+                results[index] = replace(results[index], findings=[found])
+        return results
