@@ -48,8 +48,9 @@ async def ask(body: Ask, http: Request) -> Response:
     return Response("fine")
 
 
-@router.post("/named/{name}")  # noqa: FAST003
-async def named(body: Ask, http: Request) -> Response:
+@router.post("/named/{name}")
+async def named(body: Ask, http: Request, name: str) -> Response:
+    assert name == "it"
     return Response(f"{body.what} {http.path_params['name']}")
 
 

@@ -102,7 +102,8 @@ async def test_if_none_of_them_is_relevant_the_passages_that_were_left_out_are_s
     """The stand-ins count small words too, which are no reason to keep a passage."""
     documents = [f"Some tower number {number} was made of stone." for number in range(100)]
     documents[70] = "He is up on it."
-    question = {**QUESTION, "query": "is he up on it or at a tower", "documents": documents}
+    asked = {"query": "is he up on it or at a tower", "documents": documents, "cache": False}
+    question = {**QUESTION, **asked}
     async with entry(services, settings) as client:
         answer = (await client.post("/rag_query", json=question)).json()
         assert services.calls.count("embed") == services.calls.count("rerank") == 2
