@@ -23,6 +23,7 @@ from tiffin.grounding.same import LEAST_COSINE, Asked, differences
 
 PLAIN_COSINE = 0.95
 TRAPS_A_KIND = 150
+MORE_TRAPS = 60
 NEAR_REPEATS = 80
 
 Serves = Callable[[ScoredPair], bool]
@@ -77,7 +78,8 @@ def table(scored: Sequence[ScoredPair], judges: dict[str, Serves]) -> Iterator[s
     ):
         yield _line(kind, [item for item in scored if item.pair.kind == kind], judges.values())
     for name, fits in (("**all traps**", False), ("**all that fit**", True)):
-        yield _line(name, [item for item in scored if item.pair.fits == fits], judges.values())
+        if rows := [item for item in scored if item.pair.fits == fits]:
+            yield _line(name, rows, judges.values())
 
 
 def _line(name: str, rows: Sequence[ScoredPair], judges: Iterable[Serves]) -> str:
@@ -103,8 +105,10 @@ def read_sample(path: Path) -> list[ScoredPair]:
     return [msgspec.json.decode(line, type=ScoredPair) for line in path.read_bytes().splitlines()]
 
 
-def with_evidence(part: Part) -> list[Pair]:
-    """The pairs over SQuAD's passages."""
+def with_evidence(part: Part, skip: int = 0) -> list[Pair]:
+    """The pairs over SQuAD's passages; of traps only those after so many of a kind, if any."""
+    if skip:
+        return list(traps(part, MORE_TRAPS, skip))
     fit = [*paraphrases(part), *near_repeats(part, NEAR_REPEATS)]
     return [*fit, *traps(part, TRAPS_A_KIND)]
 
@@ -114,11 +118,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("development", "test"), default="test")
     parser.add_argument("--sample", type=Path, help="write one pair in six for the tests")
+    parser.add_argument("--skip", type=int, default=0, help="only traps after so many of a kind")
     parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
     options = parser.parse_args()
     scores = Scores(options.scores, threads=2)
     print("With evidence (SQuAD):")  # noqa: T201
-    scored = [score(pair, scores) for pair in with_evidence(options.part)]
+    scored = [score(pair, scores) for pair in with_evidence(options.part, options.skip)]
     for line in table(scored, {"verified": verified, f"cosine {PLAIN_COSINE}": plain}):
         print(line)  # noqa: T201
     if options.sample:
