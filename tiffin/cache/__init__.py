@@ -1,5 +1,7 @@
 """Answers that were given, kept to be given again. Built by `tiffin.gateway`, used by the pipeline.
 
-`keys` says when two requests are the same, `control` what a client allows, `entry` what is kept,
-`store` where, `flight` how several wait for one answer, and `answers` puts them together.
+The exact cache is `answers`: `keys` says when two requests are the same, `control` what a client
+allows, `entry` what is kept, and `flight` how several wait for one answer. Questions in other words
+are in `remembered`, embeddings in `vectors`. `store` says where things are kept: in memory or in
+`redis`, as `opening` chooses. `upkeep` shows and removes them.
 """
