@@ -49,7 +49,7 @@ export class Answer {
     const { route, timings, cost } = answer;
     this.meta.textContent = [
       route.tier === route.model ? route.tier : `${route.tier}: ${route.model}`,
-      duration(timings.total_ms),
+      this.cache && !this.cache.startsWith("miss") ? "from the cache" : duration(timings.total_ms),
       dollars(cost.usd),
     ].join("  ·  ");
     this.sources = new SourceList(answer.sources, answer.answered);
