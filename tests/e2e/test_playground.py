@@ -86,6 +86,7 @@ def answered(page: Any, answers: int = 1) -> None:
 
 def shoot(page: Any, name: str) -> None:
     if SHOTS:
+        page.wait_for_timeout(400)  # until colours and the scrolling have settled
         page.screenshot(path=Path(SHOTS) / f"{name}.png")
 
 

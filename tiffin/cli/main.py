@@ -19,7 +19,7 @@ from tiffin import __version__
 from tiffin.config.section import SettingsError
 
 SUBCOMMANDS = {
-    "cache": "What the cache of answers holds; clear it.",
+    "cache": "What a running server keeps of answers, and how to remove it.",
     "costs": "What the answers cost, by tenant, key, tier and day.",
     "deploy": "Start one service alone, render files for a platform, simulate scaling.",
     "doctor": "Check whether this machine can serve, and say what to do if not.",

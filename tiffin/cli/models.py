@@ -126,5 +126,5 @@ def _chosen(catalog: Catalog, names: tuple[str, ...] | list[str]) -> list[Model]
 
 
 def _row(model: Model, *, present: bool) -> dict[str, object]:
-    row = model.model_dump(exclude={"files", "sources"})
+    row = model.model_dump(mode="json", exclude={"files", "sources"})
     return {**row, "size_bytes": model.size_bytes, "present": present}

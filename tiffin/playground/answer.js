@@ -17,24 +17,29 @@ export class Answer {
   constructor(name, about) {
     this.about = about;
     this.text = "";
+    this.citations = [];
+    this.cache = null;
     this.body = el("div.answer", { "aria-busy": "true" });
     this.heading = el("h2", {}, name);
     this.meta = el("span.hint.meta", {}, "asking");
     this.rest = el("div.rest");
     this.element = el("article.card.result", { "aria-label": `Answer by ${name}` },
       el("header", {}, this.heading, this.meta), this.body, this.rest);
-    this.body.append(el("span.caret", { "aria-hidden": "true" }));
+    this.body.append(caret());
   }
 
   /** Take one event of the stream. */
   take(event) {
-    if (event.object === "rag.sources") {
+    if (event.object === "headers") {
+      this.cache = event.cache && (event.age ? `${event.cache}, ${event.age} s old` : event.cache);
+    } else if (event.object === "rag.sources") {
       this.meta.textContent = `${event.route.model} reads ${count(event.sources.length, "passage")}`;
       this.sources = new SourceList(event.sources);
       this.rest.replaceChildren(this.sources.element);
     } else if (event.object === "rag.delta") {
       this.text += event.text;
-      this.body.replaceChildren(this.text, el("span.caret", { "aria-hidden": "true" }));
+      this.citations.push(...(event.citations ?? []));
+      this.body.replaceChildren(...this.sentences({ answer: this.text, citations: this.citations }), caret());
     } else if (event.object === "rag.answer") {
       this.finish(event);
     }
@@ -44,7 +49,7 @@ export class Answer {
     const { route, timings, cost } = answer;
     this.meta.textContent = [
       route.tier === route.model ? route.tier : `${route.tier}: ${route.model}`,
-      duration(timings.total_ms),
+      this.cache && !this.cache.startsWith("miss") ? "from the cache" : duration(timings.total_ms),
       dollars(cost.usd),
     ].join("  ·  ");
     this.sources = new SourceList(answer.sources, answer.answered);
@@ -52,7 +57,7 @@ export class Answer {
     this.body.classList.toggle("refused", !answer.answered);
     this.body.replaceChildren(...this.sentences(answer));
     this.rest.replaceChildren(
-      ...[verdict(answer), notes(answer), contradictions(answer), this.sources.element, details(answer, this.about)].filter(Boolean),
+      ...[verdict(answer), notes(answer), contradictions(answer), this.sources.element, details({ ...answer, cache: this.cache }, this.about)].filter(Boolean),
     );
     say(answer.answered ? `Answered, with ${count(answer.citations.length, "citation")}.` : "The documents do not answer this question.");
   }
@@ -101,6 +106,8 @@ export class Answer {
   }
 }
 
+const caret = () => el("span.caret", { "aria-hidden": "true" });
+
 function bySpan(citations) {
   const groups = new Map();
   for (const citation of citations) {
@@ -128,6 +135,7 @@ function notes({ replaced, removed, degraded, finish_reason }) {
   const lines = [
     replaced && `${count(replaced, "sentence")} of the model had no support, so a quote stands in ${replaced === 1 ? "its" : "their"} place.`,
     removed && `${count(removed, "sentence")} of the model had no support and ${removed === 1 ? "was" : "were"} left out.`,
+    finish_reason === "content_filter" && "The safety policy ended or changed this answer.",
     finish_reason === "length" && "The answer reached its longest length and was cut.",
     ...degraded.map((what) => `Given without ${what}: ${WITHOUT[what] ?? "its service was away or late"}.`),
   ].filter(Boolean);

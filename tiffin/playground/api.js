@@ -21,6 +21,14 @@ function headers() {
   return key.get() ? { authorization: `Bearer ${key.get()}` } : {};
 }
 
+async function reached(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ApiError(0, { message: "The server cannot be reached." });
+  }
+}
+
 async function checked(response) {
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
@@ -28,7 +36,7 @@ async function checked(response) {
 }
 
 export async function getJson(path) {
-  const response = await checked(await fetch(path, { headers: headers(), cache: "no-store" }));
+  const response = await checked(await reached(path, { headers: headers(), cache: "no-store" }));
   return response.json();
 }
 
@@ -41,13 +49,14 @@ export async function health() {
 /** Ask, and yield the stream's events: rag.sources, rag.delta, then rag.answer. */
 export async function* ask(body, signal) {
   const response = await checked(
-    await fetch("v1/rag", {
+    await reached("v1/rag", {
       method: "POST",
       headers: { "content-type": "application/json", ...headers() },
       body: JSON.stringify(body),
       signal,
     }),
   );
+  yield { object: "headers", cache: response.headers.get("x-tiffin-cache"), age: response.headers.get("age") };
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const event = JSON.parse(data);

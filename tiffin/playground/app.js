@@ -66,6 +66,8 @@ function body(model) {
 async function submit() {
   if (running) return running.abort();
   if (!question.value.trim()) return question.focus();
+  if (!about) await connecting;
+  if (!about) return byId("banner").scrollIntoView(); // it says what is missing
   const chosen = [byId("model").value || "auto", byId("other").value].filter(Boolean);
   const bodies = chosen.map(body);
   if (bodies[0].documents?.length === 0) {
@@ -89,7 +91,7 @@ async function follow(answer, sent, signal) {
     for await (const event of ask(sent, signal)) answer.take(event);
   } catch (error) {
     if (error.status === 401) connect();
-    answer.fail(error instanceof TypeError ? new Error("The server cannot be reached.") : error);
+    answer.fail(error);
   }
 }
 
@@ -140,4 +142,4 @@ documents.onchange = showExamples;
 showExamples();
 if (matchMedia("(max-width: 55rem)").matches) byId("documents-box").open = false;
 const look = watchHealth(() => about);
-connect();
+const connecting = connect();

@@ -70,7 +70,7 @@ function timeline(timings, { stages, deadline_ms, rest_ms }) {
     el("p.hint", {}, `${first}all after ${duration(timings.total_ms)} of ${duration(deadline_ms)}`));
 }
 
-function bill({ route, usage, cost, id }) {
+function bill({ route, usage, cost, id, cache, checks }) {
   const rows = [
     ["Tier", route.tier],
     ["Model", route.tier === "quote" ? "none: sentences of the documents" : route.model],
@@ -78,8 +78,10 @@ function bill({ route, usage, cost, id }) {
     ["Tokens read", `${usage.prompt_tokens} by the LLM (${usage.cached_tokens} cached), ${usage.embedding_tokens} by the embedding, ${usage.rerank_tokens} by the reranker`],
     ["Tokens written", String(usage.completion_tokens)],
     ["Cost", `${dollars(cost.usd)}${cost.estimated ? " (estimated)" : ""}; by the strongest tier ${dollars(cost.strongest_usd)}`],
+    ["Cache", cache],
+    ["Checks", (checks ?? []).map(({ part, check, outcome }) => `${check} of the ${part}: ${outcome.replaceAll("_", " ")}`).join(", ")],
     ["Request", id],
-  ];
+  ].filter(([, value]) => value);
   return el("section.bill", { "aria-label": "Tier, tokens and cost" },
     el("h3", {}, "Tier, tokens and cost"),
     el("dl", {}, rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));

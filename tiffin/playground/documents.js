@@ -45,7 +45,7 @@ export class Documents {
   async read(files) {
     const read = [];
     const refused = [];
-    for (const file of files) {
+    for (const file of [...files]) { // a copy: the field empties its own list
       const text = await file.text();
       if (text.includes("\u0000") || text.includes("\ufffd") || !text.trim()) refused.push(file.name);
       else read.push({ title: file.name.replace(SUFFIX, ""), text });

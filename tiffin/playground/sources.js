@@ -34,7 +34,7 @@ export class SourceList {
 
 function row(source, number, open) {
   const text = el("p.passage", { id: `passage-${number}` }, source.text);
-  const name = source.title || source.document_id || `Document ${source.document + 1}`;
+  const name = [source.title || source.document_id || `Document ${source.document + 1}`, ...(source.headings ?? [])].join(" › ");
   const place = source.page ? `page ${source.page}` : `characters ${source.start.toLocaleString("en")} to ${source.end.toLocaleString("en")}`;
   const box = el("details", { open },
     el("summary", {},
@@ -42,6 +42,7 @@ function row(source, number, open) {
       el("span.name", {}, name),
       el("span.hint.score", { title: "Relevance by the reranker" }, percent(source.score))),
     text,
+    source.flags?.length ? el("p.flag", {}, `Flagged by the safety check: ${source.flags.join(", ")}`) : null,
     el("p.hint", {}, `${place}; relevance ${source.score.toFixed(3)} by the reranker, similarity ${source.similarity.toFixed(3)} by the embedding`));
   return { item: el("li", {}, box), text, box };
 }
