@@ -20,7 +20,7 @@ TEXTS = 100
 
 @click.group()
 def safety() -> None:
-    """Choose how strict the trained checks are."""
+    """What the checks would flag of your own texts."""
 
 
 @safety.command()
