@@ -30,11 +30,11 @@ TEXTS, PAIRS, WORDS = 64, 10, 112
 """112 words of these passages are about 150 tokens."""
 
 
-def texts_of(count: int) -> list[str]:
-    """Different texts of about 150 tokens each."""
+def texts_of(count: int, shift: int = 0) -> list[str]:
+    """Different texts of about 150 tokens each; with another `shift`, others."""
     passages = json.loads(PASSAGES.read_text(encoding="utf-8"))["passages"]
     words = " ".join(passages).split()
-    starts = [number * 37 % (len(words) - WORDS) for number in range(count)]
+    starts = [(number * 37 + shift) % (len(words) - WORDS) for number in range(count)]
     return [" ".join(words[start : start + WORDS]) for start in starts]
 
 
