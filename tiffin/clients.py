@@ -17,6 +17,7 @@ from tiffin.core.messages import (
     RerankScores,
     RouteDecision,
     RouteRequest,
+    TokenCount,
 )
 from tiffin.transport.client import ServiceClient
 
@@ -131,3 +132,7 @@ class LLMClient(ServiceClient):
             raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
         events = self.stream("generate", request, TokenEvent, context)
         return cast("AsyncGenerator[TokenEvent, None]", events)
+
+    async def count_tokens(self, request: GenerateRequest, context: RequestContext) -> int:
+        """How many tokens the messages and tools of a request are for the tier's model."""
+        return (await self.call("count_tokens", request, TokenCount, context)).tokens

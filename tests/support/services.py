@@ -31,6 +31,7 @@ from tiffin.core.messages import (
     RouteDecision,
     RouteRequest,
     ServiceHealth,
+    TokenCount,
 )
 from tiffin.gateway import Clients, build
 from tiffin.lifecycle.drain import Drain
@@ -91,6 +92,10 @@ class Services:
     async def route(self, request: RouteRequest, _: RequestContext) -> RouteDecision:
         await self._called("route")
         return self.decider.decide(request)
+
+    async def count_tokens(self, request: GenerateRequest, _: RequestContext) -> TokenCount:
+        self.prompts.append(request)
+        return TokenCount(sum(len(turn.content.split()) for turn in request.messages))
 
     def tier(self, name: str) -> "Tier":
         return Tier(self, name)
@@ -185,6 +190,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         for name, llm in zip(services.tiers, llms, strict=True):
             generate = services.generate_of.get(name, services.tier(name).generate)
             llm.stream("generate", GenerateRequest, generate)
+            llm.unary("count_tokens", GenerateRequest, services.count_tokens)
         app = create_app()
         drain = Drain()
         front = guard(wrap(app, settings, drain), settings=settings)

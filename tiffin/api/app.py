@@ -19,6 +19,7 @@ from tiffin.api.routes import (
     completions,
     embeddings,
     health,
+    messages,
     models,
     playground,
     rag,
@@ -34,7 +35,7 @@ BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
 """What BentoML answers on the entry service: its clients' schema and all metrics."""
 
 
-GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 """These have a deadline of their own, because answers may be as long as a model's context."""
 
 
@@ -50,6 +51,7 @@ def create_app() -> FastAPI:
     for routes in (
         rag,
         chat,
+        messages,
         completions,
         responses,
         embeddings,
@@ -117,6 +119,7 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["*"],
+            allow_private_network=True,
         )
     return app
 
