@@ -67,12 +67,14 @@ async def test_a_model_that_stalls_amid_its_answer_stays_heard(
 
 @each_stream
 async def test_what_fails_late_is_a_frame_and_what_fails_early_a_status(
-    services: Services, settings: Settings, path: str
+    services: Services, settings: Settings, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services.fails = {"small": UpstreamFailed("it broke")}
     services.fails |= {"large": UpstreamFailed("it broke")}
     async with entry(services, settings) as client:
-        early = await client.post(path, json=asked(path))
+        with monkeypatch.context() as patient:
+            patient.setattr(sse, "HEAD_AFTER_S", 10)
+            early = await client.post(path, json=asked(path))
         services.delays_s = {"small": 0.2, "large": 0.2}
         status, text = await read(client, path)
     if path == "/rag_query":
