@@ -12,6 +12,9 @@ TORCH_VERSION := 2.13.0
 # A CPU build of torch is taken where pip is configured to find one; uv does not read pip's settings.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")
 
+# pip trusts the certificates of the system, for instance a company's proxy; uv must be told to.
+export UV_SYSTEM_CERTS ?= 1
+
 .PHONY: help
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

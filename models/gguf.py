@@ -4,7 +4,9 @@ The format is ggml's: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 engine reads the vocabulary from it, and `tiffin models add` everything that a catalogue says.
 """
 
+import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,16 +33,55 @@ _MOST_BYTES = 1 << 28
 """No string or array of numbers is longer: a broken length must not take the memory."""
 
 
+@dataclass(frozen=True)
+class Gguf:
+    """Every key of a file with its value, and how many weights its tensors have."""
+
+    metadata: dict[str, Value]
+    parameters: int
+
+    def of_architecture(self, key: str, default: int | None = None) -> int:
+        """A size of the model; of one for each layer, the largest. Raises WeightsError."""
+        name = f"{self.metadata.get('general.architecture')}.{key}"
+        value = self.metadata.get(name, default)
+        sizes = value if isinstance(value, list) else [value]
+        found = [size for size in sizes if isinstance(size, int)]
+        if not found:
+            raise WeightsError(f"the GGUF file does not say its {name}")
+        return max(found)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens."""
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        return len(tokens) if isinstance(tokens, list) else 0
+
+
 def read_metadata(file: Path) -> dict[str, Value]:
     """Every key of the file with its value. Raises WeightsError if it is not a GGUF file."""
+    return read_gguf(file).metadata
+
+
+def read_gguf(file: Path) -> Gguf:
+    """What the file says before its weights. Raises WeightsError if it is not a GGUF file."""
     try:
         with file.open("rb") as opened:
             if opened.read(len(_MAGIC)) != _MAGIC:
                 raise WeightsError(f"{file.name} is not a GGUF file")
-            _, _, count = struct.unpack("<IQQ", opened.read(20))
-            return {_string(opened): _value(opened, _number(opened, "I")) for _ in range(count)}
+            _, tensors, count = struct.unpack("<IQQ", opened.read(20))
+            pairs = {_string(opened): _value(opened, _number(opened, "I")) for _ in range(count)}
+            return Gguf(pairs, sum(_weights(opened) for _ in range(tensors)))
     except (struct.error, UnicodeDecodeError, ValueError) as error:
         raise WeightsError(f"{file.name} is a broken GGUF file: {error}") from error
+
+
+def _weights(opened: BinaryIO) -> int:
+    """The number of weights of the next tensor."""
+    _string(opened)
+    dimensions = _number(opened, "I")
+    shape = struct.unpack(f"<{dimensions}Q", _bytes(opened, 8 * dimensions))
+    _bytes(opened, 12)  # its type and where it lies
+    return math.prod(shape)
 
 
 def _value(opened: BinaryIO, kind: int) -> Value:

@@ -22,7 +22,7 @@ from services.hosting import settings
 from tiffin.config.section import SettingsError
 from tiffin.config.serving import TierSettings
 from tiffin.core.context import RequestContext
-from tiffin.core.messages import ServiceHealth
+from tiffin.core.messages import ServiceHealth, TokenCount
 from tiffin.transport.server import RpcApp
 
 
@@ -94,6 +94,7 @@ class _LLM:
             await self.engine.start()
             hosting.log_loaded(type(self).__name__, began)
         self.rpc.stream("generate", GenerateRequest, self.generate)
+        self.rpc.unary("count_tokens", GenerateRequest, self.count_tokens)
         self.rpc.health(self.health)
         hosting.log_ready(type(self).__name__)
 
@@ -113,6 +114,10 @@ class _LLM:
     ) -> AsyncGenerator[TokenEvent, None]:
         """Stream the answer; if the caller leaves, the engine stops."""
         return self.engine.generate(request)
+
+    async def count_tokens(self, request: GenerateRequest, _: RequestContext) -> TokenCount:
+        """How many tokens the prompt of this request is."""
+        return TokenCount(await self.engine.count_tokens(request.messages, request.tools))
 
     async def health(self) -> ServiceHealth:
         """The engine's own report."""

@@ -21,6 +21,7 @@ from tiffin.core.messages import (
     RouteRequest,
     SafetyReply,
     SafetyRequest,
+    TokenCount,
 )
 from tiffin.transport.client import ServiceClient
 
@@ -153,3 +154,7 @@ class LLMClient(ServiceClient):
             raise InvalidRequest(message, param="messages", code=UNSUPPORTED_PARAMETER)
         events = self.stream("generate", request, TokenEvent, context)
         return cast("AsyncGenerator[TokenEvent, None]", events)
+
+    async def count_tokens(self, request: GenerateRequest, context: RequestContext) -> int:
+        """How many tokens the messages and tools of a request are for the tier's model."""
+        return (await self.call("count_tokens", request, TokenCount, context)).tokens

@@ -27,6 +27,7 @@ from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable, UpstreamFailed
+from tiffin.core.text import estimate_tokens
 from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
 from tiffin.corpus.corpora import Corpora
 from tiffin.grounding.answerable import Head
@@ -188,6 +189,20 @@ class Gateway:
                     used = event.event.usage
                     charge(used.prompt_tokens + used.completion_tokens)
                 yield event
+
+    async def count_tokens(
+        self, model: str, request: GenerateRequest, context: RequestContext
+    ) -> int:
+        """Tokens of a prompt for that model; a policy's is counted for its cheapest tier.
+
+        Raises NotFound. For a provider, which does not tell, it is an estimate.
+        """
+        lane = self.lane_of(model)
+        tier = lane if lane in self.models else next(iter(self.models))
+        client = self.clients.tiers.get(tier)
+        if client is not None:
+            return await client.count_tokens(request, context)
+        return estimate_tokens(sum(len(turn.content) for turn in request.messages))
 
     @asynccontextmanager
     async def _place(self, context: RequestContext, lane: str) -> AsyncGenerator[None, None]:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from models.engines.protocol import LLMEngine
-from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent
+from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent, Tool
 
 logger = logging.getLogger("bentoml.service.tiffin")
 
@@ -65,9 +65,11 @@ class IdleEngine:
             self._in_use -= 1
             self._last_use = self._clock()
 
-    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+    async def count_tokens(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()
+    ) -> int:
         """Count the tokens. This needs no weights, so the engine is not woken."""
-        return await self._engine.count_tokens(messages)
+        return await self._engine.count_tokens(messages, tools)
 
     async def health(self) -> EngineHealth:
         """Report ready while asleep, because the next request wakes the engine."""

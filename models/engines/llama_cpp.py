@@ -40,6 +40,7 @@ from models.values import (
     TokenEvent,
     TokenLogprob,
     TokenUsage,
+    Tool,
 )
 
 STEP_TOKENS = 64
@@ -119,10 +120,12 @@ class LlamaCppEngine:
             generation.abort()
             self._generations.discard(generation)
 
-    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+    async def count_tokens(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()
+    ) -> int:
         """Tokens of the prompt that these messages become under the model's chat template."""
-        guarded = plain(GenerateRequest(messages=list(messages)), self._markers.guard).messages
-        _, length = await self._read(guarded)
+        request = GenerateRequest(messages=list(messages), tools=list(tools))
+        _, length = await self._read(plain(request, self._markers.guard).messages)
         return length
 
     async def health(self) -> EngineHealth:

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent
+from models.values import ChatMessage, EngineHealth, GenerateRequest, TokenEvent, Tool
 
 
 class LLMEngine(Protocol):
@@ -28,8 +28,10 @@ class LLMEngine(Protocol):
         ignored.
         """
 
-    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Tokens of the prompt that these messages become under the model's chat template."""
+    async def count_tokens(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()
+    ) -> int:
+        """Tokens of the prompt that messages and tools become under the model's chat template."""
 
     async def health(self) -> EngineHealth:
         """Answer at once, without touching the weights."""

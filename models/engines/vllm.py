@@ -34,6 +34,7 @@ from models.values import (
     EngineHealth,
     GenerateRequest,
     TokenEvent,
+    Tool,
 )
 
 # vLLM reads these when it is imported: they forbid network access and usage reports.
@@ -130,10 +131,14 @@ class VLLMEngine:
         finally:
             self._running -= 1
 
-    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+    async def count_tokens(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()
+    ) -> int:
         """Tokens of the prompt that these messages become under the model's chat template."""
-        asked = plain(GenerateRequest(messages=list(messages)), self._markers.guard)
-        return len(self._prompt(asked))
+        request = GenerateRequest(messages=list(messages), tools=list(tools))
+        if self._parsers is None or not self._parsers.take_tools(request):
+            request = plain(request, self._markers.guard)
+        return len(self._prompt(request))
 
     async def health(self) -> EngineHealth:
         """Answer at once, without touching the weights."""

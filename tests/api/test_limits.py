@@ -301,8 +301,10 @@ async def _without_body(app: ASGIApp | None, path: str) -> tuple[int, str]:
     return message["status"], dict(message["headers"]).get(b"retry-after", b"").decode()
 
 
-async def _preflight(client: httpx.AsyncClient, origin: str) -> httpx.Response:
-    headers = {"origin": origin, "access-control-request-method": "POST"}
+async def _preflight(
+    client: httpx.AsyncClient, origin: str, asked: dict[str, str] | None = None
+) -> httpx.Response:
+    headers = {"origin": origin, "access-control-request-method": "POST", **(asked or {})}
     return await client.options("/v1/embeddings", headers=headers)
 
 
@@ -317,11 +319,15 @@ async def test_an_origin_that_is_given_may_call(services: Services) -> None:
     async with entry(services, opened) as client:
         allowed = await _preflight(client, "https://app.example")
         other = await _preflight(client, "https://other.example")
+        asked = {"access-control-request-private-network": "true"}
+        private = await _preflight(client, "https://app.example", asked)
         origin = {"origin": "https://app.example"}
         long = await client.get("/v1/models", headers={**origin, "x-long": "x" * 33_000})
     assert allowed.headers["access-control-allow-origin"] == "https://app.example"
     assert "access-control-allow-origin" not in other.headers
     assert other.status_code == 400
     assert other.text == "Disallowed CORS origin"
+    assert private.status_code == 200, "a page of the internet asks a server of the local network"
+    assert private.headers["access-control-allow-private-network"] == "true"
     assert long.status_code == 431
     assert "access-control-allow-origin" in long.headers, "or its page could not read why"

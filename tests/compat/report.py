@@ -24,6 +24,7 @@ SCRIPTS = {
     "llama_index": COMPAT,
     "haystack": COMPAT,
     "litellm": LITELLM,
+    "anthropic": OURS,
     "cohere": OURS,
     "huggingface_hub": OURS,
     "bentoml": OURS,
@@ -37,7 +38,7 @@ Written by `make compat` (`python -m tests.compat --report docs/compatibility.md
 call below against the real stack with real models; the slow tests do it again and fail when a
 verdict differs from this page. A client changes its base URL and the names of models, and nothing
 else unless a row says so. The base URL is `http://localhost:3000/v1` for OpenAI's shape and
-`http://localhost:3000` for Cohere's, TEI's and BentoML's.
+`http://localhost:3000` for Anthropic's, Cohere's, TEI's and BentoML's.
 
 The answers of the OpenAI routes, every frame of a stream and every error among them, are also held
 against OpenAI's published OpenAPI schema (`tests/data/openai`), with unknown fields forbidden. What

@@ -322,7 +322,7 @@ def test_errors_are_the_client_s_own(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as stored:
         client.responses.create(model=MODEL, input="Hello", store=True)
     assert stored.value.param == "store"
-    with pytest.raises(openai.UnprocessableEntityError) as long:
+    with pytest.raises(openai.BadRequestError) as long:
         client.chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": "word " * 5000}]
         )

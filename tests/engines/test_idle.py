@@ -13,6 +13,7 @@ from models.values import (
     TextDelta,
     TokenEvent,
     TokenUsage,
+    Tool,
 )
 
 REQUEST = GenerateRequest(messages=[ChatMessage("user", "Hello")], max_tokens=2)
@@ -39,7 +40,7 @@ class FakeSleeper:
         assert self.awake
         yield Finished("stop", TokenUsage(prompt_tokens=1, completion_tokens=1))
 
-    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+    async def count_tokens(self, messages: Sequence[ChatMessage], _: Sequence[Tool] = ()) -> int:
         return len(messages)
 
     async def health(self) -> EngineHealth:

@@ -44,6 +44,7 @@ from tiffin.core.messages import (
     SafetyReply,
     SafetyRequest,
     ServiceHealth,
+    TokenCount,
 )
 from tiffin.gateway import Clients, build
 from tiffin.lifecycle.drain import Drain
@@ -114,6 +115,10 @@ class Services:
         """Flags a text for the checks whose trigger word it holds."""
         await self._called("check")
         return SafetyReply([_flagged(text, request.checks) for text in request.texts])
+
+    async def count_tokens(self, request: GenerateRequest, _: RequestContext) -> TokenCount:
+        self.prompts.append(request)
+        return TokenCount(sum(len(turn.content.split()) for turn in request.messages))
 
     def tier(self, name: str) -> "Tier":
         return Tier(self, name)
@@ -228,6 +233,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
         for name, llm in zip(services.tiers, llms, strict=True):
             generate = services.generate_of.get(name, services.tier(name).generate)
             llm.stream("generate", GenerateRequest, generate)
+            llm.unary("count_tokens", GenerateRequest, services.count_tokens)
         app = create_app()
         drain = Drain()
         front = guard(wrap(app, settings, drain), settings=settings)

@@ -21,6 +21,7 @@ from tiffin.api.routes import (
     files,
     health,
     members,
+    messages,
     models,
     moderations,
     playground,
@@ -41,7 +42,7 @@ BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
 FORM_BYTES = 64 * 1024
 """What a form may hold beside its file."""
 
-GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 """These have a deadline of their own, because answers may be as long as a model's context."""
 
 
@@ -57,6 +58,7 @@ def create_app() -> FastAPI:
     for routes in (
         rag,
         chat,
+        messages,
         completions,
         responses,
         embeddings,
@@ -129,6 +131,7 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["*"],
+            allow_private_network=True,
         )
     return app
 

@@ -39,11 +39,31 @@ class ErrorBody(BaseModel):
 class ErrorResponse(JSONResponse):
     """An error as a response. One that comes before the request has its context adds the id."""
 
+    error: errors.TiffinError | None = None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer (ASGI)."""
-        if "context" not in scope.get("state", ()):
-            self.headers[REQUEST_ID_HEADER] = request_id_of(Headers(scope=scope))
+        context = scope.get("state", {}).get("context")
+        request_id = context.request_id if context else request_id_of(Headers(scope=scope))
+        if context is None:
+            self.headers[REQUEST_ID_HEADER] = request_id
+        if self.error is not None and scope.get("path", "").startswith(ANTHROPIC_PATHS):
+            self.body = self.render(anthropic_body(self.error, request_id))
+            self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
+
+
+ANTHROPIC_PATHS = "/v1/messages"
+"""Errors under this path have Anthropic's shape."""
+
+_ANTHROPIC_TYPES = {"server_error": "api_error", "insufficient_quota": "rate_limit_error"}
+
+
+def anthropic_body(error: errors.TiffinError, request_id: str) -> dict[str, object]:
+    """The body that Anthropic's clients read. It keeps our `param` and `code`."""
+    body = error_body(error)["error"]
+    type_ = _ANTHROPIC_TYPES.get(error.type, error.type)
+    return {"type": "error", "error": {**body, "type": type_}, "request_id": request_id}
 
 
 def error_response(error: errors.TiffinError) -> JSONResponse:
@@ -51,7 +71,9 @@ def error_response(error: errors.TiffinError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
-    return ErrorResponse(error_body(error), status_code=error.status, headers=headers)
+    response = ErrorResponse(error_body(error), status_code=error.status, headers=headers)
+    response.error = error
+    return response
 
 
 def closing_response(error: errors.TiffinError) -> JSONResponse:

@@ -4,7 +4,7 @@ They wait for the head of the answer, set its headers, and blame errors on the c
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import cast
 
@@ -26,6 +26,17 @@ class Generation(msgspec.Struct, frozen=True):
     created: int
     headers: dict[str, str]
     usages: dict[int, TokenUsage]
+
+
+Begin = Callable[[], Awaitable[Generation]]
+"""`begin` with its arguments: a stream calls it when its response has begun to wait."""
+
+
+async def begun(begin: Begin, headers: dict[str, str]) -> Generation:
+    """Begin, and add the answer's headers to those of the stream."""
+    generation = await begin()
+    headers |= generation.headers
+    return generation
 
 
 async def begin(

@@ -1,7 +1,7 @@
 """Images in a conversation: read from its parts, and refused if no tier can see them.
 
-Called by `tiffin.api.routes.chat`. An image's address is passed on to the provider and never
-fetched here, so that no client can make this server call another.
+Called by the routes `chat` and `messages`. An image's address is passed on to the provider and
+never fetched here, so that no client can make this server call another.
 """
 
 import base64
@@ -63,6 +63,11 @@ def _image(part: ImagePart, param: str) -> Image:
         text = f"{param}: give an https address or data:<type>;base64,<bytes>"
         raise InvalidRequest(text, param=param)
     media_type, data = matched.groups()
+    return checked_image(media_type, data, param, detail)
+
+
+def checked_image(media_type: str, data: str, param: str, detail: str = "auto") -> Image:
+    """An image as base64. Raises InvalidRequest for another type, or for what is not base64."""
     if media_type not in MEDIA_TYPES:
         text = f"{param}: {media_type} is none of {', '.join(MEDIA_TYPES)}"
         raise InvalidRequest(text, param=param)

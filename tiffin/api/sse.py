@@ -1,25 +1,30 @@
 """Server-sent events. JSON is ASCII-escaped, so no chunk boundary splits a character."""
 
+import asyncio
 import json
-import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from tiffin.api.errors import translate
-from tiffin.core import errors
 from tiffin.core.error_body import error_body
 from tiffin.transport.coalesce import WriteCoalescer
 
-logger = logging.getLogger(__name__)
-
-Event = TypeVar("Event", bound=BaseModel)
-
 MEDIA_TYPE = "text/event-stream"
+
+HEAD_AFTER_S = 2.0
+"""A stream that has nothing to say for so long sends its head. What fails before has a status of
+its own, by which clients know whether to try again; what fails later is a frame."""
+
+QUIET_S = 5.0
+"""The longest silence on a stream; then a comment follows, which clients read over. Proxies cut
+connections that are silent for long: nginx after 60 s."""
+
+COMMENT = ": still working\n\n"
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
@@ -27,52 +32,103 @@ STREAM: dict[int | str, dict[str, Any]] = {
 """How a route that may stream describes it; `tiffin.api.openapi` adds the rest."""
 
 
+def error_frame(error: Exception) -> str:
+    """A failure as a frame, for a stream whose status is sent."""
+    return f"data: {json.dumps(error_body(translate(error)))}\n\n"
+
+
 def event_stream(
-    frames: AsyncGenerator[str, None], headers: Mapping[str, str] | None = None
+    frames: AsyncGenerator[str, None],
+    headers: Mapping[str, str] | None = None,
+    failed: Callable[[Exception], str] = error_frame,
 ) -> StreamingResponse:
-    """Stream the frames. A failure in them comes after the status, as a frame."""
-    all_headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
-    return _EventStream(frames, media_type=MEDIA_TYPE, headers=all_headers)
+    """Stream the frames. They may fill in `headers` until the first of them comes.
+
+    What fails before the first frame is raised, or, if that took long, is the frame of `failed`.
+    """
+    return _EventStream(frames, headers or {}, failed)
 
 
 class _EventStream(StreamingResponse):
-    """Frames that came together leave together."""
+    """Frames that came together leave together, and silence is broken by comments."""
 
-    async def stream_response(self, send: Send) -> None:
-        """Send the head, then the frames (Starlette calls it)."""
-        start = {"type": "http.response.start", "status": self.status_code}
-        await send({**start, "headers": self.raw_headers})
-        body = WriteCoalescer(send)
+    def __init__(
+        self,
+        frames: AsyncGenerator[str, None],
+        late_headers: Mapping[str, str],
+        failed: Callable[[Exception], str],
+    ) -> None:
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        super().__init__(frames, media_type=MEDIA_TYPE, headers=headers)
+        self._frames = frames
+        self._late_headers = late_headers
+        self._failed = failed
+        self._opening = asyncio.Lock()
+        self._body: WriteCoalescer | None = None
+        self._wrote_at = 0.0
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        """Answer (ASGI). `CancelOnDisconnect` notices when the client leaves."""
+        comments = asyncio.create_task(self._break_silence(send))
         try:
-            async for text in self.body_iterator:
-                await body.write(str(text).encode())
+            async with aclosing(self._frames) as frames:
+                async for text in frames:
+                    await self._write(text, send)
+        except Exception as error:
+            async with self._opening:
+                begun = self._body is not None
+            if not begun:
+                raise
+            await self._write(self._failed(error), send)
         finally:
-            body.stop()
-        await body.end()
+            comments.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await comments
+            if self._body is not None:
+                self._body.stop()
+        await (await self._opened(send)).end()
 
+    async def _write(self, text: str, send: Send) -> None:
+        body = self._body or await self._opened(send)
+        self._wrote_at = asyncio.get_running_loop().time()
+        await body.write(text.encode())
 
-async def first_awaited(
-    events: AsyncGenerator[Event, None],
-) -> AsyncGenerator[Event, None]:
-    """The same events once the first has come. A failure before it is raised here."""
-    try:
-        first = await anext(events)
-    except StopAsyncIteration:
-        raise errors.UpstreamFailed("there was nothing to stream") from None
-    return _after(first, events)
+    async def _opened(self, send: Send) -> WriteCoalescer:
+        async with self._opening:
+            if self._body is None:
+                self.headers.update(self._late_headers)
+                start = {"type": "http.response.start", "status": self.status_code}
+                await send({**start, "headers": self.raw_headers})
+                self._body = WriteCoalescer(send)
+            return self._body
+
+    async def _break_silence(self, send: Send) -> None:
+        await asyncio.sleep(HEAD_AFTER_S)
+        await self._opened(send)
+        while True:
+            quiet_s = asyncio.get_running_loop().time() - self._wrote_at
+            if quiet_s < QUIET_S:
+                await asyncio.sleep(QUIET_S - quiet_s)
+            else:
+                await self._write(COMMENT, send)
 
 
 async def frames(events: AsyncGenerator[BaseModel, None]) -> AsyncGenerator[str, None]:
     """One frame an event, then `[DONE]`.
 
-    A failure ends the stream with a typed error frame and without `[DONE]`.
+    A failure ends the stream with a typed error frame and without `[DONE]`; one before the first
+    event is raised.
     """
+    begun = False
     async with aclosing(events):
         try:
             async for event in events:
+                begun = True
                 yield frame(event)
-        except Exception as error:  # noqa: BLE001  the status is sent: the frame must say it
-            yield f"data: {json.dumps(error_body(translate(error)))}\n\n"
+        except Exception as error:
+            if not begun:
+                raise
+            yield error_frame(error)
             return
         yield "data: [DONE]\n\n"
 
@@ -80,10 +136,3 @@ async def frames(events: AsyncGenerator[BaseModel, None]) -> AsyncGenerator[str,
 def frame(event: BaseModel) -> str:
     """One event, without a name."""
     return f"data: {event.model_dump_json(ensure_ascii=True)}\n\n"
-
-
-async def _after(first: Event, rest: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-    async with aclosing(rest):
-        yield first
-        async for event in rest:
-            yield event

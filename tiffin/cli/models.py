@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from models.catalog import Catalog, Model
+from models.added import describe
+from models.catalog import Catalog, Model, load_catalog
 from models.errors import WeightsError
 from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
-from models.user_catalog import add, catalog_of
+from models.user_catalog import add, catalog_of, remove
+from tiffin.cli.fits import fits_here
 from tiffin.cli.progress import MB, print_table, pull_shown
 from tiffin.config.settings import load_settings
 
@@ -76,6 +78,36 @@ def verify(names: tuple[str, ...]) -> None:
             click.echo(f"{model.name}: verified", err=True)
     if wrong:
         raise SystemExit(1)
+
+
+@models.command("add")
+@click.argument("what", metavar="ORG/NAME|FILE.gguf|FOLDER")
+@click.option("--as", "name", help="Its name here; by default, that of the repository or file.")
+def add_model(what: str, name: str | None) -> None:
+    """Add a model to your catalogue: a hub's repository, a GGUF file, or a folder.
+
+    A repository may end in @REVISION, and one of GGUF files in :QUANTIZATION, such as :Q4_K_M.
+    """
+    home = load_settings().home
+    model = describe(what, name)
+    if any(ours.name == model.name for ours in load_catalog().models):
+        message = f"Tiffin's own catalogue has the name {model.name}; choose another with --as"
+        raise WeightsError(message)
+    add(home, model)
+    row = f"{model.task}, {model.engine}, {model.quantization}, licence {model.licence}"
+    click.echo(f"{model.name}: {row}, {model.size_bytes / MB:.0f} MB")
+    click.echo(fits_here(model))
+    click.echo(f"fetch it: tiffin models pull {model.name}")
+
+
+@models.command("remove")
+@click.argument("name")
+def remove_model(name: str) -> None:
+    """Take a model out of your catalogue, and its files out of the store."""
+    home = load_settings().home
+    remove(home, name)
+    shutil.rmtree(home / "models" / name, ignore_errors=True)
+    click.echo(f"{name}: removed")
 
 
 @models.command("quantize")

@@ -35,7 +35,7 @@ class BudgetSettings(Section):
 class StreamSettings(Section):
     """Limits of a stream, which may run longer than a request's default deadline."""
 
-    first_token_ms: Milliseconds = 60_000
+    first_token_ms: Milliseconds = 300_000
     """Longest time from the request to the first text."""
     gap_ms: Milliseconds = 10_000
     """Longest time between two pieces of text."""

@@ -28,6 +28,12 @@ class Array(msgspec.Struct, frozen=True):
         return np.frombuffer(self.data, dtype="<f4").reshape(self.shape)
 
 
+class TokenCount(msgspec.Struct, frozen=True):
+    """How many tokens a prompt is."""
+
+    tokens: int
+
+
 class EmbedRequest(msgspec.Struct, frozen=True):
     """Texts to embed, each as it is or as ids of the model's own tokens.
 

@@ -70,6 +70,8 @@ class KeyGuard:
     def _key_of(self, headers: Headers) -> Key:
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
+            text = headers.get("x-api-key", "")  # as Anthropic's clients send it
+        if not text.strip():
             message = "no API key: send it as `Authorization: Bearer KEY`"
             raise Unauthenticated(message, code="missing_api_key")
         key = self._ring.find(text.strip())

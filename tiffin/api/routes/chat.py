@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from msgspec import structs
@@ -19,7 +20,7 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Generation, begin
+from tiffin.api.generation import Begin, Generation, begin, begun
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.schemas.chat import (
     AnsweredCall,
@@ -63,7 +64,8 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     if any(message.parts for message in request.messages):
         check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
-    generation = await begin(
+    start = partial(
+        begin,
         gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache),
         request,
         prompt_field="messages",
@@ -73,8 +75,11 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     completion_id = f"chatcmpl-{secrets.token_hex(16)}"
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        chunks = _chunks(completion_id, generation, len(requests), with_usage=usage)
-        return event_stream(frames(chunks), generation.headers)
+        headers: dict[str, str] = {}
+        beginning = partial(begun, start, headers)
+        chunks = _chunks(completion_id, beginning, len(requests), with_usage=usage)
+        return event_stream(frames(chunks), headers)
+    generation = await start()
     answer = await _whole(completion_id, generation, len(requests))
     return model_answer(answer, generation.headers)
 
@@ -190,9 +195,10 @@ async def _whole(completion_id: str, generation: Generation, choices: int) -> Ch
 
 
 async def _chunks(
-    completion_id: str, generation: Generation, choices: int, *, with_usage: bool
+    completion_id: str, begin: Begin, choices: int, *, with_usage: bool
 ) -> AsyncGenerator[ChatChunk, None]:
     """One chunk an event, after one for each choice that opens its message."""
+    generation = await begin()
 
     def chunk(*choices: ChunkChoice) -> ChatChunk:
         return ChatChunk(

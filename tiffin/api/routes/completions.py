@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from msgspec import structs
@@ -16,7 +17,7 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Generation, begin
+from tiffin.api.generation import Begin, Generation, begin, begun
 from tiffin.api.schemas.completions import (
     MAX_PROMPTS,
     Completion,
@@ -40,19 +41,25 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     requests = generate_requests(body)
     check_prompts(requests, gateway.settings.limits, "prompt")
     events = gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache)
-    generation = await begin(events, requests[0], prompt_field="prompt")
-    opened = Completion(
+    start = partial(begin, events, requests[0], prompt_field="prompt")
+    n = body.n or 1
+    if body.stream:
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        headers: dict[str, str] = {}
+        chunks = _chunks(partial(begun, start, headers), n if usage else 0)
+        return event_stream(frames(chunks), headers)
+    generation = await start()
+    return model_answer(await _whole(generation, len(requests), n), generation.headers)
+
+
+def _opened(generation: Generation) -> Completion:
+    """The answer before its first word."""
+    return Completion(
         id=f"cmpl-{secrets.token_hex(16)}",
         created=generation.created,
         model=generation.head.model,
         choices=[],
     )
-    n = body.n or 1
-    if body.stream:
-        usage = bool(body.stream_options and body.stream_options.include_usage)
-        chunks = _chunks(opened, generation, n if usage else 0)
-        return event_stream(frames(chunks), generation.headers)
-    return model_answer(await _whole(opened, generation, len(requests), n), generation.headers)
 
 
 def generate_requests(body: CompletionRequest) -> list[GenerateRequest]:
@@ -144,20 +151,20 @@ class _Answer:
         return added
 
 
-async def _whole(opened: Completion, generation: Generation, answers: int, n: int) -> Completion:
+async def _whole(generation: Generation, answers: int, n: int) -> Completion:
     found = [_Answer() for _ in range(answers)]
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             found[piece.index].add(piece)
     choices = [answer.choice(index) for index, answer in enumerate(found)]
     usage = usage_of(generation.usages, n)
-    return opened.model_copy(update={"choices": choices, "usage": usage})
+    return _opened(generation).model_copy(update={"choices": choices, "usage": usage})
 
 
-async def _chunks(
-    opened: Completion, generation: Generation, usage_for_n: int
-) -> AsyncGenerator[Completion, None]:
+async def _chunks(begin: Begin, usage_for_n: int) -> AsyncGenerator[Completion, None]:
     """One chunk an event; then the usage, unless it is for 0 choices."""
+    generation = await begin()
+    opened = _opened(generation)
     answers: dict[int, _Answer] = {}
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:

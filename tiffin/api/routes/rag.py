@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_rag_request
-from tiffin.api.sse import STREAM, event_stream, first_awaited, frames
+from tiffin.api.sse import STREAM, event_stream, frames
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
 from tiffin.gateway import whole_answer, work_of
 
@@ -22,18 +22,18 @@ async def rag_query(body: RagRequest, http: Request) -> Response:
     `rag.delta`, then `rag.answer` (the whole answer with citations), then `[DONE]`.
     """
     if body.stream:
-        return await _stream(body, http)
+        return _stream(body, http)
     return model_answer(await whole_answer(_events(body, http)))
 
 
 @router.post("/rag_stream", response_class=Response, responses=STREAM)
 async def rag_stream(body: RagRequest, http: Request) -> Response:
     """`/rag_query` that always streams: the form that BentoML's clients call."""
-    return await _stream(body.model_copy(update={"stream": True}), http)
+    return _stream(body.model_copy(update={"stream": True}), http)
 
 
-async def _stream(body: RagRequest, http: Request) -> Response:
-    return event_stream(frames(await first_awaited(_events(body, http))))
+def _stream(body: RagRequest, http: Request) -> Response:
+    return event_stream(frames(_events(body, http)))
 
 
 def _events(body: RagRequest, http: Request) -> AsyncGenerator[RagEvent, None]:

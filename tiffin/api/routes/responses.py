@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import fastapi
 from fastapi import APIRouter, Request
@@ -15,7 +16,7 @@ from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
 from tiffin.api.errors import translate
-from tiffin.api.generation import Generation, begin
+from tiffin.api.generation import Begin, Generation, begin, begun
 from tiffin.api.responses_output import Output
 from tiffin.api.schemas.openai import chosen_tool
 from tiffin.api.schemas.responses import (
@@ -46,16 +47,19 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     gateway, context = work_of(http)
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "input")
-    generation = await begin(
+    start = partial(
+        begin,
         gateway.write(body.model, [request], context, whole=not body.stream, cache=body.cache),
         request,
         prompt_field="input",
         schema_field="text.format",
         limit_field="max_output_tokens",
     )
-    output = Output(_opened(body, generation))
     if body.stream:
-        return event_stream(_frames(output, generation), generation.headers)
+        headers: dict[str, str] = {}
+        return event_stream(_frames(body, partial(begun, start, headers)), headers, _error_frame)
+    generation = await start()
+    output = Output(_opened(body, generation))
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             for _ in output.add(piece.event):
@@ -144,8 +148,10 @@ def _opened(body: ResponsesRequest, generation: Generation) -> Response:
     )
 
 
-async def _frames(output: Output, generation: Generation) -> AsyncGenerator[str, None]:
+async def _frames(body: ResponsesRequest, begin: Begin) -> AsyncGenerator[str, None]:
     """Named frames. A failure ends them with the event `error`, which has our body too."""
+    generation = await begin()
+    output = Output(_opened(body, generation))
     async with aclosing(generation.pieces) as pieces:
         try:
             for event in output.start():
@@ -155,11 +161,14 @@ async def _frames(output: Output, generation: Generation) -> AsyncGenerator[str,
                     data = event.model_dump_json(ensure_ascii=True, by_alias=True)
                     yield _frame(event.type, data)
         except Exception as error:  # noqa: BLE001  the status is sent: the frame must say it
-            body = error_body(translate(error))
-            number = output.next_number()
-            frame = {"type": "error", "sequence_number": number, **body["error"], **body}
-            frame["type"] = "error"
-            yield _frame("error", json.dumps(frame))
+            yield _error_frame(error, output.next_number())
+
+
+def _error_frame(error: Exception, number: int = 0) -> str:
+    body = error_body(translate(error))
+    frame = {"type": "error", "sequence_number": number, **body["error"], **body}
+    frame["type"] = "error"
+    return _frame("error", json.dumps(frame))
 
 
 def _frame(name: str, data: str) -> str:
