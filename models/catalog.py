@@ -5,6 +5,7 @@ digest, no matter where it came from.
 """
 
 import hashlib
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -230,7 +231,16 @@ class Catalog(_Entry):
 
 def load_catalog(path: Path | None = None) -> Catalog:
     """Read a catalogue: the one that ships with Tiffin, unless `path` names another."""
-    path = path or CATALOG_FILE
+    return _read(path) if path else _shipped(CATALOG_FILE)
+
+
+@cache
+def _shipped(path: Path) -> Catalog:
+    """Cached: reading the YAML takes longer than all else that composing the application does."""
+    return _read(path)
+
+
+def _read(path: Path) -> Catalog:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -168,7 +168,7 @@ async def test_failures_have_anthropic_s_types_in_a_stream_too(
         with pytest.raises(anthropic.APIStatusError) as raised:
             await client.messages.create(**ASKED)
         assert cast("Any", raised.value.body)["error"]["type"] == "overloaded_error"
-        services.fails = {"mid-stream": UpstreamFailed("it broke")}
+        services.fails, services.breaks_after = {"mid-stream": UpstreamFailed("it broke")}, 2
         with pytest.raises(anthropic.APIStatusError) as raised:
             async with client.messages.stream(**ASKED) as stream:
                 await stream.get_final_message()

@@ -33,7 +33,12 @@ TOWER = "The tower in Paris is 324 metres tall. It was finished in 1889."
 class Hashed(Services):
     """Vectors that count words by their hash, so that they mean the same in every call."""
 
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.embedded: list[list[str | list[int]]] = []
+
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
+        self.embedded.append(list(request.texts))
         await self._called("embed")
         rows = np.zeros((len(request.texts), WIDTH), np.float32)
         for row, text in zip(rows, request.texts, strict=True):

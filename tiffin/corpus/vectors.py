@@ -1,7 +1,7 @@
 """The vectors of one corpus in memory: the exact scan, which is also what an index is tested by.
 
 100,000 chunks of 384 dimensions take 150 MB and one product of 5 to 20 ms; LanceDB's own scan of
-the same rows took five times as long (docs/decisions/0090). `search.py` keeps one `Vectors` a
+the same rows took five times as long (docs/decisions/0094). `search.py` keeps one `Vectors` a
 corpus and brings it up to date before each search, reading only what is new.
 """
 

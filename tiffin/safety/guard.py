@@ -1,7 +1,7 @@
 """Asks the Safety service about texts, with the vectors that the checks read.
 
 The pipelines and `/v1/moderations` call it. A vector that the caller has is passed on; only what
-has none is embedded, in one call (docs/decisions/0095). A text without a finding costs one hop.
+has none is embedded, in one call (docs/decisions/0096). A text without a finding costs one hop.
 """
 
 from collections.abc import Sequence
