@@ -8,6 +8,7 @@ within float32's rounding (`tests/engines/test_encoders.py`).
 import json
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,16 @@ Raw = TypeVar("Raw", Text, tuple[str, str])
 
 TOLERANCE = 1e-5
 """How much a row may depend on the rest of its batch. Dynamic int8 differs by .5."""
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the life of the process.
+
+    When the last one goes, OpenVINO frees the stack that it gave to signal handlers, and the next
+    signal ends a process in which faulthandler is on (pytest turns it on).
+    """
+    return openvino.Core()
 
 
 class _Encoder(Generic[Raw]):
@@ -43,7 +54,7 @@ class _Encoder(Generic[Raw]):
         # "[SEP]" in a text is text. As a control token it would end the text, or a query in a pair.
         self._tokenizer.encode_special_tokens = True
         self.max_tokens = min(max_tokens, config["max_position_embeddings"])
-        compiled = openvino.Core().compile_model(
+        compiled = _core().compile_model(
             bert_graph(config, self._weights, output),
             "CPU",
             {
