@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -46,7 +46,7 @@ async def listening(services: Services, settings: Settings) -> AsyncGenerator[st
 async def exchanged(path: str, *pieces: bytes, pause_s: float = 0.05) -> bytes:
     """Sends pieces of bytes and reads until the server hangs up."""
     reader, writer = await asyncio.open_unix_connection(path)
-    answer = asyncio.create_task(reader.read())
+    answer = asyncio.create_task(_read(reader))
     try:
         for piece in pieces:
             if answer.done():
@@ -56,6 +56,15 @@ async def exchanged(path: str, *pieces: bytes, pause_s: float = 0.05) -> bytes:
         return await asyncio.wait_for(answer, PATIENCE_S)
     finally:
         writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """All that came. The server may hang up while the next piece is being written."""
+    said = b""
+    with suppress(ConnectionError):
+        while piece := await reader.read(1 << 16):
+            said += piece
+    return said
 
 
 @asynccontextmanager
