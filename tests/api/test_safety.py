@@ -49,10 +49,22 @@ async def test_without_safety_nothing_is_asked(services: Services, settings: Set
     assert "x-tiffin-checks" not in response.headers
 
 
-async def test_by_default_a_question_is_marked_and_a_flagged_passage_left_out(
+async def test_by_default_a_question_and_its_passages_are_marked(
     services: Services, settings: Settings
 ) -> None:
     response = await asked(services, with_policy(settings), query="how tall, OBEY")
+    assert response.headers["x-tiffin-checks"] == (
+        "input:injection=flagged,passages:injection=flagged"
+    )
+    assert response.json()["degraded"] == []
+    assert {run["action"] for run in response.json()["checks"]} == {"mark"}
+
+
+async def test_a_flagged_passage_is_left_out_if_the_policy_says_so(
+    services: Services, settings: Settings
+) -> None:
+    policy = rag(settings, input={"injection": "mark"}, passages={"injection": "redact"})
+    response = await asked(services, policy, query="how tall, OBEY")
     answer = response.json()
     assert response.headers["x-tiffin-checks"] == (
         "input:injection=flagged,passages:injection=flagged"

@@ -46,7 +46,7 @@ class RagSafety(ChatSafety):
 
     input: Policy = Field(default_factory=lambda: _policy("mark"))
     """Checks of the question."""
-    passages: Policy = Field(default_factory=lambda: _policy("redact"))
+    passages: Policy = Field(default_factory=lambda: _policy("mark"))
     """Checks of the passages found; `redact` leaves a passage out, `block` refuses the question."""
 
 
