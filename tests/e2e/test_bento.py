@@ -22,7 +22,7 @@ def test_two_builds_of_one_commit_have_the_same_content(built: Bento, tmp_path: 
 def test_the_bento_carries_the_catalogue_and_the_weights_of_its_profile(built: Bento) -> None:
     assert (built.folder / "src/models/catalog.yaml").is_file()
     described = yaml.safe_load((built.folder / "bento.yaml").read_text())
-    assert described["labels"]["tiffin.profile"] == "laptop"
+    assert described["labels"]["tiffin.profile"] == "tiny"
     names = {tag.split(":")[0] for tag in built.weights()}
     assert names == {"all-minilm-l6-v2", "ms-marco-minilm-l-12-v2", "smollm2-135m-instruct"}
     for tag, folder in built.weights().items():

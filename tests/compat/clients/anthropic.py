@@ -84,7 +84,7 @@ def count() -> None:
 def errors() -> None:
     for change, expected in (
         ({"model": "claude-9"}, anthropic.NotFoundError),
-        ({"max_tokens": 10**6}, anthropic.BadRequestError),
+        ({"max_tokens": 10**4}, anthropic.BadRequestError),
     ):
         try:
             client().messages.create(**{**ASKED, **change})

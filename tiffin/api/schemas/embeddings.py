@@ -66,6 +66,9 @@ class EmbedBody(Value):
         bool, Field(description="Only true: the model's vectors have length 1.")
     ] = True
     truncation_direction: Literal["right", "Right"] = "right"
+    parameters: Annotated[
+        None, Field(description="Of TGI's body, which asks for a text: use chat completions.")
+    ] = None
     dimensions: Annotated[
         int | None, Field(ge=1, description="Only the model's own number is possible.")
     ] = None
