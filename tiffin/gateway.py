@@ -53,7 +53,6 @@ from tiffin.pipeline.writing import Head as ChatHead
 from tiffin.pipeline.writing import Piece
 from tiffin.providers.base import Provider
 from tiffin.providers.connect import connect_providers
-from tiffin.providers.protocol import LLM
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
@@ -248,51 +247,28 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     ledger = Ledger(settings.ledger_at())
     meter = Meter(decider.fleet, ledger)
     failover = Failover(settings.routing.failover)
-    llms: dict[str, LLM] = {**clients.tiers, **providers}
-    generator = Generator(llms, meter, failover)
+    generator = Generator({**clients.tiers, **providers}, meter, failover)
     routing = Routing(clients.router, decider, meter, failover)
     models = {tier.name: tier.model for tier in decider.fleet}
-    budget, stream = settings.resilience.budget, settings.resilience.stream
-    head = Head.load()
-    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    stream = settings.resilience.stream
     store, mark = open_store(settings.cache), fingerprint(settings)
-    memory = Memory(store, mark, settings.cache.ttl_s)
-    semantic = settings.cache.semantic
-    embedding: Embeds = clients.embedding
-    if settings.cache.retrieval:
-        embedding = KnownVectors(embedding, settings.cache.max_bytes)
+    exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
     corpora = Corpora(settings, clients.embedding)
-    guard, rag, chat = guard_of(settings.safety, clients), settings.safety.rag, settings.safety.chat
-    question = judge_of("input", rag.input, guard)
-    passages = judge_of("passages", rag.passages, guard)
-    output = judge_of("output", rag.output, guard)
-    pipeline = RagPipeline(
-        retrieval=(
-            Embed(embedding, budget.embed_ms),
-            Search(corpora.store, corpora.searcher, budget.search_ms),
-            Rerank(clients.reranker, budget.rerank_ms),
-            Widen(embedding, clients.reranker),
-            *([Screen(passages)] if passages else []),
-            Evidence(
-                embedding,
-                clients.reranker,
-                head,
-                budget.evidence_ms,
-                scored=reads.get(settings.reranker.model, frozenset()),
-                written=_written(settings, reads),
-            ),
-            *((Recall(memory),) if semantic else ()),
-        ),
+    guard, chat = guard_of(settings.safety, clients), settings.safety.chat
+    checks = ChatGuard(judge_of("input", chat.input, guard), judge_of("output", chat.output, guard))
+    output = judge_of("output", settings.safety.rag.output, guard)
+    pipeline = _pipeline(
+        settings,
+        clients,
+        corpora,
+        guard,
+        memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
         route=Route(routing),
-        writer=Answer(Generate(generator, models, stream, output), budget.generate_ms, output),
-        closing=(
-            Cite(budget.cite_ms),
-            *((Remember(memory),) if semantic else ()),
+        writer=Answer(
+            Generate(generator, models, stream, output),
+            settings.resilience.budget.generate_ms,
+            output,
         ),
-        defaults=settings.rag,
-        head=head,
-        rest_ms=budget.rest_ms,
-        check=CheckQuestion(question) if question else None,
     )
     served = clients.by_service()
     return Gateway(
@@ -300,13 +276,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         clients=clients,
         models=models,
         pipeline=pipeline,
-        chat=ChatPipeline(
-            routing,
-            generator,
-            models,
-            stream,
-            ChatGuard(judge_of("input", chat.input, guard), judge_of("output", chat.output, guard)),
-        ),
+        chat=ChatPipeline(routing, generator, models, stream, checks),
         readiness=Readiness(
             served,
             drain,
@@ -321,11 +291,54 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         providers=providers,
         ledger=ledger,
         store=store,
-        replay=Replay(AnswerCache(store, settings.cache.ttl_s), mark)
-        if settings.cache.exact
-        else None,
+        replay=Replay(exact, mark) if exact else None,
         corpora=corpora,
         guard=guard,
+    )
+
+
+def _pipeline(
+    settings: Settings,
+    clients: Clients,
+    corpora: Corpora,
+    guard: Guard | None,
+    *,
+    memory: Memory | None,
+    route: Route,
+    writer: Answer,
+) -> RagPipeline:
+    """The way of a question: its stages, in order."""
+    budget, policy, head = settings.resilience.budget, settings.safety.rag, Head.load()
+    question = judge_of("input", policy.input, guard)
+    passages = judge_of("passages", policy.passages, guard)
+    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    embedding: Embeds = clients.embedding
+    if settings.cache.retrieval:
+        embedding = KnownVectors(embedding, settings.cache.max_bytes)
+    return RagPipeline(
+        retrieval=(
+            Embed(embedding, budget.embed_ms),
+            Search(corpora.store, corpora.searcher, budget.search_ms),
+            Rerank(clients.reranker, budget.rerank_ms),
+            Widen(embedding, clients.reranker),
+            *([Screen(passages)] if passages else []),
+            Evidence(
+                embedding,
+                clients.reranker,
+                head,
+                budget.evidence_ms,
+                scored=reads.get(settings.reranker.model, frozenset()),
+                written=_written(settings, reads),
+            ),
+            *([Recall(memory)] if memory else []),
+        ),
+        route=route,
+        writer=writer,
+        closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
+        defaults=settings.rag,
+        head=head,
+        rest_ms=budget.rest_ms,
+        check=CheckQuestion(question) if question else None,
     )
 
 
