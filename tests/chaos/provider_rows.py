@@ -15,6 +15,7 @@ from tests.chaos.row import Row, misses
 from tests.chaos.size import Size
 from tests.chaos.stand import BREAKER_S, GRACE_S, Guarded
 from tests.support.providers import Step
+from tiffin.api.sse import HEAD_AFTER_S
 
 RATE_PER_S = 5.0
 TIMEOUT_S = 3
@@ -31,7 +32,8 @@ SHAPES = (("auto-quality", False), ("auto-quality", True), ("large", False), ("l
 class Fault:
     """What the provider does; `step` None: nobody listens.
 
-    `named` are the statuses of a question that names the tier; None where the provider begins to
+    `named` are the statuses of a question that names the tier, unless the head of its stream had to
+    leave before: then a typed error says it. None where the provider begins to
     answer, so that nobody may take its place: 504, or a typed error in a stream that is open.
     """
 
@@ -147,6 +149,8 @@ def _is_right(fault: Fault, shot: Shot, outcome: Outcome) -> bool:
             return (outcome.status, outcome.end, outcome.tier) == (200, "error", "large")
         return outcome.status == 504
     if shot.body is not None and shot.body["model"] == "large":
+        if shot.stream and outcome.took_s >= HEAD_AFTER_S:  # its head had to leave before
+            return (outcome.status, outcome.end) == (200, "error")
         return outcome.status in fault.named and outcome.end != "broken"
     return (outcome.status, outcome.end, outcome.tier) == (200, "ok", "small")
 
