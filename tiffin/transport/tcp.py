@@ -110,11 +110,13 @@ class TcpConnections(Connections):
         )
 
     async def close(self) -> None:
-        """Close every connection, including those in use."""
-        await super().close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close every connection, including those in use. Who is cancelled here has closed them."""
+        session, self._session = self._session, None
+        try:
+            await super().close()
+        finally:
+            if session is not None:
+                await session.close()
 
     def _answer(self) -> TcpAnswer:
         return TcpAnswer(self)
