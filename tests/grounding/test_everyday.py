@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from lab.answers.data import everyday, holds, part_of
+from lab.answers.data import everyday, part_of
+from tiffin.cli.answer_figures import holds
 from tiffin.grounding.evidence import Passage, candidates
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class Reply:
         """The probability that the documents answer; None if it was not asked for."""
         found: float | None = self.answer["probability"]
         return found
+
+    @cached_property
+    def told(self) -> list[str]:
+        """The sentences of the documents."""
+        return [s.text for text in self.asked.texts() for s in split_sentences(text)]
 
     @property
     def right(self) -> bool:
@@ -118,8 +124,7 @@ def _is_cited(reply: Reply, sentence: str) -> bool:
 
 def _is_supported(reply: Reply, sentence: str) -> bool:
     """By the same check as the gate's, but against every document as a whole."""
-    texts = [s.text for text in reply.asked.texts() for s in split_sentences(text)]
-    return check(sentence, texts, reply.asked.question).supported
+    return check(sentence, reply.told, reply.asked.question).supported
 
 
 def _has_unknown_number(reply: Reply) -> float:

@@ -1,4 +1,4 @@
-"""Figures with 95 % intervals, for the commands of `tiffin eval`.
+"""Figures with 95 % intervals, for the commands of `tiffin eval` and the reports of lab/.
 
 Questions about one article are not independent, so an interval is a bootstrap over groups.
 """
@@ -44,12 +44,21 @@ def figure(
     if not values:
         return Figure(float("nan"), float("nan"), float("nan"), 0)
     numbers = np.asarray(values, np.float64)
+    low, high = interval(groups, lambda rows: of(numbers[rows]))
+    return Figure(of(numbers), low, high, len(values))
+
+
+def interval(groups: Sequence[str], of: Callable[[NDArray[np.intp]], float]) -> tuple[float, float]:
+    """The middle 95 % of a figure of rows, which `of` is given by their numbers.
+
+    A draw in which the figure does not exist (NaN) is left out.
+    """
     names, of_row = np.unique(np.asarray(groups), return_inverse=True)
     rows = [np.flatnonzero(of_row == number) for number in range(len(names))]
     random = np.random.default_rng(SEED)
     draws = [
-        of(numbers[np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))])])
+        of(np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))]))
         for _ in range(DRAWS)
     ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Figure(of(numbers), float(low), float(high), len(values))
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return float(low), float(high)

@@ -112,7 +112,8 @@ class Generate:
         draft.route = Route(tier=begun.tier, model=self._models[begun.tier], reason=decision.reason)
         if begun.tier != decision.tier:
             question.degraded.append("tier")
-        gate, citer = CheckedGate(question, self._judge), Citer(question.sources)
+        gate = CheckedGate(question, self._judge)
+        citer = Citer(question.sources) if gate.checks else None
         async with aclosing(pieces(begun.first, begun.rest, limits)) as events:
             yield RagSources(
                 id=question.context.request_id, sources=question.sources, route=draft.route
@@ -120,7 +121,7 @@ class Generate:
             async for piece in events:
                 if isinstance(piece.event, TextDelta):
                     if text := await gate.release(piece.event.text):
-                        yield _delta(question, text, citer if gate.checks else None)
+                        yield _delta(question, text, citer)
                     if gate.stopped:
                         break
                 else:
@@ -128,7 +129,7 @@ class Generate:
         if not gate.stopped:
             draft.check_whole()
             if text := await gate.finish():
-                yield _delta(question, text, citer if gate.checks else None)
+                yield _delta(question, text, citer)
         if gate.stopped:
             draft.cut_off(_prompt_chars(question), "content_filter")
             yield RagStopped(checks=gate.stopped_by)
