@@ -27,7 +27,7 @@ SLOTS_TOKENS = 2 * 4096
 """What the catalogue's `memory_bytes` of llama.cpp counts with."""
 
 LLAMA_SHARE, LLAMA_BYTES = 1.3, 50_000_000
-"""What llama.cpp takes for weights, relative to their file, and beside the KV cache: within 16 % of
+"""What llama.cpp takes for weights, relative to their file, without the KV cache: within 16 % of
 what was measured for the catalogue's three models."""
 
 _FILE_TYPES = {2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 15: "Q4_K_M", 17: "Q5_K_M", 18: "Q6_K", 1: "F16"}

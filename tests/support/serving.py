@@ -27,7 +27,7 @@ class _Server(uvicorn.Server):
         await self.ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does, which waits at least 100 ms, unless nobody is connected."""
+        """As uvicorn does, which waits at least 100 ms, unless no one is connected."""
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
             return

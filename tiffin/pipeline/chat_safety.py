@@ -140,7 +140,7 @@ class _Answer:
 
 
 def _new(request: GenerateRequest) -> list[str]:
-    """What nobody has checked yet: the prompt, or the turns since the assistant last spoke."""
+    """What no one has checked yet: the prompt, or the turns since the assistant last spoke."""
     if isinstance(request.prompt, str):
         return [request.prompt]
     return [turn.content for turn in _last_turns(request) if turn.content.strip()]
