@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from tiffin import SOURCE
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table
 from tiffin.config.scaling import Scaling
 from tiffin.config.services import Signal
@@ -43,14 +45,21 @@ def deploy() -> None:
     show_default=True,
     help="How long to wait until the services that it calls answer.",
 )
-def start(service: str, depends: tuple[str, ...], host: str, port: int, wait_s: float) -> None:
-    """Start SERVICE alone, in this process, once the services that it calls answer."""
+@json_option
+def start(
+    service: str, depends: tuple[str, ...], host: str, port: int, wait_s: float, *, as_json: bool
+) -> None:
+    """Start SERVICE alone, in this process, once the services that it calls answer.
+
+    With --json, a start that fails says why as JSON.
+    """
+    del as_json  # what it serves has nothing to print
     settings = load_settings()
     addresses = alone.check_addresses(service, depends, settings)
     token = alone.check_token(settings)
     asyncio.run(alone.await_services(addresses, token, wait_s, sleepers(settings)))
     command = alone.start_command(service, addresses, host, port)
-    os.chdir(alone.SOURCE)
+    os.chdir(SOURCE)
     os.execv(command[0], command)  # noqa: S606  our own interpreter, with checked words
 
 
@@ -59,9 +68,14 @@ def start(service: str, depends: tuple[str, ...], host: str, port: int, wait_s: 
 @click.option("--image", default="tiffin:latest", show_default=True, help="The container image.")
 @click.option("--bento", default="tiffin:latest", show_default=True, help="The Bento's tag.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
-def render(target: str, image: str, bento: str, output: Path) -> None:
+@json_option
+def render(target: str, image: str, bento: str, output: Path, *, as_json: bool) -> None:
     """Write the files of a platform from the `scaling` of the profile."""
-    for path in write(target, Plan(load_settings(), image, bento), output):
+    written = list(write(target, Plan(load_settings(), image, bento), output))
+    if as_json:
+        print_json({"files": written})
+        return
+    for path in written:
         click.echo(path)
 
 
@@ -78,9 +92,10 @@ def render(target: str, image: str, bento: str, output: Path) -> None:
 @click.option("--slo-s", default=1.0, show_default=True, help="A slower answer misses the SLO.")
 @click.option("--service-s", type=float, help="Time of one request alone; default: the profile's.")
 @click.option("--seed", default=0, show_default=True)
+@json_option
 def simulate(
     *, service: str, trace: str, log: Path | None, rate: float, duration_s: float, slo_s: float,
-    service_s: float | None, seed: int,
+    service_s: float | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Replay a trace against the scaling of SERVICE: once for each of its signals, and for all.
 
@@ -101,6 +116,10 @@ def simulate(
         Finding(name, Simulation(arrivals, work, how, signals, seed=seed).run(), slo_s, how)
         for name, how, signals in _ways(scaling)
     ]
+    if as_json:
+        rows = [{"scaled_on": one.name, **one.figures()} for one in findings]
+        print_json({"service": service, "requests": len(arrivals), "findings": rows})
+        return
     table = Table(*HEADINGS, title=f"{service}: {len(arrivals)} requests")
     for finding in findings:
         table.add_row(*finding.cells())

@@ -1,6 +1,5 @@
 """`tiffin doctor`: looks at what a start needs, and says what to do about what is missing."""
 
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from models.errors import ModelError
 from models.placement.hardware import detect_gpus
 from models.store import Store
 from models.user_catalog import catalog_of
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import MB
 from tiffin.cli.serve import check_port
 from tiffin.config.section import SettingsError
@@ -42,12 +42,12 @@ class Finding:
 @click.command()
 @click.option("--host", default="127.0.0.1", envvar="BENTOML_HOST", show_default=True)
 @click.option("--port", default=3000, envvar="BENTOML_PORT", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def doctor(*, host: str, port: int, as_json: bool) -> None:
     """Check whether this machine can serve, and say what to do if not."""
     findings = list(look(host, port))
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{finding.verdict:<8} {finding.name:<9} {finding.says}")

@@ -3,8 +3,9 @@
 Questions about one article are not independent, so an interval is a bootstrap over groups.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,14 @@ def figure(
     numbers = np.asarray(values, np.float64)
     low, high = interval(groups, lambda rows: of(numbers[rows]))
     return Figure(of(numbers), low, high, len(values))
+
+
+def figures_as_json(columns: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
+    """Figures by column and name. One of no rows is null: JSON has no NaN."""
+    return {
+        column: {name: asdict(one) if one.of else None for name, one in figures.items()}
+        for column, figures in columns.items()
+    }
 
 
 def interval(groups: Sequence[str], of: Callable[[NDArray[np.intp]], float]) -> tuple[float, float]:
