@@ -9,7 +9,7 @@ const NAMES = {
   rerank: "Rerank",
   widen: "Widen passages",
   screen: "Check passages",
-  check: "Check the question",
+  check: "Check input",
   evidence: "Weigh evidence",
   route: "Choose a tier",
   generate: "Answer",
