@@ -17,7 +17,7 @@ import psutil
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services.bento import bento_yaml, gpus, request_metrics, seams, supervisor
+from services.bento import bento_yaml, gpus, metrics_folder, request_metrics, seams, supervisor
 from services.bento.models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.cli.starting import is_shown
@@ -50,6 +50,7 @@ def _load() -> Settings:
 settings = _load()
 
 gpus.install()
+metrics_folder.install()
 supervisor.install(settings.resilience.supervision)
 seams.install(settings.limits)
 
