@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from models.user_catalog import catalog_of
 from models.values import Finished, GenerateRequest
+from tiffin import __version__
 from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
@@ -60,7 +61,7 @@ from tiffin.routing.meter import Meter
 from tiffin.routing.names import routed_name
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import judge_of
-from tiffin.telemetry import metrics
+from tiffin.telemetry import answers, metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
@@ -145,7 +146,8 @@ class Gateway:
         ):
             async for event in events:
                 if isinstance(event, RagAnswer):
-                    metrics.observe(event)
+                    context.bill.answered_by = event.route.tier
+                    answers.observe(event)
                     used = event.usage
                     charge(used.total_tokens + used.embedding_tokens + used.rerank_tokens)
                 yield event
@@ -209,12 +211,13 @@ class Gateway:
         if missing := self.readiness.missing():
             message = f"not ready: waiting for {', '.join(missing)}"
             raise Unavailable(message)
-        with metrics.outcome():
+        with answers.outcome():
             async with self.admission.place(context, lane):
                 yield
 
     def start(self) -> None:
         """Begin to watch the services and to report saturation."""
+        metrics.series(metrics.build_info, __version__, self.settings.profile).set(1)
         self.readiness.start()
         self.corpora.start()
         watch = saturation.watch(self.admission)

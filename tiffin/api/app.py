@@ -1,5 +1,7 @@
 """Assembles the entry service's ASGI app. `services/rag.py` puts it before BentoML's routes."""
 
+from collections.abc import Container
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -10,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiffin import __version__
 from tiffin.api import errors, openapi
 from tiffin.api.middleware.access import KeyGuard
+from tiffin.api.middleware.access_log import AccessLog
 from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
 from tiffin.api.middleware.shed import Shed
@@ -116,8 +119,11 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     return DrainMiddleware(context, drain=drain, refuse=errors.closing_response)
 
 
-def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
-    """Everything that the entry service answers, BentoML's routes too, behind its keys."""
+def guard(app: ASGIApp, *, settings: Settings, paths: Container[str] = ()) -> ASGIApp:
+    """Everything that the entry service answers, BentoML's routes too, behind its keys.
+
+    `paths` are the service's; metrics name no others.
+    """
     access = settings.access
     if access.keys_file is not None:
         app = KeyGuard(app, keys_file=access.keys_file)
@@ -133,7 +139,7 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
             expose_headers=["*"],
             allow_private_network=True,
         )
-    return app
+    return AccessLog(app, paths=paths)
 
 
 def is_ours(method: str, path: str) -> bool:

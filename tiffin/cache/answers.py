@@ -17,6 +17,7 @@ from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.errors import DeadlineExceeded, Overloaded
 from tiffin.telemetry import metrics
+from tiffin.telemetry.answers import outcome
 from tiffin.traffic.quota import charge
 
 Event = TypeVar("Event")
@@ -73,7 +74,7 @@ class AnswerCache:
         if found.value is not None and ask.control.read:
             replayed = await self._replayed(ask, found.value)
             if replayed is not None:
-                with metrics.outcome():
+                with outcome():
                     for event in replayed:
                         yield event
                 return

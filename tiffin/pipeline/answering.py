@@ -11,6 +11,7 @@ from tiffin.core.errors import RECOVERABLE
 from tiffin.core.values import RagDelta, RagEvent, RagStopped
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.released import Release
+from tiffin.pipeline.stage import traced
 from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.quote import quote, recalled, refuse
 from tiffin.safety.policy import Judge
@@ -28,12 +29,14 @@ class Answer:
 
     async def stream(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is written."""
-        with question.timeline.stage(self.name):
+        with traced(self, question) as span, question.timeline.stage(self.name):
+            asked, question.context = question.context, span.within(question.context)
             async with aclosing(self._events(question)) as events:
                 async for event in events:
                     if isinstance(event, RagDelta):
                         question.timeline.first_token()
                     yield event
+            question.context = asked
 
     async def _events(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         ready = _without_model(question)

@@ -93,7 +93,9 @@ class ChatPipeline:
         request = requests[0]
         ask = ask_of(_query(request), model, request, whole=whole, answers=len(requests))
         decision = await self.routing.route(ask, context)
-        degraded = ["router"] if decision.degraded else []
+        degraded = context.bill.degraded
+        if decision.degraded:
+            degraded.append("router")
         if isinstance(request.prompt, list):  # tokens mean something to one model only
             decision = msgspec.structs.replace(decision, fallbacks=[])
         return decision, degraded

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
+from typing import Any
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
@@ -13,6 +14,7 @@ from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Candidate, Question
 from tiffin.pipeline.stage import Stage
+from tiffin.telemetry import genai
 
 
 class Search(Stage):
@@ -42,6 +44,10 @@ class Search(Stage):
         question.candidates = [one for one in both if one is not None][: question.top_k]
         if not question.candidates:
             question.probability = 0.0
+
+    def attributes(self, question: Question) -> dict[str, Any]:
+        """A retrieval, by the conventions."""
+        return genai.retrieval(question.request.corpus, question.top_k)
 
     def substitute(self, question: Question) -> None:
         """There is none for a corpus: an answer without it would be another one."""
