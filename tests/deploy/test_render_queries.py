@@ -17,9 +17,8 @@ from tiffin.deploy.render.kubernetes import prepared
 from tiffin.deploy.render.plan import Plan
 from tiffin.deploy.render.queries import query
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed"
-)
+PROMTOOL = shutil.which("promtool") or ""
+needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed")
 ON, OFF, LOST = "1x40", "0x40", "1x30 0x9"
 """Scraped for ten minutes; never; until two and a half minutes ago."""
 
@@ -54,7 +53,7 @@ def check(folder: Path, text: str, series: list[Any], expected: float | None) ->
     file = folder / "test.json"  # JSON is YAML
     file.write_text(json.dumps({"rule_files": [], "tests": [test]}))
     done = subprocess.run(
-        ["promtool", "test", "rules", str(file)], check=False, capture_output=True, text=True
+        [PROMTOOL, "test", "rules", str(file)], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -86,6 +85,7 @@ STORIES: dict[str, tuple[list[Any], float | None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize("story", STORIES)
 def test_the_depth_of_a_queue_is_that_of_this_release_or_nothing(
@@ -95,6 +95,7 @@ def test_the_depth_of_a_queue_is_that_of_this_release_or_nothing(
     check(tmp_path, query(plan, "Embedding", "queue_depth"), series, expected)
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize(
     ("series", "expected"),
@@ -111,6 +112,7 @@ def test_what_sleeps_is_idle_and_what_is_lost_from_sight_is_not(
     check(tmp_path, query(plan, "LargeLLM", "queue_depth"), series, expected)
 
 
+@pytest.mark.slow
 @needs_promtool
 def test_a_latency_without_requests_is_0_and_without_a_scrape_nothing(
     plan: Plan, tmp_path: Path

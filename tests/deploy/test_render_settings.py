@@ -1,4 +1,4 @@
-"""What variables set reaches the pods, their network lets through, and what cannot be is refused."""
+"""What variables set reaches the pods and their network, and what cannot be is refused."""
 
 import json
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from tiffin.config.section import SettingsError
 from tiffin.deploy.render import write
 
 SHARED = {"TIFFIN_ROUTING__LEDGER": LEDGER, "TIFFIN_CACHE__REDIS": REDIS}
+A_SECRET = "a-secret-that-stays-here"
 OWN = "http://vllm.models.svc.cluster.local:8000/v1"
 
 
@@ -63,13 +64,13 @@ def test_secrets_are_references_and_no_file_holds_one(tmp_path: Path) -> None:
     deployments = rendered(
         tmp_path,
         TIFFIN_PROFILE="hybrid",
-        TIFFIN_INTERNAL__TOKEN="a-secret-that-stays-here",
-        OPENAI_API_KEY="a-secret-that-stays-here",
-        PGPASSWORD="a-secret-that-stays-here",
-        REDIS_PASSWORD="a-secret-that-stays-here",
-        OTEL_EXPORTER_OTLP_HEADERS="authorization=a-secret-that-stays-here",
+        TIFFIN_INTERNAL__TOKEN=A_SECRET,
+        OPENAI_API_KEY=A_SECRET,
+        PGPASSWORD=A_SECRET,
+        REDIS_PASSWORD=A_SECRET,
+        OTEL_EXPORTER_OTLP_HEADERS=f"authorization={A_SECRET}",
     )
-    assert not any("stays-here" in p.read_text() for p in tmp_path.rglob("*.*"))
+    assert not any(A_SECRET in p.read_text() for p in tmp_path.rglob("*.*"))
     entry, inner = environment(deployments["rag"]), environment(deployments["embedding"])
     references = {k: v["secretKeyRef"]["name"] for k, v in entry.items() if isinstance(v, dict)}
     assert references == {

@@ -29,7 +29,7 @@ def manifests(folder: Path, *kinds: str) -> list[Manifest]:
         document
         for path in sorted(folder.rglob("*.yaml"))
         if path.name != "prometheus-adapter-values.yaml"
-        for document in yaml.safe_load_all(path.read_text())
+        for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)
     ]
     return [document for document in found if not kinds or document["kind"] in kinds]
 

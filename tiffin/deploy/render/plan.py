@@ -150,7 +150,7 @@ def slug(service: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", service).lower()
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.CSafeDumper):
     """Writes a part that occurs twice twice: many readers of YAML do not take anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
