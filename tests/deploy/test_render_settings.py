@@ -22,7 +22,7 @@ from tiffin.config.section import SettingsError
 from tiffin.deploy.render import write
 
 SHARED = {"TIFFIN_ROUTING__LEDGER": LEDGER, "TIFFIN_CACHE__REDIS": REDIS}
-A_SECRET = "a-secret-that-stays-here"
+A_SECRET = "a-secret-that-stays-here"  # noqa: S105  made up
 OWN = "http://vllm.models.svc.cluster.local:8000/v1"
 
 
