@@ -4,19 +4,24 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
 
 from tiffin import SOURCE
 from tiffin.cli.as_json import json_option, print_json
+from tiffin.cli.cluster import KUBERNETES, check_target, cluster_of, cluster_options
 from tiffin.cli.progress import print_table
 from tiffin.config.scaling import Scaling
 from tiffin.config.services import Signal
 from tiffin.config.settings import load_settings
 from tiffin.config.topology import check_service, sleepers
 from tiffin.deploy import alone
-from tiffin.deploy.render import TARGETS, write
+from tiffin.deploy.render import TARGETS, save, write
+from tiffin.deploy.render.cluster import Cluster
+from tiffin.deploy.render.helm import chart
+from tiffin.deploy.render.network import notes
 from tiffin.deploy.render.plan import Plan
 from tiffin.deploy.simulation.queueing import Simulation, Work
 from tiffin.deploy.simulation.report import HEADINGS, Finding, plot
@@ -67,16 +72,34 @@ def start(
 @click.option("--target", type=click.Choice(list(TARGETS)), required=True)
 @click.option("--image", default="tiffin:latest", show_default=True, help="The container image.")
 @click.option("--bento", default="tiffin:latest", show_default=True, help="The Bento's tag.")
+@click.option("--name", default="tiffin", show_default=True, help="The release's name.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
+@cluster_options
 @json_option
-def render(target: str, image: str, bento: str, output: Path, *, as_json: bool) -> None:
-    """Write the files of a platform from the `scaling` of the profile."""
-    written = list(write(target, Plan(load_settings(), image, bento), output))
+def render(
+    *, target: str, image: str, bento: str, name: str, output: Path, as_json: bool,
+    **flags: Any,  # noqa: ANN401  read by `tiffin.cli.cluster`
+) -> None:  # fmt: skip
+    """Write the files of a platform from the `scaling` of the profile.
+
+    The settings that variables make here go with them. The options from --namespace on are for
+    Kubernetes.
+    """
+    check_target(target, flags)
+    settings = load_settings()
+    cluster = cluster_of(name, flags) if target == KUBERNETES else Cluster()
+    plan = Plan(settings, image, bento, name, cluster)
+    written = list(write(target, plan, output))
+    if flags["helm"] is not None:
+        written += save(chart(plan), flags["helm"])
+    remarks = list(notes(plan)) if target == KUBERNETES else []
     if as_json:
-        print_json({"files": written})
+        print_json({"files": written, "notes": remarks})
         return
     for path in written:
         click.echo(path)
+    for note in remarks:
+        click.echo(note, err=True)
 
 
 @deploy.command()
