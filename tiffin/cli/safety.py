@@ -33,7 +33,9 @@ def calibrate(texts: Path, url: str, key: str | None, wanted: float) -> None:
     lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
         raise click.UsageError(f"{texts}: no text in it; write one harmless text on each line")
-    said = _scores(lines, url, key)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with httpx2.Client(base_url=url, headers=headers, timeout=120) as client:
+        said = scores_of(client, lines)
     table = Table("false_positives", *VECTOR_HEADS)
     fitting = []
     for rate in RATES:
@@ -57,17 +59,16 @@ def flagged(said: Sequence[Mapping[str, float]], rate: float) -> dict[str, float
     }
 
 
-def _scores(lines: Sequence[str], url: str, key: str | None) -> list[dict[str, float]]:
-    headers = {"authorization": f"Bearer {key}"} if key else {}
+def scores_of(client: httpx2.Client, texts: Sequence[str]) -> list[dict[str, float]]:
+    """What the heads of a server say of each text. Raises ClickException if it does not answer."""
     found: list[dict[str, float]] = []
-    with httpx2.Client(base_url=url, headers=headers, timeout=120) as client:
-        for at in range(0, len(lines), TEXTS):
-            try:
-                body = {"input": lines[at : at + TEXTS]}
-                response = client.post("/v1/moderations", json=body).raise_for_status()
-            except httpx2.HTTPError as error:
-                raise click.ClickException(f"{url}: {error}") from None
-            for result in response.json()["results"]:
-                scores = result["category_scores"]
-                found.append({name: scores[CATEGORIES[name]] for name in VECTOR_HEADS})
+    for at in range(0, len(texts), TEXTS):
+        try:
+            body = {"input": list(texts[at : at + TEXTS])}
+            response = client.post("/v1/moderations", json=body).raise_for_status()
+        except httpx2.HTTPError as error:
+            raise click.ClickException(f"{client.base_url}: {error}") from None
+        for result in response.json()["results"]:
+            scores = result["category_scores"]
+            found.append({name: scores[CATEGORIES[name]] for name in VECTOR_HEADS})
     return found

@@ -12,7 +12,7 @@ from tiffin.core.errors import CONTENT_FILTER, InvalidRequest, Unavailable
 from tiffin.pipeline.question import Candidate, Question, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.pipeline.stages.rerank import sources_of
-from tiffin.safety.policy import Judge, refusal
+from tiffin.safety.policy import Judges, refusal
 
 MARGIN_CHARS = 200
 """Of the document on either side of a passage: a sentence may be split over two."""
@@ -27,15 +27,17 @@ class CheckQuestion(Stage):
     name = "check"
     degraded = "check"
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judges: Judges) -> None:
         super().__init__(0)
-        self._judge = judge
+        self._judges = judges
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Redact the question, or raise InvalidRequest or Unavailable."""
-        query = question.request.query
+        judge, query = self._judges.of(context.tenant), question.request.query
+        if judge is None:
+            return
         vectors = None if question.vectors is None else question.vectors[:1]
-        (said,) = await self._judge.judge([query], context, vectors=vectors)
+        (said,) = await judge.judge([query], context, vectors=vectors)
         if said.action == "block":
             raise refusal("input", "query", said)
         if said.spans:
@@ -48,16 +50,16 @@ class Screen(Stage):
     name = "screen"
     degraded = "screen"
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judges: Judges) -> None:
         super().__init__(0)
-        self._judge = judge
+        self._judges = judges
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write the candidates that may be read. Raises InvalidRequest if none may."""
-        found = question.candidates
-        if not found:
+        judge, found = self._judges.of(context.tenant), question.candidates
+        if judge is None or not found:
             return
-        said = await self._judge.judge(
+        said = await judge.judge(
             [_with_margins(candidate) for candidate in found],
             context,
             vectors=_vectors(question, found),
