@@ -128,16 +128,19 @@ class Gateway:
     def ask(self, request: RagRequest, context: RequestContext) -> AsyncGenerator[RagEvent, None]:
         """Answer a question: the pipeline's events, once the request has its place, or kept ones.
 
-        Raises NotFound for a model that is not served.
+        Raises NotFound for a model that is not served or a corpus that is not there.
         """
         lane = request.model
         if lane != QUOTE:
             lane = routed_name(lane, self.models, self.settings.routing.policies)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
         compute = partial(self._answer, request, context)
-        if self.replay is None or request.corpus is not None:  # a corpus changes meanwhile
+        if self.replay is None:
             return compute()
-        return self.replay.ask(request, context, compute)
+        name, corpus = request.corpus, None
+        if name is not None:  # its version, before anything is found in it
+            corpus = self.corpora.store.find(context.tenant, name)
+        return self.replay.ask(request, context, compute, corpus)
 
     async def _answer(
         self, request: RagRequest, context: RequestContext

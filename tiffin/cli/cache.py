@@ -41,11 +41,13 @@ def inspect(url: str, name: str) -> None:
 @cache.command()
 @click.option("--id", "name", help="Only the answer of this id.")
 @click.option("--tier", help="Only what this tier wrote.")
+@click.option("--model", help="Only what this model wrote.")
 @click.option("--document", help="Only answers that cite the document of this id.")
+@click.option("--corpus", help="Only answers over the corpus of this id or name.")
+@click.option("--prefix", help="Only answers to questions that begin so.")
 @click.pass_obj
-def clear(url: str, name: str | None, tier: str | None, document: str | None) -> None:
-    """Remove kept answers: all of them unless an option says which."""
-    given = {"tier": tier, "document": document}
+def clear(url: str, /, name: str | None, **given: str | None) -> None:
+    """Remove kept answers: all of them unless options say which. What is named must all hold."""
     query = urllib.parse.urlencode({key: value for key, value in given.items() if value})
     path = f"/v1/cache/{name}" if name else f"/v1/cache?{query}"
     click.echo(_call("DELETE", url + path))

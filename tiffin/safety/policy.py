@@ -94,6 +94,17 @@ class Judge:
         self._tell(context, {check: _outcome(check in said) for check in self.policy})
         return [self._one(checked) for checked in found]
 
+    async def worst(self, sentences: Sequence[str], context: RequestContext) -> list[str]:
+        """Those sentences of a flagged document that are flagged by themselves.
+
+        None of them if the checks do not run in time. What was found is told by `judge` alone.
+        """
+        try:
+            found = await self.guard.check(sentences, list(self.policy), context, documents=True)
+        except RECOVERABLE:
+            return []
+        return [text for text, one in zip(sentences, found, strict=True) if one.findings]
+
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}
         if not actions:
