@@ -21,6 +21,9 @@ from tiffin.telemetry.answers import outcome
 from tiffin.traffic.quota import charge
 
 Event = TypeVar("Event")
+QUESTION_CHARS = 200
+"""Of what was asked, so much is kept next to the answer."""
+
 Kept = tuple[str, str, bytes]
 """What a codec keeps of an answer: its tier, its model, and its events."""
 
@@ -43,7 +46,10 @@ class Codec(Protocol[Event]):
 
 @dataclass(frozen=True)
 class Ask(Generic[Event]):
-    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream."""
+    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream.
+
+    `question` and `corpus` say what it was, for those who look after the cache.
+    """
 
     key: str
     control: Control
@@ -51,6 +57,8 @@ class Ask(Generic[Event]):
     codec: Codec[Event]
     compute: Callable[[], AsyncGenerator[Event, None]]
     whole: bool
+    question: str = ""
+    corpus: str = ""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -136,6 +144,8 @@ class AnswerCache:
             usd=bill.usd,
             seconds=time.monotonic() - ask.began,
             payload=payload,
+            question=ask.question[:QUESTION_CHARS],
+            corpus=ask.corpus,
         )
         await self.store.put(ask.key, encode(entry), self._ttl_s, generation)
 

@@ -43,14 +43,14 @@ def inspect(connect: Connect, name: str, *, as_json: bool) -> None:
 @cache.command()
 @click.option("--id", "name", help="Only the answer of this id.")
 @click.option("--tier", help="Only what this tier wrote.")
+@click.option("--model", help="Only what this model wrote.")
 @click.option("--document", help="Only answers that cite the document of this id.")
+@click.option("--corpus", help="Only answers over the corpus of this id or name.")
+@click.option("--prefix", help="Only answers to questions that begin so.")
 @json_option
 @click.pass_obj
-def clear(
-    connect: Connect, name: str | None, tier: str | None, document: str | None, *, as_json: bool
-) -> None:
-    """Remove kept answers: all of them unless an option says which."""
-    given = {"tier": tier, "document": document}
+def clear(connect: Connect, /, name: str | None, *, as_json: bool, **given: str | None) -> None:
+    """Remove kept answers: all of them unless options say which. What is named must all hold."""
     query = {key: value for key, value in given.items() if value}
     path = f"/v1/cache/{name}" if name else "/v1/cache"
     with connect() as server:

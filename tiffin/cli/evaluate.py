@@ -3,7 +3,7 @@
 `answers` asks every question of a server, in each mode that is named, and prints how often the
 answer is right, how often it refuses, and whether what it says stands in the documents. With
 `--calibrate` it finds the setting that gives a wanted rate of false refusals on these questions.
-`retrieval` is in the module of that name.
+`retrieval` and `safety` are in modules of their own.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from tiffin.cli.figures import Figure, figure, figures_as_json
 from tiffin.cli.progress import print_table
 from tiffin.cli.questions import Asked, Part, of_file, of_squad
 from tiffin.cli.retrieval import retrieval
+from tiffin.cli.safety_eval import safety
 from tiffin.cli.server import headers_of, server_options, unreachable
 from tiffin.config.section import SettingsError
 from tiffin.grounding.answerable import Head
@@ -41,6 +42,7 @@ def evaluate() -> None:
 
 
 evaluate.add_command(retrieval)
+evaluate.add_command(safety)
 
 
 @evaluate.command()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 DRAWS = 2000
 SEED = 17
+Z = 1.96
+"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +57,16 @@ def figures_as_json(columns: Mapping[str, Mapping[str, Figure]]) -> dict[str, An
         column: {name: asdict(one) if one.of else None for name, one in figures.items()}
         for column, figures in columns.items()
     }
+
+
+def wilson(hits: NDArray[np.bool_]) -> Figure:
+    """The share of independent rows that are hits, with the interval of Wilson (1927)."""
+    if not len(hits):
+        return Figure(float("nan"), float("nan"), float("nan"), 0)
+    n, p = len(hits), float(np.mean(hits))
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * float(np.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)))
+    return Figure(p, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def interval(groups: Sequence[str], of: Callable[[NDArray[np.intp]], float]) -> tuple[float, float]:

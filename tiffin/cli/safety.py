@@ -35,7 +35,7 @@ def calibrate(texts: Path, url: str, key: str | None, wanted: float, *, as_json:
     if not lines:
         raise click.UsageError(f"{texts}: no text in it; write one harmless text on each line")
     with Server(url, key) as server:
-        said = _scores(lines, server)
+        said = scores_of(server, lines)
     by_rate = {rate: flagged(said, rate) for rate in RATES}
     fitting = [rate for rate, shares in by_rate.items() if max(shares.values()) <= wanted]
     if as_json:
@@ -61,10 +61,12 @@ def flagged(said: Sequence[Mapping[str, float]], rate: float) -> dict[str, float
     }
 
 
-def _scores(lines: Sequence[str], server: Server) -> list[dict[str, float]]:
+def scores_of(server: Server, texts: Sequence[str]) -> list[dict[str, float]]:
+    """What the heads of a server say of each text. Raises ClickException if it does not answer."""
     found: list[dict[str, float]] = []
-    for at in range(0, len(lines), TEXTS):
-        said = server.call("POST", "/v1/moderations", json={"input": lines[at : at + TEXTS]})
+    for at in range(0, len(texts), TEXTS):
+        body = {"input": list(texts[at : at + TEXTS])}
+        said = server.call("POST", "/v1/moderations", json=body)
         for result in said["results"]:
             scores = result["category_scores"]
             found.append({name: scores[CATEGORIES[name]] for name in VECTOR_HEADS})

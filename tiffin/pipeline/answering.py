@@ -14,7 +14,7 @@ from tiffin.pipeline.released import Release
 from tiffin.pipeline.stage import traced
 from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.quote import quote, recalled, refuse
-from tiffin.safety.policy import Judge
+from tiffin.safety.policy import NOTHING_CHECKED, Judge, Judges
 
 
 class Answer:
@@ -22,10 +22,12 @@ class Answer:
 
     name = "generate"
 
-    def __init__(self, generate: Generate, budget_ms: float, judge: Judge | None = None) -> None:
+    def __init__(
+        self, generate: Generate, budget_ms: float, judges: Judges = NOTHING_CHECKED
+    ) -> None:
         self.budget_ms = budget_ms
         self._generate = generate
-        self._judge = judge
+        self._judges = judges
 
     async def stream(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is written."""
@@ -58,8 +60,9 @@ class Answer:
         self, question: Question, events: Sequence[RagEvent]
     ) -> AsyncGenerator[RagEvent, None]:
         """The events of an answer that no model wrote, held to the safety policy."""
-        if self._judge is not None and not question.is_refused:
-            events = await quotes_held_to(self._judge, question, events)
+        judge = self._judges.of(question.context.tenant)
+        if judge is not None and not question.is_refused:
+            events = await quotes_held_to(judge, question, events)
         for event in events:
             yield event
 

@@ -35,6 +35,7 @@ from tiffin.api.sse import STREAM, event_stream
 from tiffin.core.error_body import error_body
 from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
+from tiffin.pipeline.moderated import Moderated
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -47,9 +48,17 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     gateway, context = work_of(http)
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "input")
+    moderated = gateway.moderated(body.moderation.blocks(), context) if body.moderation else None
     start = partial(
         begin,
-        gateway.write(body.model, [request], context, whole=not body.stream, cache=body.cache),
+        gateway.write(
+            body.model,
+            [request],
+            context,
+            whole=not body.stream,
+            cache=body.cache,
+            moderated=moderated,
+        ),
         request,
         prompt_field="input",
         schema_field="text.format",
@@ -57,9 +66,10 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     )
     if body.stream:
         headers: dict[str, str] = {}
-        return event_stream(_frames(body, partial(begun, start, headers)), headers, _error_frame)
+        frames = _frames(body, partial(begun, start, headers), moderated)
+        return event_stream(frames, headers, _error_frame)
     generation = await start()
-    output = Output(_opened(body, generation))
+    output = Output(_opened(body, generation), moderated.said if moderated else None)
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             for _ in output.add(piece.event):
@@ -148,10 +158,12 @@ def _opened(body: ResponsesRequest, generation: Generation) -> Response:
     )
 
 
-async def _frames(body: ResponsesRequest, begin: Begin) -> AsyncGenerator[str, None]:
+async def _frames(
+    body: ResponsesRequest, begin: Begin, moderated: Moderated | None
+) -> AsyncGenerator[str, None]:
     """Named frames. A failure ends them with the event `error`, which has our body too."""
     generation = await begin()
-    output = Output(_opened(body, generation))
+    output = Output(_opened(body, generation), moderated.said if moderated else None)
     async with aclosing(generation.pieces) as pieces:
         try:
             for event in output.start():

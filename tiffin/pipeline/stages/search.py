@@ -59,6 +59,7 @@ class Search(Stage):
         if request.corpus is None:
             return []
         corpus = self._store.find(context.tenant, request.corpus)
+        question.corpus = corpus
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
         return [_candidate(hit) for hit in await self._searcher.search(corpus, wanted, context)]
