@@ -56,7 +56,7 @@ def boolq() -> Iterator[Row]:
 def sciq() -> Iterator[Row]:
     """Science questions with four options over a passage. Baseline: an option that is in it."""
     for doc in _documents("sciq/rc_0shot"):
-        if not doc["support"]:
+        if not doc["support"] or len(set(doc["choices"])) < len(doc["choices"]):
             continue
         draw = random.Random(f"{SEED} {doc['question']}")  # noqa: S311  a sample, not a secret
         options = draw.sample(doc["choices"], len(doc["choices"]))
