@@ -22,7 +22,7 @@ COMPAT, LITELLM, AGENTS = (
 NODE = str(ROOT / ".venv-agents/bin/node")
 JAVASCRIPT = ROOT / "tests/compat/js"
 SCRIPTS = {
-    "openai": OURS,
+    "openai": AGENTS,
     "openai_agents": AGENTS,
     "pydantic_ai": AGENTS,
     "langchain": COMPAT,
