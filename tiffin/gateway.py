@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 from starlette.requests import Request
@@ -39,6 +39,8 @@ from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.chat_safety import ChatGuard, ChatPolicies
+from tiffin.pipeline.decisions import Decided, Decisions
+from tiffin.pipeline.first_token import Asked, FirstToken
 from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.moderated import Moderated
 from tiffin.pipeline.rag import RagPipeline
@@ -117,6 +119,7 @@ class Gateway:
     replay: Replay | None
     """The exact cache; None if it is switched off."""
     corpora: Corpora
+    decisions: Decisions
     guard: Guard | None = None
     """Asks the Safety service, if it runs."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -208,6 +211,21 @@ class Gateway:
             raise InvalidRequest(message, param="moderation", code="safety_off")
         return Moderated(self.guard, self.chat.policies.of(context.tenant), blocks)
 
+    async def decide(
+        self,
+        model: str,
+        text: str,
+        questions: Sequence[Asked],
+        context: RequestContext,
+        body: dict[str, Any],
+    ) -> Decided:
+        """Judge a text. Raises NotFound for a model that is not served."""
+        lane = QUOTE if model == QUOTE else self.lane_of(model)
+        async with self._place(context, lane):
+            decided = await self.decisions.decide(lane, text, questions, context, body)
+        charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)
+        return decided
+
     async def count_tokens(
         self, model: str, request: GenerateRequest, context: RequestContext
     ) -> int:
@@ -292,12 +310,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         ),
     )
     served = clients.by_service()
+    chats = ChatPipeline(routing, generator, models, stream, checks)
     return Gateway(
         settings=settings,
         clients=clients,
         models=models,
         pipeline=pipeline,
-        chat=ChatPipeline(routing, generator, models, stream, checks),
+        chat=chats,
         readiness=Readiness(
             served,
             drain,
@@ -314,6 +333,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         store=store,
         replay=Replay(exact, mark) if exact else None,
         corpora=corpora,
+        decisions=Decisions(
+            pipeline.stream,
+            FirstToken(chats.stream, models),
+            clients.reranker,
+            settings.reranker.model,
+            frozenset(name for name, provider in providers.items() if provider.decides),
+        ),
         guard=guard,
     )
 

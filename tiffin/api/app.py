@@ -20,6 +20,7 @@ from tiffin.api.routes import (
     cache,
     chat,
     completions,
+    decisions,
     embeddings,
     files,
     health,
@@ -45,7 +46,10 @@ BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
 FORM_BYTES = 64 * 1024
 """What a form may hold beside its file."""
 
-GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
+GENERATING_PATHS = tuple(
+    f"/v1/{name}"
+    for name in ("chat/completions", "completions", "responses", "messages", "decisions")
+)
 """These have a deadline of their own, because answers may be as long as a model's context."""
 
 
@@ -64,6 +68,7 @@ def create_app() -> FastAPI:
         messages,
         completions,
         responses,
+        decisions,
         embeddings,
         rerank,
         moderations,

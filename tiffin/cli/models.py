@@ -89,13 +89,14 @@ def verify(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @models.command("add")
-@click.argument("what", metavar="ORG/NAME|FILE.gguf|FOLDER")
+@click.argument("what", metavar="ORG/NAME|FILE.gguf|FOLDER|SHORT:NAME")
 @click.option("--as", "name", help="Its name here; by default, that of the repository or file.")
 @json_option
 def add_model(what: str, name: str | None, *, as_json: bool) -> None:
     """Add a model to your catalogue: a hub's repository, a GGUF file, or a folder.
 
     A repository may end in @REVISION, and one of GGUF files in :QUANTIZATION, such as :Q4_K_M.
+    Short names are like Ollama's: qwen3:8b or llama3.1:8b-instruct-q4_K_M.
     """
     home = load_settings().home
     model = describe(what, name)

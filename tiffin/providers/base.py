@@ -46,6 +46,8 @@ class Provider(ABC):
 
     errors: tuple[type[Exception], ...] = ()
     ignores: Iterable[str] = ()
+    decides = False
+    """Whether its protocol has `/v1/decisions`, so that it may answer what is asked there."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         self.name = name
