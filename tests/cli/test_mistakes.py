@@ -77,6 +77,10 @@ def test_every_command_speaks_json_and_so_do_its_failures(words: tuple[str, ...]
 NOBODY = "http://127.0.0.1:1"
 
 GARBAGE = [
+    ("bench", "--url", NOBODY),
+    ("bench", "--mix", "question=many"),
+    ("bench", "--mix", "songs=1"),
+    ("bench", "--mix", "chat=0"),
     ("cache", "--url", "not an address", "stats"),
     ("cache", "--url", "http://[", "stats"),
     ("cache", "--url", NOBODY, "clear"),

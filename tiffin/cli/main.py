@@ -19,6 +19,7 @@ from tiffin.cli.as_json import FLAG, print_json
 from tiffin.config.section import SettingsError
 
 SUBCOMMANDS = {
+    "bench": "Load a running server, and see latencies, stages and goodput.",
     "cache": "What a running server keeps of answers, and how to remove it.",
     "costs": "What the answers cost, by day, tenant, tier, model, provider or policy.",
     "deploy": "Start one service alone, render files for a platform, simulate scaling.",
