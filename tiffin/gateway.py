@@ -31,7 +31,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest, Unavailable, UpstreamFailed
 from tiffin.core.text import estimate_tokens
-from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
+from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest, RagSources
 from tiffin.corpus.corpora import Corpora
 from tiffin.grounding.answerable import Head
 from tiffin.lifecycle.drain import Drain
@@ -154,8 +154,9 @@ class Gateway:
             aclosing(self.pipeline.stream(request, context)) as events,
         ):
             async for event in events:
-                if isinstance(event, RagAnswer):
+                if isinstance(event, RagSources | RagAnswer):
                     context.bill.answered_by = event.route.tier
+                if isinstance(event, RagAnswer):
                     answers.observe(event)
                     used = event.usage
                     charge(used.total_tokens + used.embedding_tokens + used.rerank_tokens)
@@ -199,7 +200,9 @@ class Gateway:
             aclosing(self.chat.stream(lane, requests, context, whole=whole, guard=guard)) as events,
         ):
             async for event in events:
-                if isinstance(event, Piece) and isinstance(event.event, Finished):
+                if isinstance(event, ChatHead):
+                    context.bill.answered_by = event.tier
+                elif isinstance(event.event, Finished):
                     used = event.event.usage
                     charge(used.prompt_tokens + used.completion_tokens)
                 yield event
@@ -220,7 +223,9 @@ class Gateway:
         body: dict[str, Any],
     ) -> Decided:
         """Judge a text. Raises NotFound for a model that is not served."""
-        lane = QUOTE if model == QUOTE else self.lane_of(model)
+        lane = QUOTE
+        if model != QUOTE:
+            lane = self.lane_of(model)
         async with self._place(context, lane):
             decided = await self.decisions.decide(lane, text, questions, context, body)
         charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)

@@ -88,6 +88,11 @@ class Bill:
         return sum([usage.prompt_tokens + usage.completion_tokens for usage in usages])
 
     @property
+    def closed(self) -> bool:
+        """Whether no attempt is in work, so that the cost is final."""
+        return all(attempt.outcome != BEGUN for attempt in self.attempts)
+
+    @property
     def usd(self) -> float:
         """What all attempts cost, the failed ones too."""
         return sum(attempt.usd for attempt in self.attempts)

@@ -231,10 +231,14 @@ class Generator:
         if request.logprobs is None:
             probing = replace(request, logprobs=0)
         begun = await self._first_of((call.decision.tier,), replace(call, request=probing))
-        events = [begun.first]
-        async with aclosing(begun.rest) as rest:
-            events += [event async for event in rest]
-        confidence = _confidence(events)
+        events, late = [begun.first], None
+        try:
+            async with aclosing(begun.rest) as rest:
+                async for event in rest:
+                    events.append(event)  # noqa: PERF401  what came before an error counts
+        except DeadlineExceeded as error:
+            late = error  # the reader decides whether what is written by then is an answer
+        confidence = _confidence(events) if late is None else None
         if confidence is not None and confidence < threshold:
             try:
                 escalated = await self._first_of(tuple(call.decision.fallbacks), call)
@@ -244,7 +248,7 @@ class Generator:
                 self.meter.replaced(begun.running)
                 return escalated
         kept = events if request.logprobs is not None else [_plain(event) for event in events]
-        return Begun(begun.tier, kept[0], _replayed(kept[1:]), begun.running)
+        return Begun(begun.tier, kept[0], _replayed(kept[1:], late), begun.running)
 
 
 def _beyond_cap(tiers: tuple[str, ...], decision: RouteDecision) -> InvalidRequest:
@@ -281,6 +285,10 @@ def _plain(event: TokenEvent) -> TokenEvent:
     return TextDelta(event.text) if isinstance(event, TextDelta) else event
 
 
-async def _replayed(events: list[TokenEvent]) -> AsyncGenerator[TokenEvent, None]:
+async def _replayed(
+    events: list[TokenEvent], error: TiffinError | None
+) -> AsyncGenerator[TokenEvent, None]:
     for event in events:
         yield event
+    if error is not None:
+        raise error

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
-from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, CacheUse, RequestContext
+from tiffin.core.context import DEFAULT_TENANT, Bill, CacheUse, RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest
 from tiffin.telemetry import logs, tracing
@@ -137,9 +137,9 @@ def _tell(span: Off, scope: Scope, context: RequestContext, status: int) -> None
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
     """Who answered and what it cost; of a stream, which has only begun, no cost yet."""
     headers = {}
-    if bill.attempts:
-        headers[TIER_HEADER] = bill.attempts[-1].tier
-        if all(attempt.outcome != BEGUN for attempt in bill.attempts):
+    if bill.answered_by or bill.attempts:
+        headers[TIER_HEADER] = bill.answered_by or bill.attempts[-1].tier
+        if bill.closed:
             headers[COST_HEADER] = f"{bill.usd:.8f}"
     if bill.cache is not None:
         headers |= _cache_headers(bill.cache)

@@ -20,7 +20,7 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Begin, Generation, begin, begun
+from tiffin.api.generation import Begin, Generation, begin
 from tiffin.api.images import check_seen, parts_of
 from tiffin.api.moderation import of_chat
 from tiffin.api.schemas.chat import (
@@ -67,6 +67,7 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
         check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
     moderated = gateway.moderated(body.moderation.blocks(), context) if body.moderation else None
+    headers: dict[str, str] = {}
     start = partial(
         begin,
         gateway.write(
@@ -78,6 +79,8 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
             moderated=moderated,
         ),
         request,
+        context.bill,
+        headers,
         prompt_field="messages",
         schema_field="response_format",
         limit_field="max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
@@ -85,13 +88,10 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     completion_id = f"chatcmpl-{secrets.token_hex(16)}"
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        headers: dict[str, str] = {}
-        beginning = partial(begun, start, headers)
-        chunks = _chunks(completion_id, beginning, len(requests), moderated, with_usage=usage)
+        chunks = _chunks(completion_id, start, len(requests), moderated, with_usage=usage)
         return event_stream(frames(chunks), headers)
-    generation = await start()
-    answer = await _whole(completion_id, generation, len(requests), moderated)
-    return model_answer(answer, generation.headers)
+    answer = await _whole(completion_id, await start(), len(requests), moderated)
+    return model_answer(answer, headers)
 
 
 def generate_request(body: ChatRequest) -> GenerateRequest:
@@ -203,7 +203,7 @@ async def _whole(
         model=generation.head.model,
         choices=[answer.choice(index) for index, answer in enumerate(answers)],
         moderation=of_chat(moderated.said()) if moderated else None,
-        usage=usage_of(generation.usages, choices),
+        usage=usage_of(generation.usages, generation.bill.usd, choices),
     )
 
 
@@ -234,7 +234,8 @@ async def _chunks(
     if moderated is not None:
         yield chunk().model_copy(update={"moderation": of_chat(moderated.said())})
     if with_usage:
-        yield chunk().model_copy(update={"usage": usage_of(generation.usages, choices)})
+        usage = usage_of(generation.usages, generation.bill.usd, choices)
+        yield chunk().model_copy(update={"usage": usage})
 
 
 def _chunk_choice(piece: Piece) -> ChunkChoice:

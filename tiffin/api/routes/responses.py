@@ -16,7 +16,7 @@ from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
 from tiffin.api.errors import translate
-from tiffin.api.generation import Begin, Generation, begin, begun
+from tiffin.api.generation import Begin, Generation, begin
 from tiffin.api.responses_output import Output
 from tiffin.api.schemas.openai import chosen_tool
 from tiffin.api.schemas.responses import (
@@ -49,6 +49,7 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "input")
     moderated = gateway.moderated(body.moderation.blocks(), context) if body.moderation else None
+    headers: dict[str, str] = {}
     start = partial(
         begin,
         gateway.write(
@@ -60,21 +61,23 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
             moderated=moderated,
         ),
         request,
+        context.bill,
+        headers,
         prompt_field="input",
         schema_field="text.format",
         limit_field="max_output_tokens",
     )
     if body.stream:
-        headers: dict[str, str] = {}
-        frames = _frames(body, partial(begun, start, headers), moderated)
-        return event_stream(frames, headers, _error_frame)
+        return event_stream(_frames(body, start, moderated), headers, _error_frame)
     generation = await start()
-    output = Output(_opened(body, generation), moderated.said if moderated else None)
+    output = Output(
+        _opened(body, generation), generation.bill, moderated.said if moderated else None
+    )
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             for _ in output.add(piece.event):
                 pass
-    return model_answer(output.response, generation.headers)
+    return model_answer(output.response, headers)
 
 
 def generate_request(body: ResponsesRequest) -> GenerateRequest:
@@ -163,7 +166,9 @@ async def _frames(
 ) -> AsyncGenerator[str, None]:
     """Named frames. A failure ends them with the event `error`, which has our body too."""
     generation = await begin()
-    output = Output(_opened(body, generation), moderated.said if moderated else None)
+    output = Output(
+        _opened(body, generation), generation.bill, moderated.said if moderated else None
+    )
     async with aclosing(generation.pieces) as pieces:
         try:
             for event in output.start():

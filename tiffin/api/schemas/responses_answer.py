@@ -64,6 +64,8 @@ class ResponseUsage(BaseModel):
     output_tokens: int
     output_tokens_details: OutputTokensDetails = OutputTokensDetails()
     total_tokens: int
+    cost: float
+    """US dollars."""
 
 
 class IncompleteDetails(BaseModel):
