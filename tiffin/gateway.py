@@ -63,7 +63,7 @@ from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
-from tiffin.routing.names import routed_name
+from tiffin.routing.names import check_allowed, routed_name
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import Judges, judges_of
 from tiffin.telemetry import answers, metrics
@@ -129,14 +129,20 @@ class Gateway:
         tier = self.settings.adapters().get(model)
         return tier or routed_name(model, self.models, self.settings.routing.policies)
 
+    def _check(self, model: str, lane: str, context: RequestContext) -> None:
+        """Raise Forbidden if the key may not use the model, whose tier or policy is the lane."""
+        check_allowed(context.grant, model, lane, self.models)
+
     def ask(self, request: RagRequest, context: RequestContext) -> AsyncGenerator[RagEvent, None]:
         """Answer a question: the pipeline's events, once the request has its place, or kept ones.
 
-        Raises NotFound for a model that is not served or a corpus that is not there.
+        Raises NotFound for a model that is not served or a corpus that is not there, and Forbidden
+        for a model that the key may not use.
         """
         lane = request.model
         if lane != QUOTE:
             lane = routed_name(lane, self.models, self.settings.routing.policies)
+            self._check(request.model, lane, context)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
         compute = partial(self._answer, request, context)
         if self.replay is None:
@@ -175,11 +181,13 @@ class Gateway:
         """Generate without retrieval: the head, then the pieces of one answer a request.
 
         `cache` is the body's switch. What is moderated is not kept, because a kept answer has no
-        scores. Raises NotFound for a model that is not served.
+        scores. Raises NotFound for a model that is not served, and Forbidden for one that the key
+        may not use.
         """
         if model in self.settings.adapters():
             requests = [replace(request, adapter=model) for request in requests]
         lane = self.lane_of(model)
+        self._check(model, lane, context)
         guard = None if moderated is None else moderated.guard
         compute = partial(self._write, lane, requests, context, whole=whole, guard=guard)
         if self.replay is None or moderated is not None:
@@ -222,10 +230,11 @@ class Gateway:
         context: RequestContext,
         body: dict[str, Any],
     ) -> Decided:
-        """Judge a text. Raises NotFound for a model that is not served."""
+        """Judge a text. Raises NotFound and Forbidden as `write` does."""
         lane = QUOTE
         if model != QUOTE:
             lane = self.lane_of(model)
+            self._check(model, lane, context)
         async with self._place(context, lane):
             decided = await self.decisions.decide(lane, text, questions, context, body)
         charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)

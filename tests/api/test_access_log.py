@@ -17,7 +17,7 @@ from tiffin.api.middleware.access_log import REFUSALS_LOGGED, AccessLog
 from tiffin.config.settings import Settings
 from tiffin.core.errors import DeadlineExceeded, Overloaded, UpstreamFailed
 from tiffin.telemetry import requests
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 from tiffin.transport.disconnect import CancelOnDisconnect
 
 CHAT = {"model": "small", "messages": [{"role": "user", "content": "A SECRET QUESTION"}]}

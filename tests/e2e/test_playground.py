@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.documents import pdf
 from tests.support.stack import Stack, running_stack
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 sync_api: Any = pytest.importorskip(
     "playwright.sync_api", reason="no Playwright: `make browser-setup` installs it"

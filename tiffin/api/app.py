@@ -15,6 +15,7 @@ from tiffin.api.middleware.access import KeyGuard
 from tiffin.api.middleware.access_log import AccessLog
 from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
+from tiffin.api.middleware.sharing import limiter_of
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
     cache,
@@ -131,7 +132,7 @@ def guard(app: ASGIApp, *, settings: Settings, paths: Container[str] = ()) -> AS
     """
     access = settings.access
     if access.keys_file is not None:
-        app = KeyGuard(app, keys_file=access.keys_file)
+        app = KeyGuard(app, keys_file=access.keys_file, limiter=limiter_of(settings))
     app = HeaderLimit(app, max_bytes=settings.limits.header_bytes)
     if access.cors_origins:
         # Outside the keys, because a browser asks whether it may call before it sends one; outside

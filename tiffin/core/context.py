@@ -13,6 +13,7 @@ import msgspec
 from models.values import TokenUsage
 from tiffin.core.checks import CheckRun
 from tiffin.core.deadline import Deadline
+from tiffin.core.grant import EVERYTHING, Grant
 from tiffin.core.messages import RouteDecision
 
 BEGUN = "begun"
@@ -114,7 +115,8 @@ class Bill:
 class RequestContext(msgspec.Struct, frozen=True):
     """Made once at the door (or from a hop's headers); only its bill and checks are written on.
 
-    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
+    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself,
+    and `grant` is what the key allows.
     `deadline_named` says that the client named the deadline itself; an answer must begin by
     `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
     so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
@@ -132,6 +134,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     whole: bool = False
     cache_control: str = ""
     key: str = ""
+    grant: Grant = EVERYTHING
     arrived: float = msgspec.field(default_factory=time.time)
     bill: Bill = msgspec.field(default_factory=Bill)
     checks: list[CheckRun] = msgspec.field(default_factory=list)

@@ -83,9 +83,9 @@ class Meter:
         """The strongest tier's share of recent answers."""
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
-    def spent(self, key: str) -> Spent:
-        """What was spent today."""
-        return self.ledger.spent(key) if self.ledger else Spent()
+    def spent(self, context: RequestContext) -> Spent:
+        """What was spent this day and month by whoever asks."""
+        return self.ledger.spent(context.key, context.tenant) if self.ledger else Spent()
 
     def decided(self, context: RequestContext, recorded: Recorded) -> None:
         """Put the decision on the bill, count it and record it for replay."""

@@ -40,7 +40,14 @@ CREATE TABLE IF NOT EXISTS decisions (
 ){without_rowid};
 """
 _SQLITE = _SCHEMA.format(real="REAL", blob="BLOB", without_rowid=" WITHOUT ROWID")
-_POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="")
+_LIMITS = """
+CREATE UNLOGGED TABLE IF NOT EXISTS limits (
+    name TEXT PRIMARY KEY, level DOUBLE PRECISION NOT NULL, seen DOUBLE PRECISION NOT NULL
+);
+"""
+"""What is left of the minute limits of keys (`tiffin.routing.limits`)."""
+
+_POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="") + _LIMITS
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7310117)"
 """Lock that keeps two replicas that start at once from both creating the tables."""
 

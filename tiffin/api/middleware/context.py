@@ -21,6 +21,7 @@ from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 from tiffin.core.context import DEFAULT_TENANT, Bill, CacheUse, RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest
+from tiffin.core.grant import EVERYTHING
 from tiffin.telemetry import logs, tracing
 from tiffin.telemetry.tracing import Kind, Off
 
@@ -111,6 +112,7 @@ class ContextMiddleware:
             deadline_named=timeout_ms is not None,
             cache_control=headers.get("cache-control", ""),
             key=state.get("key", ""),
+            grant=state.get("grant", EVERYTHING),
         )
 
 
