@@ -19,6 +19,7 @@ from tiffin.cli.as_json import FLAG, print_json
 from tiffin.config.section import SettingsError
 
 SUBCOMMANDS = {
+    "backup": "Copy corpora, files, ledger and keys into one file, while serving.",
     "bench": "Load a running server, and see latencies, stages and goodput.",
     "cache": "What a running server keeps of answers, and how to remove it.",
     "costs": "What the answers cost, by day, tenant, tier, model, provider or policy.",
@@ -26,9 +27,11 @@ SUBCOMMANDS = {
     "doctor": "Check whether this machine can serve, and say what to do if not.",
     "eval": "Measure answers and retrieval on your own questions.",
     "ingest": "Bring documents into a corpus of a running server.",
-    "keys": "Create, list and revoke API keys.",
+    "keys": "Create, limit, rotate, list and revoke API keys.",
     "models": "List, pull, verify and quantize the models of the catalogue.",
     "plan": "Which model runs on which GPU, what it takes and why.",
+    "prune": "Forget what the ledger has of days long ago.",
+    "restore": "Put the parts of a backup where they belong.",
     "router": "Train, calibrate and evaluate the router (in a clone); replay its decisions.",
     "safety": "Find the thresholds of the safety checks on your own texts.",
     "serve": "Fetch the weights that are missing, and serve everything on one port.",
