@@ -33,6 +33,8 @@ from tiffin.config.settings import load_settings
 from tiffin.routing.complexity import SHIPPED, ComplexityModel
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
+LEAST_ROWS = 100
+"""Ten in each fold of the cross-validation. Fewer give probabilities that mean nothing."""
 DATA_HELP = "Labelled traffic: CSV (.gz) or JSON lines (see docs/routing.md)."
 VECTORS_HELP = "Keep the queries' embeddings in this .npy file, or read them from it if it exists."
 
@@ -57,6 +59,12 @@ def train_command(
 ) -> None:
     """Train a complexity model on DATA and calibrate it by cross-validation over its groups."""
     outcomes = _outcomes(data, sha256)
+    if len(outcomes.queries) < LEAST_ROWS:
+        message = (
+            f"{data}: {len(outcomes.queries)} rows are too few to learn from; {LEAST_ROWS} are the"
+            " least, and `calibrate` fits the shipped model to fewer"
+        )
+        raise click.ClickException(message)
     model = train(outcomes, _embedded(outcomes, vectors), seed=seed)
     save(model, out)
     if as_json:

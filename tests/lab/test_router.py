@@ -92,6 +92,10 @@ def test_the_command_repeats_the_cross_validation_on_its_own_data(tmp_path: Path
     data.write_text("\n".join(lines))
     np.save(kept, vectors)
     both = [str(data), "--vectors", str(kept)]
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(lines[:20]))
+    refused = CliRunner().invoke(main, ["router", "train", str(few), "--out", str(model)])
+    assert "20 rows are too few to learn from" in refused.output
     trained = CliRunner().invoke(main, ["router", "train", *both, "--out", str(model)])
     assert trained.exit_code == 0, trained.output
     command = ["router", "eval", *both, "--model", str(model), "--repeats", "2"]

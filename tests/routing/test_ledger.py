@@ -151,6 +151,12 @@ async def test_recorded_decisions_are_replayed_through_another_policy(
     assert printed.exit_code == 0, printed.output
     assert "small 33%" in printed.output
     assert "big 100%" in printed.output
+    monkeypatch.delenv("TIFFIN_PROVIDERS")
+    other = CliRunner().invoke(
+        main, ["router", "replay", "--policy", "auto-quality", "--ledger", str(path)]
+    )
+    assert other.exit_code == 1
+    assert "tiers that these settings lack: big, mid" in other.output
 
 
 def _json(settings: Settings) -> str:

@@ -58,7 +58,13 @@ def replay(
     fleet: Fleet,
     caps: CapSettings,
 ) -> tuple[Outcome, Outcome]:
-    """What was decided and what the policy would decide, without requests that named a tier."""
+    """What was decided and what the policy would decide, without requests that named a tier.
+
+    Raises LedgerError if the settings lack a tier that was among the alternatives, because sums
+    over other tiers could not be compared.
+    """
+    recorded = list(recorded)
+    _check_tiers(recorded, fleet)
     was, would = Outcome(), Outcome()
     for item in recorded:
         decision = item.decision
@@ -76,6 +82,16 @@ def replay(
         usd = next(other.usd for other in again.alternatives if other.tier == again.tier)
         would.add(again.tier, usd, p_suffices(fleet[again.tier], decision.complexity))
     return was, would
+
+
+def _check_tiers(recorded: Iterable[Recorded], fleet: Fleet) -> None:
+    known = {other.tier for item in recorded for other in item.decision.alternatives}
+    if lacking := sorted(known - set(fleet.tiers)):
+        message = (
+            f"the ledger was written with tiers that these settings lack: {', '.join(lacking)};"
+            f" here are {', '.join(fleet.tiers)}: use the settings of that time"
+        )
+        raise LedgerError(message)
 
 
 def _request(item: Recorded, so_far: Outcome) -> RouteRequest:
