@@ -215,6 +215,11 @@ class Gateway:
                     charge(used.prompt_tokens + used.completion_tokens)
                 yield event
 
+    def away(self) -> dict[str, float]:
+        """The tiers whose circuit breaker is open, with the seconds until they are asked again."""
+        breakers = {tier: self.chat.routing.failover.breaker(tier) for tier in self.models}
+        return {tier: round(one.waits_s(), 1) for tier, one in breakers.items() if one.is_open}
+
     def moderated(self, blocks: frozenset[Part], context: RequestContext) -> Moderated:
         """What scores the input and output of a chat. Raises InvalidRequest if safety is off."""
         if self.guard is None:

@@ -98,6 +98,20 @@ async def test_when_every_tier_is_gone_the_passages_are_quoted(
     assert (status, answer["degraded"]) == (200, ["generation"])
 
 
+async def test_the_probe_names_the_tiers_that_are_left_alone(
+    services: Services, settings: Settings
+) -> None:
+    services.fails = {"large": UpstreamFailed("broke")}
+    async with entry(services, settings) as client:
+        assert "away" not in (await client.get("/readyz")).json()
+        body = {"model": "large", "messages": [{"role": "user", "content": "hi"}]}
+        for _ in range(settings.routing.failover.breaker_failures):
+            await client.post("/v1/chat/completions", json=body)
+        away = (await client.get("/readyz")).json()["away"]
+    assert list(away) == ["large"]
+    assert 0 < away["large"] <= settings.routing.failover.breaker_open_ms / 1000
+
+
 async def test_an_overload_is_said_and_not_hidden_behind_quotes(
     services: Services, settings: Settings
 ) -> None:

@@ -33,11 +33,14 @@ async def readyz(http: Request) -> JSONResponse:
     """Answer 200 if questions can be answered, else 503.
 
     The status is `ready`; `degraded` if a service is missing that has a substitute; `down`; or
-    `draining` from the first SIGTERM on.
+    `draining` from the first SIGTERM on. `away` has the tiers, providers' too, that failed lately
+    and are left alone, with the seconds until they are asked again.
     """
     gateway = gateway_of(http)
     state = "draining" if gateway.drain.began else gateway.readiness.state()
     body: dict[str, object] = {"status": state, "services": gateway.readiness.services()}
+    if away := gateway.away():
+        body["away"] = away
     if (corpora := gateway.corpora.state()) is not None:
         body["corpora"] = corpora
     return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)
