@@ -32,10 +32,10 @@ class Corpora:
         self.store.close()
 
     async def drop(self, corpus: Corpus) -> None:
-        """Delete a corpus with its chunks; its files stay."""
+        """Delete a corpus; its files stay. Its chunks go when nobody writes them any more."""
         await asyncio.to_thread(self.store.records.drop_corpus, corpus.id)
         self.searcher.close(corpus.id)
-        await asyncio.to_thread(self.store.forget, corpus.id)
+        self.ingestion.wake()
 
     def state(self) -> str | None:
         """`ready`, what is being done, or what is wrong; None without corpora."""

@@ -78,7 +78,6 @@ class Ingestion:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._changed: set[str] = set()
-        self._expired: set[str] = set()
         self._last: dict[str, int] = {}
         self._parser = Parser()
         self.trouble: str | None = None
@@ -255,7 +254,4 @@ class Ingestion:
         """Remove what has expired."""
         for file in self._store.records.expired_files():
             self._store.remove(file)
-        for corpus in self._store.records.all_corpora():
-            if corpus.is_expired and corpus.id not in self._expired:
-                self._expired.add(corpus.id)
-                self._store.forget(corpus.id)
+        self._store.clean()
