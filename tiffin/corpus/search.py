@@ -7,6 +7,7 @@ an exact scan (`vectors.py`), the words are LanceDB's BM25; reciprocal rank fusi
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,9 @@ CANDIDATES = 50
 
 SAME = 0.9
 """Two chunks that share this much of their words (Jaccard) say the same."""
+
+NOTED_S = 60
+"""How exactly it is known when a corpus was last asked."""
 
 STALE_READS = 3
 """Times that a search starts over because the table was compacted under it."""
@@ -85,7 +89,13 @@ class Searcher:
         if not done:
             work.add_done_callback(lambda task: task.cancelled() or task.exception())
             raise DeadlineExceeded(f"the search of {corpus.name or corpus.id} took too long")
+        await self._note_asked(corpus)
         return work.result()
+
+    async def _note_asked(self, corpus: Corpus) -> None:
+        """Record that a corpus was asked, so that it does not expire; not at every question."""
+        if time.time() - corpus.active > NOTED_S:
+            await asyncio.to_thread(self._store.records.touch, corpus.id)
 
     def close(self, corpus: str) -> None:
         """Let go of what is kept of a corpus."""

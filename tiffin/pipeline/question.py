@@ -1,7 +1,7 @@
 """One question on its way through the stages: what was asked, and what is known so far."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +46,7 @@ class Candidate:
     page: int | None = None
     headings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[int | None, str | None, int]:
@@ -166,6 +167,7 @@ def as_source(index: int, candidate: Candidate, score: float) -> Source:
         score=min(1.0, max(0.0, score)),
         similarity=min(1.0, max(0.0, candidate.similarity)),
         flags=list(candidate.flags),
+        attributes=dict(candidate.attributes),
     )
 
 

@@ -1,6 +1,8 @@
 """Search: the passages that may answer, of the documents given, of a corpus, or of both."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 
 from tiffin.core.context import RequestContext
@@ -18,9 +20,10 @@ from tiffin.pipeline.stage import Stage
 class Search(Stage):
     """Exact over the passages of the request, by cosine similarity or by shared words.
 
-    A corpus is searched by meaning and by words; only by words without the embedding. If both are
-    given, their best passages alternate, and the reranker decides. Passages with the same words
-    count once, so that they take no place from others.
+    A corpus is searched by meaning and by words; only by words without the embedding. Of several
+    corpora, the passages in the best places of each come first. If documents are given too, the
+    best passages of both alternate, and the reranker decides. Passages with the same words count
+    once, so that they take no place from others.
     """
 
     name = "search"
@@ -45,17 +48,23 @@ class Search(Stage):
 
     def substitute(self, question: Question) -> None:
         """There is none for a corpus: an answer without it would be another one."""
-        if question.request.corpus is not None:
-            raise Unavailable(f"corpus: {question.request.corpus!r} cannot be searched just now")
+        if named := question.request.corpora:
+            raise Unavailable(f"corpus: {', '.join(named)} cannot be searched just now")
 
     async def _stored(self, question: Question, context: RequestContext) -> list[Candidate]:
         request, vectors = question.request, question.vectors
-        if request.corpus is None:
-            return []
-        corpus = self._store.find(context.tenant, request.corpus)
+        named = [self._store.find(context.tenant, reference) for reference in request.corpora]
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
-        return [_candidate(hit) for hit in await self._searcher.search(corpus, wanted, context)]
+        if request.ranking_options and (weights := request.ranking_options.hybrid_search):
+            wanted = replace(wanted, weights=weights.as_pair())
+        found = await asyncio.gather(
+            *(self._searcher.search(corpus, wanted, context) for corpus in named)
+        )
+        ranked = sorted(chain.from_iterable(found), key=lambda hit: -hit.score)
+        candidates = [_candidate(hit) for hit in ranked]
+        once = _once([one.passage for one in candidates], range(len(candidates)))
+        return [candidates[i] for i in once]
 
 
 def _given(question: Question) -> list[Candidate]:
@@ -80,6 +89,7 @@ def _candidate(hit: Hit) -> Candidate:
         hit.similarity,
         row.page,
         row.headings,
+        attributes=hit.attributes,
     )
 
 
