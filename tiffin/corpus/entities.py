@@ -69,6 +69,27 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Visible:
+    """A file whose chunks may be found, and how many there are."""
+
+    name: str
+    attributes: dict[str, str | float | bool]
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What was done to a corpus' table: when it was compacted, and how its index is asked.
+
+    `probes` is None without an index of vectors; `recall` is what that finds of the exact ten.
+    """
+
+    compacted: int | None = None
+    probes: int | None = None
+    recall: float | None = None
+
+
+@dataclass(frozen=True)
 class Page:
     """Which part of a list is wanted, in the order of creation. `after` and `before` are ids."""
 

@@ -14,13 +14,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from tiffin.config.section import SettingsError
 from tiffin.core.errors import InvalidRequest, NotFound
@@ -75,6 +75,10 @@ class Store:
                     self._connection = connect(self.folder / "chunks")
                 self._tables[corpus] = Table(self._connection, corpus, self.folder / "locks")
             return self._tables[corpus]
+
+    def alone(self) -> AbstractContextManager[object]:
+        """Be the only process that compacts or indexes. Raises filelock.Timeout if it is not."""
+        return FileLock(self.folder / "locks" / "upkeep.lock").acquire(blocking=False)
 
     def clean(self) -> None:
         """Remove the chunks of corpora that are gone or have expired, if no process writes them."""

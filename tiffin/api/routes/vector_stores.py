@@ -14,7 +14,12 @@ from tiffin.api.checks import check_query
 from tiffin.api.queries import described, query_of
 from tiffin.api.schemas.lists import Deleted, Listing, ListQuery, listing
 from tiffin.api.schemas.search import SearchPage, SearchResult, VectorStoreQuery
-from tiffin.api.schemas.vector_stores import NewVectorStore, VectorStore, VectorStoreChange
+from tiffin.api.schemas.vector_stores import (
+    NewVectorStore,
+    StoreHealth,
+    VectorStore,
+    VectorStoreChange,
+)
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.scores import best_first, sigmoid
@@ -71,6 +76,16 @@ async def show(vector_store_id: str, http: Request) -> VectorStore:
     gateway, context = work_of(http)
     store = gateway.corpora.store
     return await _shown(store, store.corpus_of(context.tenant, vector_store_id))
+
+
+@router.get(ONE + "/health")
+async def health(vector_store_id: str, http: Request) -> StoreHealth:
+    """Show how a vector store is on disk."""
+    gateway, context = work_of(http)
+    store = gateway.corpora.store
+    corpus = store.corpus_of(context.tenant, vector_store_id)
+    found = await asyncio.to_thread(lambda: store.table(corpus.id).health())
+    return StoreHealth.of(corpus, found, store.records.upkeep(corpus.id))
 
 
 @router.post(ONE, response_model=VectorStore)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tiffin.core.values import Items, Value
-from tiffin.corpus.entities import Corpus
+from tiffin.corpus.entities import Corpus, Upkeep
+from tiffin.corpus.table import Health
 
 MAX_PAIRS = 16
 MAX_BATCH = 2000
@@ -72,6 +73,45 @@ class FileCounts(Value):
     def of(cls, states: Mapping[str, int]) -> "FileCounts":
         """From the count of each state."""
         return cls(**states, total=sum(states.values()))
+
+
+class StoreHealth(Value):
+    """How a vector store is on disk. Ours."""
+
+    object: Literal["vector_store.health"] = "vector_store.health"
+    id: str
+    chunks: int
+    unindexed_chunks: Annotated[
+        int, Field(description="Not in the index of words yet: found, but one by one.")
+    ]
+    fragments: Annotated[int, Field(description="Pieces, which compaction merges.")]
+    version: int
+    compacted_at: Annotated[int | None, Field(description="Unix seconds; null: never yet.")]
+    vectors: Annotated[
+        Literal["scanned", "indexed"],
+        Field(description="Whether every vector is compared, or an index is asked."),
+    ]
+    index_recall: Annotated[
+        float | None, Field(description="What that index finds of the exact ten nearest.")
+    ]
+    unindexed_vectors: Annotated[
+        int | None, Field(description="Not in that index yet: found, but one by one.")
+    ]
+
+    @classmethod
+    def of(cls, corpus: Corpus, health: Health, done: Upkeep) -> "StoreHealth":
+        """From what the table says and what was done to it."""
+        return cls(
+            id=corpus.id,
+            chunks=health.chunks,
+            unindexed_chunks=health.unindexed,
+            fragments=health.fragments,
+            version=health.version,
+            compacted_at=done.compacted,
+            vectors="scanned" if done.probes is None else "indexed",
+            index_recall=done.recall,
+            unindexed_vectors=health.unindexed_vectors,
+        )
 
 
 class VectorStore(Value):
