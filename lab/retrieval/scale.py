@@ -29,7 +29,8 @@ from tiffin.core.deadline import Deadline
 from tiffin.corpus import upkeep
 from tiffin.corpus.document import Chunk
 from tiffin.corpus.entities import Corpus, File, Member, new_id
-from tiffin.corpus.search import Hit, Searcher, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 from tiffin.corpus.upkeep import Keeper
 

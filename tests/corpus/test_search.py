@@ -10,7 +10,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.filters import Comparison
 from tiffin.corpus.fusion import fused
-from tiffin.corpus.search import Hit, Searcher, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 
 

@@ -12,7 +12,7 @@ from tests.corpus.test_search import find
 from tests.support.ingesting import TENANT, queued, vectors_of
 from tiffin.core.errors import UpstreamFailed
 from tiffin.core.filters import Comparison
-from tiffin.corpus import search, upkeep
+from tiffin.corpus import hybrid, upkeep
 from tiffin.corpus.document import Chunk
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.store import Store
@@ -50,7 +50,7 @@ def tidied(keeper: Keeper, store: Store, *, more: bool = False) -> list[str]:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(upkeep, "EXACT_CHUNKS", CHUNKS - 1)
     monkeypatch.setattr(upkeep, "SAMPLE", 20)
-    monkeypatch.setattr(search, "SCANNED", 10)
+    monkeypatch.setattr(hybrid, "SCANNED", 10)
     return Store(tmp_path, "m")
 
 

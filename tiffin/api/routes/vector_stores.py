@@ -24,7 +24,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.corpus.entities import Corpus, Member, Page, new_id
-from tiffin.corpus.search import Hit, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of
 from tiffin.traffic.admission import EMBED

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from tiffin.core.filters import Filter
 from tiffin.core.ranking import Ranking
 from tiffin.core.values import Items, Value
-from tiffin.corpus.search import Hit
+from tiffin.corpus.hybrid import Hit
 
 MAX_RESULTS = 50
 

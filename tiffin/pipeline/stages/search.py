@@ -9,7 +9,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.core.scores import best_first
 from tiffin.core.values import Document
-from tiffin.corpus.search import Hit, Searcher, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
