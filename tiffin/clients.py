@@ -80,6 +80,7 @@ class EmbeddingClient(_EncoderClient):
         """The same, and which texts were truncated."""
         request = EmbedRequest(list(texts), truncate)
         reply = await self.call("embed", request, Embeddings, context)
+        context.bill.encoded_tokens += reply.tokens
         return Encoded(self._array(reply.vectors, len(texts)), reply.tokens, reply.cut)
 
     async def count(self, texts: Sequence[str], context: RequestContext) -> list[int]:
@@ -120,6 +121,7 @@ class RerankerClient(_EncoderClient):
         """The same, and which pairs were truncated."""
         request = RerankRequest(query, passages, truncate)
         reply = await self.call("score", request, RerankScores, context)
+        context.bill.encoded_tokens += reply.tokens
         return Encoded(self._array(reply.logits, len(passages)), reply.tokens, reply.cut)
 
 

@@ -176,6 +176,7 @@ async def test_a_conversation_is_searched_for_its_last_turn_and_says_so(
         ),
         ({"text": {"format": {"type": "json_object"}}}, "text.format"),
         ({"top_logprobs": 2}, "top_logprobs"),
+        ({"moderation": {"model": "omni-moderation-latest"}}, "moderation"),
         ({"input": [{"role": "assistant", "content": "hello"}]}, "input"),
         ({"tools": None, "tool_choice": {"type": "file_search"}}, "tool_choice"),
     ],

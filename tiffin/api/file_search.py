@@ -36,6 +36,7 @@ def file_search_of(body: ResponsesRequest) -> FileSearchTool | None:
         ("text.format", (body.text or TextOptions()).format.type != "text"),
         ("top_logprobs", body.top_logprobs is not None),
         ("include", LOGPROBS in (body.include or ())),
+        ("moderation", body.moderation is not None),
         ("top_p", body.top_p not in {None, 1.0}),
     ):
         if wrong:
@@ -60,6 +61,7 @@ def rag_request(
         top_n=min(wanted, READ) if wanted else None,
         max_tokens=body.max_output_tokens and min(body.max_output_tokens, MAX_TOKENS),
         temperature=temperature_of(body),
+        cache=body.cache,
     )
 
 

@@ -1,10 +1,11 @@
 """Builds the output of `/v1/responses`: engine events in, OpenAI's events out, items on the way."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
+from tiffin.api.moderation import Said, of_response
 from tiffin.api.schemas.file_search import FileCitation
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
 from tiffin.api.schemas.responses import Status
@@ -30,8 +31,9 @@ CUT = {
 class Output:
     """One response as it comes together. At most one item is open at a time."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, moderated: Callable[[], Said] | None = None) -> None:
         self.response = response
+        self._moderated = moderated
         self._items: list[OutputItem] = []
         self._open = False
         self._events = 0
@@ -118,6 +120,7 @@ class Output:
                 "incomplete_details": cut,
                 "output": self._items,
                 "usage": _usage(event.usage),
+                "moderation": of_response(self._moderated()) if self._moderated else None,
             }
         )
         yield self._event(f"response.{status}", response=self.response)

@@ -5,7 +5,7 @@ are. Nothing is kept of an answer that failed, is not whole, or was given withou
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -17,9 +17,13 @@ from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.errors import DeadlineExceeded, Overloaded
 from tiffin.telemetry import metrics
+from tiffin.telemetry.answers import outcome
 from tiffin.traffic.quota import charge
 
 Event = TypeVar("Event")
+QUESTION_CHARS = 200
+"""Of what was asked, so much is kept next to the answer."""
+
 Kept = tuple[str, str, bytes]
 """What a codec keeps of an answer: its tier, its model, and its events."""
 
@@ -42,7 +46,10 @@ class Codec(Protocol[Event]):
 
 @dataclass(frozen=True)
 class Ask(Generic[Event]):
-    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream."""
+    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream.
+
+    `question` and `corpora` say what it was, for those who look after the cache.
+    """
 
     key: str
     control: Control
@@ -50,6 +57,8 @@ class Ask(Generic[Event]):
     codec: Codec[Event]
     compute: Callable[[], AsyncGenerator[Event, None]]
     whole: bool
+    question: str = ""
+    corpora: Sequence[str] = ()
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -73,7 +82,7 @@ class AnswerCache:
         if found.value is not None and ask.control.read:
             replayed = await self._replayed(ask, found.value)
             if replayed is not None:
-                with metrics.outcome():
+                with outcome():
                     for event in replayed:
                         yield event
                 return
@@ -135,6 +144,8 @@ class AnswerCache:
             usd=bill.usd,
             seconds=time.monotonic() - ask.began,
             payload=payload,
+            question=ask.question[:QUESTION_CHARS],
+            corpora=list(ask.corpora),
         )
         await self.store.put(ask.key, encode(entry), self._ttl_s, generation)
 

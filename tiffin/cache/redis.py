@@ -93,9 +93,13 @@ class RedisStore:
             if cursor == 0:
                 return found
 
+    async def renew(self, tenant: str) -> None:
+        """Keep nothing of what any replica is computing for a tenant now."""
+        await self._try(lambda: self._redis.incr(GENERATION + tenant), None)
+
     async def clear(self, tenant: str) -> int:
         """Remove all of a tenant, also what any replica is computing for it now."""
-        await self._try(lambda: self._redis.incr(GENERATION + tenant), None)
+        await self.renew(tenant)
         return await self.remove(await self.keys(tenant))
 
     async def close(self) -> None:

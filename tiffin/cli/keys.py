@@ -1,11 +1,11 @@
 """`tiffin keys`: create, list and revoke the API keys of the entry service."""
 
-import json
 import time
 from pathlib import Path
 
 import click
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.config.settings import SettingsError, load_settings
 from tiffin.traffic.keys import KeyFile
 
@@ -35,6 +35,7 @@ def _file(given: Path | None) -> KeyFile:
 @click.option("--tenant", help="Whose data it sees; by default a tenant named like the key.")
 @click.option("--requests-per-minute", type=PerMinute, help="No limit if left out.")
 @click.option("--tokens-per-minute", type=PerMinute, help="No limit if left out.")
+@json_option
 @click.pass_obj
 def create(
     path: Path | None,
@@ -42,6 +43,8 @@ def create(
     tenant: str | None,
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Create a key and print it, this once only."""
     text = _file(path).create(
@@ -50,19 +53,22 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
     )
+    if as_json:
+        print_json({"name": name, "key": text})
+        return
     click.echo(f"{name}: save this key, it is not shown again", err=True)
     click.echo(text)
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 @click.pass_obj
 def list_keys(path: Path | None, *, as_json: bool) -> None:
     """List the keys by name, without their secrets."""
     if as_json:
         names = ("name", "tenant", "created", "requests_per_minute", "tokens_per_minute")
         rows = [{name: getattr(key, name) for name in names} for key in _file(path).read()]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     for key in _file(path).read():
         created = time.strftime("%Y-%m-%d", time.gmtime(key.created))
@@ -75,8 +81,11 @@ def list_keys(path: Path | None, *, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def revoke(path: Path | None, name: str) -> None:
+def revoke(path: Path | None, name: str, *, as_json: bool) -> None:
     """Revoke a key."""
     _file(path).revoke(name)
+    if as_json:
+        print_json({"revoked": name})
     click.echo(f"{name}: revoked", err=True)

@@ -17,6 +17,7 @@ from tiffin.core.messages import RouteDecision
 
 BEGUN = "begun"
 REPLACED = "replaced"
+ABANDONED = "abandoned"
 NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 
 DEFAULT_TENANT = "default"
@@ -67,12 +68,24 @@ class CacheUse(msgspec.Struct, frozen=True):
 class Bill:
     """All attempts of one request, and the decision that they follow.
 
-    `cache` is None if the cache was not asked.
+    `cache` is None if the cache was not asked. `answered_by` is the tier of the answer, or `quote`;
+    empty until there is one.
     """
 
     decision: RouteDecision | None = None
     cache: CacheUse | None = None
+    answered_by: str = ""
     attempts: list[Attempt] = field(default_factory=list)
+    encoded_tokens: int = 0
+    """What the encoders read."""
+    degraded: list[str] = field(default_factory=list)
+    """What the answer was given without."""
+
+    @property
+    def tokens(self) -> int:
+        """What all attempts read and wrote."""
+        usages = [attempt.usage for attempt in self.attempts]
+        return sum([usage.prompt_tokens + usage.completion_tokens for usage in usages])
 
     @property
     def usd(self) -> float:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,6 +42,11 @@ class Corpus:
     version: int
 
     @property
+    def state(self) -> str:
+        """Its id and version: as long as they are the same, so is what a search finds."""
+        return f"{self.id} {self.version}"
+
+    @property
     def expires(self) -> int | None:
         """When it expires unless it is asked before, in Unix seconds."""
         return None if self.expires_days is None else self.active + self.expires_days * DAY_S
@@ -50,6 +55,11 @@ class Corpus:
     def is_expired(self) -> bool:
         """Whether nobody has asked it for so long that it has expired."""
         return self.expires is not None and self.expires <= time.time()
+
+
+def states_of(corpora: Sequence[Corpus]) -> str:
+    """The state of all of them; empty without any."""
+    return " ".join(sorted(corpus.state for corpus in corpora))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,14 @@ _CANCEL = """
 UPDATE members SET state = 'cancelled'
 WHERE corpus = ? AND batch = ? AND state = 'in_progress'
 """
+_COMPACTED = """
+INSERT INTO upkeep (corpus, compacted) VALUES (?, ?)
+ON CONFLICT (corpus) DO UPDATE SET compacted = excluded.compacted
+"""
+_INDEXED = """
+INSERT INTO upkeep (corpus, probes, recall) VALUES (?, ?, ?)
+ON CONFLICT (corpus) DO UPDATE SET probes = excluded.probes, recall = excluded.recall
+"""
 
 
 class Records(Database):
@@ -193,11 +201,13 @@ class Records(Database):
         latest: int | None = self._read("SELECT MAX(compacted) FROM upkeep")[0][0]
         return latest
 
-    def note_upkeep(self, corpus: str, done: Upkeep) -> None:
-        """Record it, as a new version of the corpus: others look at its table again."""
-        values = (corpus, done.compacted, done.probes, done.recall)
-        statement = "INSERT OR REPLACE INTO upkeep VALUES (?, ?, ?, ?)"
-        self._write((statement, values), _grown(corpus))
+    def note_compacted(self, corpus: str, when: int) -> None:
+        """Record that the corpus' table was compacted, which changes no answer."""
+        self._write((_COMPACTED, (corpus, when)))
+
+    def note_index(self, corpus: str, probes: int | None, recall: float) -> None:
+        """Record how the index of vectors is asked, which searches find as a new version."""
+        self._write((_INDEXED, (corpus, probes, recall)), _grown(corpus))
 
     def waiting(self, limit: int) -> list[tuple[Member, File]]:
         """Files that are to be ingested, those of one corpus after another."""

@@ -8,7 +8,6 @@ An index of vectors is used only if it is measured to find what the exact scan f
 import logging
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 from filelock import Timeout
@@ -35,7 +34,7 @@ TOP = 10
 SLACK = 1e-5
 """By so much LanceDB's cosine of two vectors may differ from numpy's."""
 SAMPLE = 100
-"""Stored vectors that an index is tested with."""
+"""Questions that an index is tested with."""
 
 
 class Keeper:
@@ -44,7 +43,6 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changed: set[str] = set()
-        self._seen: dict[str, int] = {}
         self.health: dict[str, Health] = {}
         self.compacted: int | None = None
         """When any table was last compacted, in Unix seconds."""
@@ -55,13 +53,13 @@ class Keeper:
 
     def due(self) -> list[str]:
         """Corpora that need work, because of this process, another one, or one that died."""
-        corpora = {corpus.id: corpus.version for corpus in self._store.records.all_corpora()}
-        for corpus, version in corpora.items():
-            if self._seen.get(corpus) != version:
-                self.health[corpus] = self._store.table(corpus).health()
-                self._seen[corpus] = version
-        for gone in self.health.keys() - corpora.keys():
-            del self.health[gone], self._seen[gone]
+        corpora = {corpus.id for corpus in self._store.records.all_corpora()}
+        for corpus in corpora:
+            table = self._store.table(corpus)
+            if corpus not in self.health or self.health[corpus].version != table.version:
+                self.health[corpus] = table.health()
+        for gone in self.health.keys() - corpora:
+            del self.health[gone]
         self._changed.intersection_update(corpora)
         self.compacted = self._store.records.last_compacted()
         self._show()
@@ -97,8 +95,7 @@ class Keeper:
     def _compact(self, corpus: str, table: Table) -> None:
         table.compact()
         self.compacted = int(time.time())
-        done = replace(self._store.records.upkeep(corpus), compacted=self.compacted)
-        self._store.records.note_upkeep(corpus, done)
+        self._store.records.note_compacted(corpus, self.compacted)
 
     def _delete_orphans(self, corpus: str, table: Table) -> None:
         members = self._store.records
@@ -120,8 +117,7 @@ class Keeper:
         if found < LEAST_RECALL:
             logger.warning("%s: its index finds %.2f only and is not used", corpus, found)
         used = probes if found >= LEAST_RECALL else None
-        done = replace(self._store.records.upkeep(corpus), probes=used, recall=found)
-        self._store.records.note_upkeep(corpus, done)
+        self._store.records.note_index(corpus, used, found)
 
     def _show(self) -> None:
         every = self.health.values()
@@ -137,18 +133,21 @@ def _crowded(health: Health) -> bool:
 def _measured(table: Table) -> tuple[int, float]:
     """The fewest cells to read for the least recall of the exact ten, and the recall of that.
 
-    Questions are stored vectors; each finds itself, which does not count.
+    Questions are between two stored vectors each, because the users' own do not lie where chunks
+    lie: an index finds stored vectors much more easily than what is asked about them.
     """
     places = table.ids().places
-    sample = np.random.default_rng(0).choice(places, min(SAMPLE, len(places)), replace=False)
-    asked = np.stack(list(table.vectors_at(sample.tolist()).values()))
-    least = nearest(table, asked, TOP + 1)
+    sample = np.random.default_rng(0).choice(places, 2 * SAMPLE, replace=False)
+    stored = np.stack(list(table.vectors_at(sample.tolist()).values()))
+    asked = stored[:SAMPLE] + stored[SAMPLE:]
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    least = nearest(table, asked, TOP)
     recall = 0.0
     for probes in PROBES:
         found = 0
         for vector, cosine in zip(asked, least, strict=True):
-            near = table.near(vector, CANDIDATES, probes)[: TOP + 1]
-            found += sum(other >= cosine - SLACK for _, other in near) - 1
+            near = table.near(vector, CANDIDATES, probes)[:TOP]
+            found += sum(other >= cosine - SLACK for _, other in near)
         recall = found / (TOP * len(asked))
         if recall >= LEAST_RECALL:
             return probes, recall

@@ -16,7 +16,7 @@ from models.values import Finished, GenerateRequest, TextDelta
 from tiffin.config.resilience import StreamSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
-from tiffin.pipeline.chat_safety import ChatGuard
+from tiffin.pipeline.chat_safety import ChatGuard, ChatPolicies
 from tiffin.pipeline.generate import Begun, Generator
 from tiffin.pipeline.writing import Head, Limits, Piece, pieces
 from tiffin.routing.client import Routing, ask_of
@@ -34,7 +34,7 @@ class ChatPipeline:
     generator: Generator
     models: Mapping[str, str]
     limits: StreamSettings = field(default_factory=StreamSettings)
-    guard: ChatGuard = field(default_factory=ChatGuard)
+    policies: ChatPolicies = field(default_factory=ChatPolicies)
 
     async def stream(
         self,
@@ -43,14 +43,17 @@ class ChatPipeline:
         context: RequestContext,
         *,
         whole: bool,
+        guard: ChatGuard | None = None,
     ) -> AsyncGenerator[Head | Piece, None]:
         """Yield the Head, then the Pieces of all answers as they come; closing it stops the work.
 
         `model` is a policy or a tier; `whole` says that the client does not read it as a stream.
         `requests` holds one for each answer, and is never empty. An answer that fails ends all.
+        `guard` stands in place of the tenant's policies.
         """
         began = time.perf_counter()
-        requests = await self.guard.admitted(requests, context)
+        guard = guard or self.policies.of(context.tenant)
+        requests = await guard.admitted(requests, context)
         decision, degraded = await self._decide(model, requests, context, whole=whole)
         if any(run.outcome == "not_run" for run in context.checks):
             degraded.append("check")
@@ -70,7 +73,7 @@ class ChatPipeline:
                 if one
                 else _merge(answers, limits)
             )
-            followed = self.guard.released(followed, requests, context)
+            followed = guard.released(followed, requests, context)
             waiting = True
             async with aclosing(followed):
                 async for piece in followed:
@@ -93,7 +96,9 @@ class ChatPipeline:
         request = requests[0]
         ask = ask_of(_query(request), model, request, whole=whole, answers=len(requests))
         decision = await self.routing.route(ask, context)
-        degraded = ["router"] if decision.degraded else []
+        degraded = context.bill.degraded
+        if decision.degraded:
+            degraded.append("router")
         if isinstance(request.prompt, list):  # tokens mean something to one model only
             decision = msgspec.structs.replace(decision, fallbacks=[])
         return decision, degraded

@@ -26,6 +26,7 @@ import msgspec
 from tiffin.core.context import Attempt
 from tiffin.core.messages import RouteDecision, Spent
 from tiffin.routing.storage import BUSY_S, LedgerError, Statement, open_storage
+from tiffin.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -203,12 +204,14 @@ class Ledger:
         except errors:
             # An answer is worth more than its row in the ledger, but the operator must know.
             logger.exception("%s: %d rows are lost", self._where, len(statements))
+            metrics.ledger_lost_rows_total.inc(len(statements))
 
     def _try_refresh(self) -> None:
         try:
             self._refresh()
         except LedgerError as error:
             logger.warning("%s; caps count only what this replica spent", error)
+            metrics.ledger_refresh_failures_total.inc()
 
     def _refresh(self) -> None:
         """Read what all replicas spent today. Called between commits."""

@@ -41,6 +41,7 @@ from tiffin.api.sse import STREAM, event_stream
 from tiffin.core.error_body import error_body
 from tiffin.core.values import RagAnswer, RagSources
 from tiffin.gateway import work_of
+from tiffin.pipeline.moderated import Moderated
 from tiffin.pipeline.writing import Head, Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -67,8 +68,11 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     else:
         request = generate_request(body)
         check_prompts([request], gateway.settings.limits, "input")
+        asked = body.moderation
+        moderated = gateway.moderated(asked.blocks(), context) if asked else None
         write = partial(gateway.write, body.model, [request], context, whole=not body.stream)
-        start = partial(_written, body, write(cache=body.cache), request, headers)
+        pieces = write(cache=body.cache, moderated=moderated)
+        start = partial(_written, body, pieces, request, headers, moderated)
     if body.stream:
         return event_stream(_frames(start), headers, _error_frame)
     answering = await start()
@@ -84,6 +88,7 @@ async def _written(
     pieces: AsyncGenerator[Head | Piece, None],
     request: GenerateRequest,
     headers: dict[str, str],
+    moderated: Moderated | None,
 ) -> _Answering:
     """What a model writes, once it has begun."""
     start = partial(
@@ -96,7 +101,8 @@ async def _written(
     )
     generation = await begun(start, headers)
     temperature = 1.0 if body.temperature is None else body.temperature
-    output = Output(_opened(body, generation.head.model, temperature, generation.created))
+    opened = _opened(body, generation.head.model, temperature, generation.created)
+    output = Output(opened, moderated.said if moderated else None)
 
     async def steps() -> AsyncGenerator[Iterator[ResponseEvent], None]:
         async with aclosing(generation.pieces) as written:

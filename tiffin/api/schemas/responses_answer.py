@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from tiffin.api.schemas.file_search import FileCitation, FileSearchCall, SearchChoice
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
+from tiffin.api.schemas.moderation_field import ResponseModeration
 from tiffin.api.schemas.responses import AnyTool, NamedFunction, Status, TextOptions
 from tiffin.core.ranking import absent
 
@@ -87,6 +88,7 @@ class Response(BaseModel):
     metadata: dict[str, str]
     model: str
     output: list[OutputItem]
+    moderation: Annotated[ResponseModeration | None, Field(exclude_if=absent)] = None
     parallel_tool_calls: bool
     previous_response_id: None = None
     service_tier: Literal["default"] = "default"

@@ -15,7 +15,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding import answerable
-from tiffin.grounding.evidence import candidates, evidence, leading
+from tiffin.grounding.evidence import candidates, evidence, leading, without
 from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -67,7 +67,10 @@ class Evidence(Stage):
             if asked == told:  # the words can still be compared
                 self.substitute(question)
                 return
-        found = candidates(query, passages, language=told)
+        found = without(question.orders, candidates(query, passages, language=told))
+        if not found:  # every sentence gives orders to the model
+            question.probability = 0.0
+            return
         scored, read = await self._reranker.score(query, [item.text for item in found], context)
         found, logits = leading(found, scored.tolist())
         windows = [query, *(item.window for item in found)]

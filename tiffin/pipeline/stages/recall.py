@@ -20,6 +20,7 @@ from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.messages import Array
 from tiffin.core.values import QUOTE
+from tiffin.corpus.entities import states_of
 from tiffin.grounding.same import LEAST_COSINE, Asked, differences
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
@@ -92,16 +93,12 @@ class Remember(Stage):
 
 
 def _key(memory: Memory, question: Question) -> str:
-    return scope_key(memory.mark, question.context.tenant, question.request)
+    state = states_of(question.corpora)
+    return scope_key(memory.mark, question.context.tenant, question.request, state)
 
 
 def _may_share(question: Question) -> Vector | None:
-    """The question's embedding, if a model is to answer it and its evidence was judged.
-
-    Answers over a corpus are not shared, because it may change.
-    """
-    if question.request.corpus is not None:
-        return None
+    """The question's embedding, if a model is to answer it and its evidence was judged."""
     if question.is_quoted or not question.evidence or question.vectors is None:
         return None
     vector: Vector = question.vectors[0]
@@ -194,5 +191,6 @@ def _remembered(
         tier=draft.route.tier,
         created=time.time(),
         usd=question.context.bill.usd,
+        corpora=[corpus.id for corpus in question.corpora],
         seconds=question.timeline.timings().generate_ms / 1000,
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, zip_longest
+from typing import Any
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
@@ -16,6 +17,7 @@ from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Candidate, Question
 from tiffin.pipeline.stage import Stage
+from tiffin.telemetry import genai
 
 
 class Search(Stage):
@@ -47,6 +49,10 @@ class Search(Stage):
         if not question.candidates:
             question.probability = 0.0
 
+    def attributes(self, question: Question) -> dict[str, Any]:
+        """A retrieval, by the conventions."""
+        return genai.retrieval(question.request.corpora, question.top_k)
+
     def substitute(self, question: Question) -> None:
         """There is none for a corpus: an answer without it would be another one."""
         if named := question.request.corpora:
@@ -55,6 +61,7 @@ class Search(Stage):
     async def _stored(self, question: Question, context: RequestContext) -> list[Candidate]:
         request, vectors = question.request, question.vectors
         named = [self._store.find(context.tenant, reference) for reference in request.corpora]
+        question.corpora = named
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
         if request.ranking_options and (weights := request.ranking_options.hybrid_search):
