@@ -24,6 +24,7 @@ A ticket that was not used is refunded within 14 days of its purchase.
 
 Dogs may travel for half the price if they wear a muzzle.
 """
+TOWER = "The tower in Paris is 324 metres tall."
 
 
 def ingest(stack: Stack, *arguments: str) -> str:
@@ -38,7 +39,7 @@ def ingest(stack: Stack, *arguments: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     (folder / "handbook.md").write_text(HANDBOOK)
-    (folder / "tower.txt").write_text("The tower in Paris is 324 metres tall.")
+    (folder / "tower.txt").write_text(TOWER)
     return folder
 
 
@@ -56,6 +57,7 @@ def test_a_folder_is_ingested_once_and_answers(stack: Stack, folder: Path) -> No
 
 
 def test_a_file_that_changed_replaces_what_it_was(stack: Stack, folder: Path) -> None:
+    (folder / "tower.txt").write_text(TOWER)  # as it was, after the same test with another stack
     ingest(stack, str(folder))
     (folder / "tower.txt").write_text("The tower in Paris is 330 metres tall.")
     assert "1 files ingested, 1 unchanged" in ingest(stack, str(folder))
