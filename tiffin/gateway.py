@@ -147,10 +147,9 @@ class Gateway:
         compute = partial(self._answer, request, context)
         if self.replay is None:
             return compute()
-        name, corpus = request.corpus, None
-        if name is not None:  # its version, before anything is found in it
-            corpus = self.corpora.store.find(context.tenant, name)
-        return self.replay.ask(request, context, compute, corpus)
+        # Their versions, before anything is found in them.
+        corpora = [self.corpora.store.find(context.tenant, name) for name in request.corpora]
+        return self.replay.ask(request, context, compute, corpora)
 
     async def _answer(
         self, request: RagRequest, context: RequestContext

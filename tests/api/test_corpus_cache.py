@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tests.api.test_rag_corpus import QUESTION, fill
-from tests.support.corpora import HANDBOOK, Hashed, asking
+from tests.support.corpora import HANDBOOK, TOWER, Hashed, asking, filled
 from tests.support.services import entry
 from tiffin.config.settings import Settings
 
@@ -35,6 +35,25 @@ async def test_an_answer_over_a_corpus_is_kept_until_a_document_changes(
         gone = await ask(http)
     assert said == ["miss", "exact"]
     assert (gone.headers["x-tiffin-cache"], gone.json()["answered"]) == ("miss", False)
+
+
+async def test_an_answer_over_two_corpora_is_kept_until_one_of_them_changes(
+    settings: Settings,
+) -> None:
+    services, both = Hashed(), ["help", "more"]
+    async with entry(services, settings) as http, asking(services) as client:
+        await fill(services, {"handbook.md": HANDBOOK})
+        store = await filled(client, "more", {"tower.txt": TOWER})
+        said = [(await ask(http, corpus=both)).headers["x-tiffin-cache"] for _ in range(2)]
+        await filled(client, "third", {"tower.txt": TOWER})
+        said.append((await ask(http, corpus=both)).headers["x-tiffin-cache"])
+        more = await client.files.create(file=("more.txt", b"More text."), purpose="user_data")
+        await client.vector_stores.files.create_and_poll(
+            more.id, vector_store_id=store.id, poll_interval_ms=20
+        )
+        said.append((await ask(http, corpus=both)).headers["x-tiffin-cache"])
+        removed = (await http.delete("/v1/cache", params={"corpus": "more"})).json()["removed"]
+    assert (said, removed) == (["miss", "exact", "exact", "miss"], 2)
 
 
 async def test_a_change_is_seen_by_whoever_asks_after_it_while_others_write(
@@ -77,7 +96,7 @@ async def test_answers_over_a_corpus_can_be_removed_by_its_name_or_by_how_a_ques
         await fill(services, {"handbook.md": HANDBOOK})
         name = (await ask(http)).headers["x-tiffin-cache-id"]
         kept = (await http.get(f"/v1/cache/{name}")).json()
-        assert (kept["question"], kept["corpus"][:3], kept["model"]) == (
+        assert (kept["question"], kept["corpora"][0][:3], kept["model"]) == (
             QUESTION["query"],
             "vs_",
             "quote",

@@ -201,6 +201,7 @@ async def test_an_item_of_an_unknown_type_is_told_which_there_are(
         error = (await client.post(URL, json={**ASKED, "input": turns})).json()["error"]
     assert (error["param"], error["code"]) == ("input[1].type", "unknown_type")
     known = "message, function_call, function_call_output, reasoning, item_reference"
+    known += ", file_search_call"
     assert error["message"] == f"input[1].type: must be one of: {known}; it is 'web_search_call'"
 
 

@@ -35,6 +35,33 @@ async def test_a_vector_store_is_filled_and_searched(settings: Settings) -> None
         assert 0 <= best.score <= 1
 
 
+async def test_a_vector_store_says_how_it_is_on_disk(settings: Settings) -> None:
+    services = Hashed()
+    async with entry(services, settings) as http, asking(services) as client:
+        assert "store" not in (await http.get("/readyz")).json()
+        store = await filled(client, "help", {"handbook.md": HANDBOOK, "tower.txt": TOWER})
+        async with asyncio.timeout(30):
+            while (shown := (await http.get("/readyz")).json().get("store")) is None or shown[
+                "unindexed_chunks"
+            ]:
+                await asyncio.sleep(0.05)
+        health = (await http.get(f"/v1/vector_stores/{store.id}/health")).json()
+        assert health.pop("version") > 0
+        assert health == {
+            "object": "vector_store.health",
+            "id": store.id,
+            "chunks": shown["chunks"],
+            "unindexed_chunks": 0,
+            "fragments": shown["most_fragments"],
+            "compacted_at": shown["compacted_at"],
+            "vectors": "scanned",
+            "index_recall": None,
+            "unindexed_vectors": None,
+        }
+        unknown = await http.get("/v1/vector_stores/vs_none/health")
+        assert unknown.status_code == httpx.codes.NOT_FOUND
+
+
 async def test_a_search_is_filtered_by_attributes_and_by_score(settings: Settings) -> None:
     async with corpora(settings) as client:
         store = await client.vector_stores.create(name="years")

@@ -121,7 +121,7 @@ def test_what_changes_during_a_backup_is_ingested_again_or_gone(
     copying.copy_corpora(store.folder, into)
     copy = Store(into, "test")
     assert [one.id for one in copy.records.all_corpora()] == [corpus]
-    assert {name for name, _ in copy.records.visible(corpus).values()} == {"kept"}
+    assert {file.name for file in copy.records.visible(corpus).values()} == {"kept"}
     assert [file.name for _, file in copy.records.waiting(9)] == ["again"]
     assert copy.content(members["again"].digest).read_text() == "text of again"
     copy.close()

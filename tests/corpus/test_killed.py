@@ -34,8 +34,8 @@ def contents(store: Store, corpus: str) -> list[tuple[str, int, str]]:
     """Every chunk that can be found: its file's name, its number and its text."""
     table, files = store.table(corpus), store.records.visible(corpus)
     return sorted(
-        (name, row.number, row.text)
-        for file, (name, _) in files.items()
+        (visible.name, row.number, row.text)
+        for file, visible in files.items()
         for row in table.text_of(file)
     )
 

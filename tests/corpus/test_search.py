@@ -9,7 +9,9 @@ from tests.support.ingesting import TENANT, ingest, queued, vectors_of
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.filters import Comparison
-from tiffin.corpus.search import Hit, Searcher, Wanted, fused
+from tiffin.corpus.fusion import fused
+from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 
 

@@ -15,6 +15,11 @@ from jsonschema.exceptions import best_match
 SCHEMAS = Path(__file__).parents[1] / "data/openai/schemas.json.gz"
 
 OURS: dict[str, dict[str, Any]] = {
+    # Where in its file a passage is.
+    "FileSearchToolCall.results.anyOf.0.items": {
+        "page": {"type": ["integer", "null"]},
+        "headings": {"type": "array", "items": {"type": "string"}},
+    },
     # What a name of `/v1/models` is for.
     "Model": {"task": {"enum": ["chat", "embedding", "rerank"]}},
     # With it OpenAI's client raises its APIError; without it the stream ends like any other.
@@ -52,7 +57,7 @@ def _validator(name: str) -> Draft202012Validator:
         key, *path = where.split(".")
         node = strict[key]
         for part in path:
-            node = node["properties"][part]
+            node = node[int(part)] if isinstance(node, list) else node.get("properties", node)[part]
         node["properties"] |= fields
     reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": strict}}
     return Draft202012Validator(reference)

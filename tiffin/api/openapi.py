@@ -133,6 +133,7 @@ READINESS = {
         "status": {"type": "string"},
         "services": {"type": "object", "additionalProperties": {"type": "string"}},
         "corpora": {"type": "string"},
+        "store": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}},
     },
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
 from tiffin.api.moderation import Said, of_response
+from tiffin.api.schemas.file_search import FileCitation
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
 from tiffin.api.schemas.responses import Status
 from tiffin.api.schemas.responses_answer import (
@@ -56,6 +57,18 @@ class Output:
             case Finished():
                 yield from self._finish(event)
 
+    def annotate(self, citation: FileCitation) -> ResponseEvent:
+        """Add a citation to the message that is open."""
+        message = self._items[-1]
+        assert isinstance(message, OutputMessage)  # noqa: S101  cited is what was said
+        message.content[0].annotations.append(citation)
+        return self._event(
+            "response.output_text.annotation.added",
+            **self._part_of(message),
+            annotation=citation,
+            annotation_index=len(message.content[0].annotations) - 1,
+        )
+
     def next_number(self) -> int:
         """The number of the next event."""
         self._events += 1
@@ -101,7 +114,8 @@ class Output:
     def _finish(self, event: Finished) -> Iterator[ResponseEvent]:
         cut = CUT.get(event.reason)
         status: Status = "incomplete" if cut else "completed"
-        if not self._items:  # an answer without a word is an empty message
+        if not any(isinstance(item, OutputMessage | OutputCall) for item in self._items):
+            # An answer without a word is an empty message.
             yield from self._open_message()
         yield from self._close(status)
         self.response = self.response.model_copy(
@@ -118,7 +132,7 @@ class Output:
     def _open_message(self) -> Iterator[ResponseEvent]:
         message = OutputMessage(id=f"msg_{secrets.token_hex(16)}", status="in_progress", content=[])
         yield self._added(message)
-        message.content.append(OutputText(text="", logprobs=[]))
+        message.content.append(OutputText(text="", annotations=[], logprobs=[]))
         yield self._event(
             "response.content_part.added", **self._part_of(message), part=message.content[0]
         )
@@ -142,7 +156,7 @@ class Output:
                 "response.output_text.done", **where, text=part.text, logprobs=logprobs
             )
             yield self._event("response.content_part.done", **where, part=part)
-        else:
+        elif isinstance(item, OutputCall):
             yield self._event(
                 "response.function_call_arguments.done",
                 output_index=self._index,

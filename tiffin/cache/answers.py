@@ -5,7 +5,7 @@ are. Nothing is kept of an answer that failed, is not whole, or was given withou
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -48,7 +48,7 @@ class Codec(Protocol[Event]):
 class Ask(Generic[Event]):
     """A request that the cache may answer; `compute` answers it without. `whole`: not a stream.
 
-    `question` and `corpus` say what it was, for those who look after the cache.
+    `question` and `corpora` say what it was, for those who look after the cache.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Ask(Generic[Event]):
     compute: Callable[[], AsyncGenerator[Event, None]]
     whole: bool
     question: str = ""
-    corpus: str = ""
+    corpora: Sequence[str] = ()
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -145,7 +145,7 @@ class AnswerCache:
             seconds=time.monotonic() - ask.began,
             payload=payload,
             question=ask.question[:QUESTION_CHARS],
-            corpus=ask.corpus,
+            corpora=list(ask.corpora),
         )
         await self.store.put(ask.key, encode(entry), self._ttl_s, generation)
 

@@ -18,7 +18,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `created` is in seconds of the Unix epoch. `usd` and `seconds` are what the answer cost, which
     is what a hit saves. `tier` and `model` wrote it. `question` begins as what was asked did, and
-    `corpus` is the id of the corpus that was asked.
+    `corpora` are the ids of the corpora that were asked.
     """
 
     version: int = VERSION
@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     payload: bytes
     question: str = ""
-    corpus: str = ""
+    corpora: list[str] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Entry)

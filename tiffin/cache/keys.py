@@ -45,8 +45,8 @@ def chat_key(mark: bytes, tenant: str, lane: str, requests: Sequence[GenerateReq
 def question_key(mark: bytes, tenant: str, request: RagRequest, state: str = "") -> str:
     """The key of a question with its documents; `mark` is the fingerprint.
 
-    `state` is the id and version of its corpus, as they were before that was searched. What is kept
-    of an older version is not found any more, because versions only grow.
+    `state` are the ids and versions of its corpora, as they were before these were searched. What
+    is kept of an older version is not found any more, because versions only grow.
     """
     said = request.model_dump_json(exclude=DELIVERY)
     digest = _digest(mark, tenant.encode(), said.encode(), state.encode())

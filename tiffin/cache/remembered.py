@@ -20,7 +20,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 
     `vector` is the question's embedding, L2-normalised. `text` is the answer's text, `answer`
     all of it as JSON. `created` is in seconds of the Unix epoch; `usd` and `seconds` are what it
-    cost. `corpus` is the id of the corpus that was asked.
+    cost. `corpora` are the ids of those that were asked.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     usd: float
     seconds: float
-    corpus: str = ""
+    corpora: list[str] = []
 
 
 class _Scope(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ class Item(msgspec.Struct, frozen=True):
     bytes: int
     model: str = ""
     question: str = ""
-    corpus: str = ""
+    corpora: list[str] = []
     documents: list[str] = []
 
 
@@ -124,7 +124,7 @@ def _read(key: str, kind: str, value: bytes | None) -> list[Item]:
             len(kept.payload),
             kept.model,
             kept.question,
-            kept.corpus,
+            kept.corpora,
             _documents(answer),
         )
     ]
@@ -142,7 +142,7 @@ def _of_scope(one: remembered.Remembered) -> Item:
         len(one.answer),
         answer.route.model,
         one.question,
-        one.corpus,
+        one.corpora,
         _documents(answer),
     )
 

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.values import FinishReason
 from tiffin.core.checks import CheckRun
 from tiffin.core.filters import Filter
 from tiffin.core.names import AUTO
+from tiffin.core.ranking import Ranking
 
 Item = TypeVar("Item")
 Items = Annotated[list[Item], Field(fail_fast=True)]
@@ -40,6 +41,8 @@ CacheSwitch = Annotated[
 QUOTE = "quote"
 """The tier that quotes sentences of the documents. It needs no model."""
 
+MAX_CORPORA = 10
+
 Grounding = Literal["off", "mark", "strict"]
 Prefer = Literal["quote", "decisive", "write"]
 
@@ -53,15 +56,20 @@ class RagRequest(Value):
         Field(description="What to answer from; long ones are split into passages."),
     ] = []
     corpus: Annotated[
-        str | None,
+        Annotated[str, Field(min_length=1)]
+        | Annotated[Items[str], Field(min_length=1, max_length=MAX_CORPORA)]
+        | None,
         Field(
-            min_length=1,
-            description="Name or id of a corpus (a vector store) to answer from, with the"
-            " documents or without any.",
+            description="Name or id of a corpus (a vector store) to answer from, or several, with"
+            " the documents or without any.",
         ),
     ] = None
     filters: Annotated[
         Filter | None, Field(description="Which files of the corpus, by their attributes.")
+    ] = None
+    ranking_options: Annotated[
+        Ranking | None,
+        Field(description="How the corpus is searched; what scores less is left out."),
     ] = None
     model: Annotated[
         str,
@@ -94,6 +102,10 @@ class RagRequest(Value):
     top_n: Annotated[
         int | None, Field(ge=1, le=20, description="Passages that reach the model.")
     ] = None
+    max_results: Annotated[
+        int | None,
+        Field(ge=1, le=100, description="Passages that an answer may be based on, the best first."),
+    ] = None
     max_tokens: Annotated[
         int | None, Field(ge=1, le=4096, description="Longest answer, in tokens.")
     ] = None
@@ -110,6 +122,19 @@ class RagRequest(Value):
         Field(description="`batch`: nobody waits for it; as x-tiffin-priority."),
     ] = None
     cache: CacheSwitch = None
+
+    @field_validator("ranking_options")
+    @classmethod
+    def _reranked(cls, ranking: Ranking | None) -> Ranking | None:
+        if ranking is not None and ranking.ranker == "none":
+            raise ValueError("ranker 'none' is for a search; an answer needs the reranker")
+        return ranking
+
+    @property
+    def corpora(self) -> list[str]:
+        """Names or ids of the corpora to answer from, each once."""
+        named = [self.corpus] if isinstance(self.corpus, str) else self.corpus or []
+        return list(dict.fromkeys(named))
 
 
 class Source(Value):
@@ -139,6 +164,9 @@ class Source(Value):
         Field(description="Cosine similarity by the embedding; without it, the words shared."),
     ]
     flags: Annotated[list[str], Field(description="Checks of safety that flagged it.")] = []
+    attributes: Annotated[
+        dict[str, str | float | bool], Field(description="Those of the corpus' file.")
+    ] = {}
 
 
 class Citation(Value):

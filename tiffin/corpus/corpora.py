@@ -32,10 +32,23 @@ class Corpora:
         self.store.close()
 
     async def drop(self, corpus: Corpus) -> None:
-        """Delete a corpus with its chunks; its files stay."""
+        """Delete a corpus; its files stay. Its chunks go when nobody writes them any more."""
         await asyncio.to_thread(self.store.records.drop_corpus, corpus.id)
         self.searcher.close(corpus.id)
-        await asyncio.to_thread(self.store.forget, corpus.id)
+        self.ingestion.wake()
+
+    def health(self) -> dict[str, int | None] | None:
+        """How the tables of all corpora are together; None without corpora, or before a look."""
+        keeper = self.ingestion.keeper
+        if not keeper.health:
+            return None
+        every = keeper.health.values()
+        return {
+            "chunks": sum(health.chunks for health in every),
+            "unindexed_chunks": sum(health.unindexed for health in every),
+            "most_fragments": max(health.fragments for health in every),
+            "compacted_at": keeper.compacted,
+        }
 
     def state(self) -> str | None:
         """`ready`, what is being done, or what is wrong; None without corpora."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,6 +57,11 @@ class Corpus:
         return self.expires is not None and self.expires <= time.time()
 
 
+def states_of(corpora: Sequence[Corpus]) -> str:
+    """The state of all of them; empty without any."""
+    return " ".join(sorted(corpus.state for corpus in corpora))
+
+
 @dataclass(frozen=True)
 class Member:
     """A file in a corpus, and how far its ingestion is."""
@@ -71,6 +76,27 @@ class Member:
     chunks: int = 0
     bytes: int = 0
     created: int = 0
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A file whose chunks may be found, and how many there are."""
+
+    name: str
+    attributes: dict[str, str | float | bool]
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What was done to a corpus' table: when it was compacted, and how its index is asked.
+
+    `probes` is None without an index of vectors; `recall` is what that finds of the exact ten.
+    """
+
+    compacted: int | None = None
+    probes: int | None = None
+    recall: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -28,8 +29,10 @@ from tiffin.corpus.chunk import chunk
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import File, Member
 from tiffin.corpus.parse import Parser
+from tiffin.corpus.rows import searched_text
 from tiffin.corpus.store import Store
-from tiffin.corpus.table import MAX_FRAGMENTS, Table, searched_text
+from tiffin.corpus.table import Table
+from tiffin.corpus.upkeep import Keeper
 from tiffin.telemetry import metrics
 
 logger = logging.getLogger(__name__)
@@ -46,9 +49,6 @@ PERIOD_S = 30.0
 """Between two looks at what other processes queued and at what has expired."""
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-UNINDEXED = 5_000
-"""Rows that the word index may lack while more are coming: they are searched one by one."""
-
 HEADING_TOKENS = 32
 """Of the tokens that the embedder reads, those left for a chunk's headings."""
 
@@ -77,10 +77,9 @@ class Ingestion:
         self._reads = reads
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._changed: set[str] = set()
-        self._expired: set[str] = set()
         self._last: dict[str, int] = {}
         self._parser = Parser()
+        self.keeper = Keeper(store)
         self.trouble: str | None = None
 
     def start(self) -> None:
@@ -91,7 +90,7 @@ class Ingestion:
     def wake(self, corpus: str | None = None) -> None:
         """Look at once: files wait, or some were taken out of this corpus."""
         if corpus is not None:
-            self._changed.add(corpus)
+            self.keeper.note_changed(corpus)
         self._woken.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="ingestion")
@@ -126,7 +125,7 @@ class Ingestion:
         worked = False
         for corpus, files in groupby(waiting, key=lambda pair: pair[0].corpus):
             worked |= await self._turn(corpus, list(files))
-        for corpus in self._changed.difference(member.corpus for member, _ in waiting):
+        for corpus in await asyncio.to_thread(self.keeper.due):
             await self._turn(corpus, [])
         for state, count in (await asyncio.to_thread(records.totals)).items():
             metrics.series(metrics.corpus_files, state).set(count)
@@ -138,7 +137,8 @@ class Ingestion:
         try:
             with table.writing():
                 await self._ingest(corpus, table, files)
-                await asyncio.to_thread(self._tidy, corpus, table)
+                more = await asyncio.to_thread(self._waits, corpus)
+                await asyncio.to_thread(partial(self.keeper.tidy, corpus, table, more=more))
         except Timeout:
             return False
         return bool(files)
@@ -233,30 +233,11 @@ class Ingestion:
                 await asyncio.sleep(wait_s)
         raise AssertionError
 
-    def _tidy(self, corpus: str, table: Table) -> None:
-        """Delete the chunks of files that are gone, and compact if that is due."""
-        records = self._store.records
-        if corpus in self._changed:
-            self._changed.discard(corpus)
-            stored = set(table.ids()[2])
-            kept = {file for file in stored if records.member(corpus, file) is not None}
-            table.delete(sorted(stored - kept))
-        health = table.health()
-        more = any(member.corpus == corpus for member, _ in records.waiting(1))
-        if (
-            health.fragments > MAX_FRAGMENTS
-            or health.unindexed > UNINDEXED
-            or (health.unindexed and not more)
-        ):
-            table.compact()
-            health = table.health()
-        metrics.corpus_unindexed_chunks.set(health.unindexed)
+    def _waits(self, corpus: str) -> bool:
+        return bool(self._store.records.counts(corpus)[0].get("in_progress"))
 
     def _sweep(self) -> None:
         """Remove what has expired."""
         for file in self._store.records.expired_files():
             self._store.remove(file)
-        for corpus in self._store.records.all_corpora():
-            if corpus.is_expired and corpus.id not in self._expired:
-                self._expired.add(corpus.id)
-                self._store.forget(corpus.id)
+        self._store.clean()

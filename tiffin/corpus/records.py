@@ -6,40 +6,12 @@ thread.
 """
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tiffin.corpus.entities import Attributes, Corpus, File, Member, Page
-
-BUSY_S = 5.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT,
-    digest TEXT NOT NULL, bytes INTEGER NOT NULL, purpose TEXT NOT NULL,
-    created INTEGER NOT NULL, expires INTEGER
-);
-CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
-CREATE TABLE IF NOT EXISTS corpora (
-    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
-    embedder TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT NULL,
-    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS members (
-    corpus TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT, error TEXT,
-    attributes TEXT NOT NULL, batch TEXT, chunks INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    created INTEGER NOT NULL, PRIMARY KEY (corpus, file)
-);
-CREATE INDEX IF NOT EXISTS members_by_state ON members (state);
-CREATE INDEX IF NOT EXISTS members_by_file ON members (file);
-CREATE TABLE IF NOT EXISTS batches (
-    id TEXT PRIMARY KEY, corpus TEXT NOT NULL, created INTEGER NOT NULL
-);
-"""
+from tiffin.corpus.database import Database
+from tiffin.corpus.entities import Attributes, Corpus, File, Member, Page, Upkeep, Visible
 
 _GROWN_WITH = """
 UPDATE corpora SET version = version + 1 WHERE id IN (SELECT corpus FROM members WHERE file = ?)
@@ -59,21 +31,18 @@ _CANCEL = """
 UPDATE members SET state = 'cancelled'
 WHERE corpus = ? AND batch = ? AND state = 'in_progress'
 """
+_COMPACTED = """
+INSERT INTO upkeep (corpus, compacted) VALUES (?, ?)
+ON CONFLICT (corpus) DO UPDATE SET compacted = excluded.compacted
+"""
+_INDEXED = """
+INSERT INTO upkeep (corpus, probes, recall) VALUES (?, ?, ?)
+ON CONFLICT (corpus) DO UPDATE SET probes = excluded.probes, recall = excluded.recall
+"""
 
 
-class Records:
+class Records(Database):
     """The SQLite file. Raises sqlite3.Error if it is damaged or locked for too long."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
 
     # --- files
 
@@ -159,6 +128,7 @@ class Records:
         self._write(
             ("DELETE FROM members WHERE corpus = ?", (corpus,)),
             ("DELETE FROM batches WHERE corpus = ?", (corpus,)),
+            ("DELETE FROM upkeep WHERE corpus = ?", (corpus,)),
             ("DELETE FROM corpora WHERE id = ?", (corpus,)),
         )
 
@@ -207,14 +177,37 @@ class Records:
         )
         return {state: count for state, count, _ in rows}, sum(size for *_, size in rows)
 
-    def visible(self, corpus: str) -> dict[str, tuple[str, dict[str, Any]]]:
-        """The name and attributes of every file whose chunks may be found."""
+    def visible(self, corpus: str) -> dict[str, Visible]:
+        """Every file whose chunks may be found."""
         rows = self._read(
-            "SELECT members.file, files.name, members.attributes FROM members"
+            "SELECT members.file, files.name, members.attributes, members.chunks FROM members"
             " JOIN files ON files.id = members.file WHERE corpus = ? AND state = 'completed'",
             (corpus,),
         )
-        return {file: (name, json.loads(attributes)) for file, name, attributes in rows}
+        return {
+            file: Visible(name, json.loads(attributes), chunks)
+            for file, name, attributes, chunks in rows
+        }
+
+    def upkeep(self, corpus: str) -> Upkeep:
+        """What was done to the corpus' table last."""
+        rows = self._read(
+            "SELECT compacted, probes, recall FROM upkeep WHERE corpus = ?", (corpus,)
+        )
+        return Upkeep(*rows[0]) if rows else Upkeep()
+
+    def last_compacted(self) -> int | None:
+        """When any table was last compacted."""
+        latest: int | None = self._read("SELECT MAX(compacted) FROM upkeep")[0][0]
+        return latest
+
+    def note_compacted(self, corpus: str, when: int) -> None:
+        """Record that the corpus' table was compacted, which changes no answer."""
+        self._write((_COMPACTED, (corpus, when)))
+
+    def note_index(self, corpus: str, probes: int | None, recall: float) -> None:
+        """Record how the index of vectors is asked, which searches find as a new version."""
+        self._write((_INDEXED, (corpus, probes, recall)), _grown(corpus))
 
     def waiting(self, limit: int) -> list[tuple[Member, File]]:
         """Files that are to be ingested, those of one corpus after another."""
@@ -259,34 +252,6 @@ class Records:
         """Take a file out of a corpus; from now on none of its chunks is found."""
         self._write(
             ("DELETE FROM members WHERE corpus = ? AND file = ?", (corpus, file)), _grown(corpus)
-        )
-
-    # --- the file itself
-
-    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
-
-    def _write(self, *statements: tuple[str, Sequence[Any]]) -> None:
-        """Run all statements, or none."""
-        with self._lock, self._db:
-            for statement, values in statements:
-                self._db.execute(statement, values)
-
-    def _page(
-        self, table: str, key: str, where: str, values: Sequence[Any], page: Page
-    ) -> list[tuple[Any, ...]]:
-        """Rows of a table in the order in which they came. All names are ours."""
-        condition, bounds = where, list(values)
-        for cursor, forward in ((page.after, True), (page.before, False)):
-            if cursor is not None:
-                sign = "<" if page.descending == forward else ">"
-                at = f"(SELECT rowid FROM {table} WHERE {key} = ? AND {where})"  # noqa: S608
-                condition, bounds = f"{condition} AND rowid {sign} {at}", [*bounds, cursor, *values]
-        order = "DESC" if page.descending else "ASC"
-        return self._read(
-            f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid {order} LIMIT ?",  # noqa: S608
-            [*bounds, page.limit],
         )
 
 

@@ -14,11 +14,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from tiffin.config.section import SettingsError
 from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
@@ -81,11 +83,23 @@ class Store:
                 self._tables[corpus] = Table(self._connection, corpus, self.folder / "locks")
             return self._tables[corpus]
 
-    def forget(self, corpus: str) -> None:
-        """Remove the chunks of a corpus that the records no longer have."""
-        self.table(corpus).drop()
-        with self._lock:
-            self._tables.pop(corpus, None)
+    def alone(self) -> AbstractContextManager[object]:
+        """Be the only process that compacts or indexes. Raises filelock.Timeout if it is not."""
+        return FileLock(self.folder / "locks" / "upkeep.lock").acquire(blocking=False)
+
+    def clean(self) -> None:
+        """Remove the chunks of corpora that are gone or have expired, if no process writes them."""
+        kept = {corpus.id for corpus in self.records.all_corpora() if not corpus.is_expired}
+        for corpus in set(self._stored_tables()) - kept:
+            table = self.table(corpus)
+            with suppress(Timeout), table.writing():
+                table.drop()
+                with self._lock:
+                    self._tables.pop(corpus, None)
+
+    def _stored_tables(self) -> list[str]:
+        folder = self.folder / "chunks"
+        return [path.stem for path in folder.glob("*.lance")] if folder.exists() else []
 
     def find(self, tenant: str, reference: str) -> Corpus:
         """A tenant's corpus by id or name.

@@ -12,71 +12,68 @@ Everything here blocks; `search.py` and `ingest.py` call it in threads.
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from tiffin.corpus.document import Chunk
+from tiffin.corpus.rows import COLUMNS, Row, as_arrow, row_of
 
 KEEP_VERSIONS = timedelta(minutes=10)
 """How long a version that was replaced stays on disk for the searches that read it."""
 
 LANCE_THREADS = "2"
-MAX_FRAGMENTS = 16
-"""Appends after which a table is compacted."""
-COLUMNS = ("seq", "file", "number", "start", "end", "page", "headings", "text", "skip")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One stored chunk. `text` holds its headings first, in `skip` characters, to be found by."""
-
-    seq: int
-    file: str
-    number: int
-    start: int
-    end: int
-    page: int | None
-    headings: tuple[str, ...]
-    text: str
-    skip: int
-
-    @property
-    def quote(self) -> str:
-        """The text of the document itself."""
-        return self.text[self.skip :]
+WORDS, MEANING = "text_idx", "vector_idx"
+"""The indexes of a table."""
+BATCH_ROWS = 20_000
+REFINED = 2
+"""Of so many times the wanted chunks, which the index finds, the exact cosine decides."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """What the store says of a table: rows, those that the word index lacks, and its pieces."""
+    """What the store says of a table: its chunks, its pieces, and what its indexes lack.
 
-    chunks: int
-    unindexed: int
-    fragments: int
-    version: int
+    `unindexed` chunks are not in the index of words yet, and searched one by one. The same holds
+    for `unindexed_vectors`; None if there is no index of vectors, and all are scanned.
+    """
+
+    chunks: int = 0
+    unindexed: int = 0
+    unindexed_vectors: int | None = None
+    fragments: int = 0
+    version: int = 0
+
+    @property
+    def indexed(self) -> bool:
+        """Whether there is an index of vectors."""
+        return self.unindexed_vectors is not None
 
 
-def lance() -> Any:  # noqa: ANN401  LanceDB carries no types
-    """The LanceDB module, with as many threads as it may take."""
+class Ids(NamedTuple):
+    """Of every chunk: its number, its place in the table's version, and its file in `names`."""
+
+    seqs: NDArray[np.int64]
+    places: NDArray[np.uint64]
+    files: NDArray[np.int64]
+    names: list[str]
+
+
+def connect(folder: Path) -> Any:  # noqa: ANN401  LanceDB carries no types
+    """A connection whose tables are always read in their newest version."""
     os.environ.setdefault("LANCE_CPU_THREADS", LANCE_THREADS)
     # uvloop forks to start the parser, which then runs another program and never Lance.
     warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
     import lancedb
 
-    return lancedb
-
-
-def connect(folder: Path) -> Any:  # noqa: ANN401
-    """A connection whose tables are always read in their newest version."""
-    return lance().connect(str(folder), read_consistency_interval=timedelta(0))
+    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
 
 
 class Table:
@@ -116,7 +113,7 @@ class Table:
 
         The chunks get the numbers from `first` on. What the files had before is deleted.
         """
-        data = _arrow(chunks, vectors, first)
+        data = as_arrow(chunks, vectors, first)
         table = self._opened()
         if table is None:
             self._table = table = self._connection.create_table(self._name, schema=data.schema)
@@ -137,39 +134,53 @@ class Table:
         self._table = None
 
     def compact(self) -> None:
-        """Merge the pieces, bring the word index up to date, and forget old versions."""
+        """Merge the pieces, bring the indexes up to date, and forget old versions."""
         table = self._opened()
         if table is None:
             return
-        if not table.list_indices():
+        if WORDS not in self._indexes(table):
             from lancedb.index import FTS
 
             # Positions would serve phrases only, and break merges (lance#7653).
-            table.create_index("text", config=FTS(with_position=False, base_tokenizer="icu"))
+            words = FTS(with_position=False, base_tokenizer="icu")
+            table.create_index("text", config=words, name=WORDS)
         table.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+    def index_vectors(self) -> None:
+        """Make the index of vectors anew. 10 s for 200,000 chunks; searches go on meanwhile."""
+        from lancedb.index import IvfSq
+
+        config = IvfSq(distance_type="cosine")
+        self._opened().create_index("vector", config=config, name=MEANING, replace=True)
+
+    def _indexes(self, table: Any) -> set[str]:  # noqa: ANN401
+        return {index.name for index in table.list_indices()}
 
     def health(self) -> Health:
         """How the table is. Reads no chunk."""
         table = self._opened()
         if table is None:
-            return Health(0, 0, 0, 0)
-        statistics = table.stats()
+            return Health()
+        statistics, indexes = table.stats(), self._indexes(table)
+        lacks = {name: table.index_stats(name).num_unindexed_rows for name in indexes}
         rows = int(statistics["num_rows"])
-        indexed = table.index_stats("text_idx") if table.list_indices() else None
         return Health(
             chunks=rows,
-            unindexed=rows if indexed is None else int(indexed.num_unindexed_rows),
+            unindexed=lacks.get(WORDS, rows),
+            unindexed_vectors=lacks.get(MEANING),
             fragments=int(statistics["fragment_stats"]["num_fragments"]),
             version=int(table.version),
         )
 
-    def ids(self) -> tuple[NDArray[np.int64], NDArray[np.uint64], list[str]]:
-        """Of every chunk: its number, its place in the table's version, and its file."""
+    def ids(self) -> Ids:
+        """Of every chunk what says where it is and whose."""
         table = self._opened()
         if table is None:
-            return np.empty(0, np.int64), np.empty(0, np.uint64), []
+            return Ids(np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.int64), [])
         rows = table.search().select(["seq", "file"]).with_row_id(with_row_id=True).to_arrow()
-        return rows["seq"].to_numpy(), rows["_rowid"].to_numpy(), rows["file"].to_pylist()
+        files = rows["file"].combine_chunks().dictionary_encode()
+        codes, names = files.indices.to_numpy().astype(np.int64), files.dictionary.to_pylist()
+        return Ids(rows["seq"].to_numpy(), rows["_rowid"].to_numpy(), codes, names)
 
     def vectors_after(self, seq: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The numbers (n,) and vectors (n, width) of the chunks with a higher number."""
@@ -177,16 +188,39 @@ class Table:
         if table is None:
             return np.empty(0, np.int64), np.empty((0, 0), np.float32)
         rows = table.search().where(f"seq > {seq}").select(["seq", "vector"]).to_arrow()
-        flat = rows["vector"].combine_chunks().flatten().to_numpy()
-        width = rows.schema.field("vector").type.list_size
-        return rows["seq"].to_numpy(), flat.reshape(rows.num_rows, width)
+        return rows["seq"].to_numpy(), _matrix(rows["vector"].combine_chunks())
+
+    def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """The numbers (n,) and vectors (n, width) of all chunks, some at a time."""
+        for rows in self._opened().search().select(["seq", "vector"]).to_batches(BATCH_ROWS):
+            yield rows["seq"].to_numpy(), _matrix(rows["vector"])
 
     def rows(self, places: Sequence[int]) -> dict[int, Row]:
         """The chunks at these places, by number. One that has moved since is missing."""
         if not places:
             return {}
-        found = self._opened().take_row_ids(list(places)).select(list(COLUMNS)).to_arrow()
-        return {row.seq: row for row in map(_row, found.to_pylist())}
+        return {row.seq: row for row in map(row_of, self._taken(places, COLUMNS).to_pylist())}
+
+    def vectors_at(self, places: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The vectors (width,) of the chunks at these places, by number."""
+        if not places:
+            return {}
+        found = self._taken(places, ("seq", "vector"))
+        rows = _matrix(found["vector"].combine_chunks())
+        return dict(zip(found["seq"].to_pylist(), rows, strict=True))
+
+    def _taken(self, places: Sequence[int], columns: Sequence[str]) -> Any:  # noqa: ANN401
+        return self._opened().take_row_ids(list(places)).select(list(columns)).to_arrow()
+
+    def near(self, vector: NDArray[np.float32], limit: int, probes: int) -> list[tuple[int, float]]:
+        """Numbers and cosines of about the most similar chunks, best first, by the index.
+
+        `probes` is how many of its cells are read: more find more, and take longer.
+        """
+        search = self._opened().search(vector).distance_type("cosine").nprobes(probes)
+        found = search.refine_factor(REFINED).limit(limit).select(["seq", "_distance"]).to_arrow()
+        cosines = 1 - found["_distance"].to_numpy()
+        return list(zip(found["seq"].to_pylist(), cosines.tolist(), strict=True))
 
     def words(self, query: str, limit: int) -> list[tuple[int, float]]:
         """Numbers and BM25 scores of the chunks that share words with the query, best first."""
@@ -206,38 +240,11 @@ class Table:
         if table is None:
             return []
         found = table.search().where(f"file = '{file}'").select(list(COLUMNS)).to_arrow()
-        return sorted(map(_row, found.to_pylist()), key=lambda row: row.number)
+        return sorted(map(row_of, found.to_pylist()), key=lambda row: row.number)
 
 
-def searched_text(chunk: Chunk) -> tuple[str, int]:
-    """What a chunk is embedded and indexed as, its headings first; and the length of those."""
-    above = [title for title in chunk.headings if title not in chunk.text]
-    if not above:
-        return chunk.text, 0
-    prefix = " > ".join(above) + "\n"
-    return prefix + chunk.text, len(prefix)
-
-
-def _row(fields: dict[str, Any]) -> Row:
-    return Row(**{**fields, "headings": tuple(fields["headings"])})
-
-
-def _arrow(chunks: Mapping[str, Sequence[Chunk]], vectors: NDArray[np.float32], first: int) -> Any:  # noqa: ANN401
-    import pyarrow as pa
-
-    flat = [(file, i, one) for file, its in chunks.items() for i, one in enumerate(its)]
-    texts = [searched_text(one) for *_, one in flat]
-    width = vectors.shape[1]
-    columns = {
-        "seq": pa.array(range(first, first + len(flat)), pa.int64()),
-        "file": pa.array([file for file, *_ in flat], pa.string()),
-        "number": pa.array([number for _, number, _ in flat], pa.int32()),
-        "start": pa.array([one.start for *_, one in flat], pa.int64()),
-        "end": pa.array([one.end for *_, one in flat], pa.int64()),
-        "page": pa.array([one.page for *_, one in flat], pa.int32()),
-        "headings": pa.array([list(one.headings) for *_, one in flat], pa.list_(pa.string())),
-        "text": pa.array([text for text, _ in texts], pa.string()),
-        "skip": pa.array([skip for _, skip in texts], pa.int32()),
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), width),
-    }
-    return pa.table(columns)
+def _matrix(vectors: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    """Lists of one length as rows (n, width)."""
+    width: int = vectors.type.list_size
+    flat: NDArray[np.float32] = vectors.flatten().to_numpy()
+    return flat.reshape(-1, width)

@@ -1,8 +1,9 @@
-"""The vectors of one corpus in memory: the exact scan, which is also what an index is tested by.
+"""Where the chunks of one corpus are and whose, and their vectors in memory for the exact scan.
 
 100,000 chunks of 384 dimensions take 150 MB and one product of 5 to 20 ms; LanceDB's own scan of
-the same rows took five times as long (docs/decisions/0094). `search.py` keeps one `Vectors` a
-corpus and brings it up to date before each search, reading only what is new.
+the same rows took five times as long (docs/decisions/0094). Beyond that an index answers
+(docs/decisions/0088): no vector is kept, and a chunk takes 24 bytes. `search.py` keeps one of these
+for each corpus and brings it up to date before each search, reading only what is new.
 """
 
 from collections.abc import Set as AbstractSet
@@ -17,7 +18,10 @@ from tiffin.corpus.table import Table
 
 @dataclass
 class Vectors:
-    """Rows (n, width) of the chunks with the numbers `seqs`; `places` are theirs in the table."""
+    """Rows (n, width) of the chunks with the numbers `seqs`; `places` are theirs in the table.
+
+    `rows` is empty unless `exact`.
+    """
 
     version: int = 0
     seqs: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -26,24 +30,28 @@ class Vectors:
     names: tuple[str, ...] = ()
     """The files; `files` holds their positions here."""
     rows: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    exact: bool = True
 
-    def refreshed(self, table: Table) -> "Vectors":
+    def refreshed(self, table: Table, *, exact: bool = True) -> "Vectors":
         """The same in the table's newest version; blocks, and copies only if something changed."""
         version = table.version
-        if version == self.version:
+        if version == self.version and exact == self.exact:
             return self
-        seqs, places, files = table.ids()
-        newest = int(self.seqs.max(initial=-1))
-        added, rows = table.vectors_after(newest)
-        known = np.concatenate([self.seqs, added])
-        held = np.concatenate([self.rows, rows]) if len(self.rows) else rows
+        ids = table.ids()
+        if not exact:
+            order = np.argsort(ids.seqs, kind="stable")
+            parts = ids.seqs[order], ids.places[order], ids.files[order], tuple(ids.names)
+            return Vectors(version, *parts, exact=False)
+        held_seqs, held = (self.seqs, self.rows) if self.exact else (self.seqs[:0], self.rows)
+        added, rows = table.vectors_after(int(held_seqs.max(initial=-1)))
+        known = np.concatenate([held_seqs, added])
+        held = np.concatenate([held, rows]) if len(held) else rows
         order = np.argsort(known, kind="stable")
-        kept = np.flatnonzero(np.isin(seqs, known))  # what went while this was read is left out
-        kept = kept[np.argsort(seqs[kept], kind="stable")]
-        at = order[np.searchsorted(known[order], seqs[kept])]
-        named = np.array(files, dtype=object)[kept]
-        names, codes = np.unique(named, return_inverse=True)
-        return Vectors(version, seqs[kept], places[kept], codes, tuple(names.tolist()), held[at])
+        kept = np.flatnonzero(np.isin(ids.seqs, known))  # what went meanwhile is left out
+        kept = kept[np.argsort(ids.seqs[kept], kind="stable")]
+        at = order[np.searchsorted(known[order], ids.seqs[kept])]
+        parts = ids.seqs[kept], ids.places[kept], ids.files[kept], tuple(ids.names)
+        return Vectors(version, *parts, held[at])
 
     def of_files(self, files: AbstractSet[str]) -> NDArray[np.bool_]:
         """Which rows belong to these files: (n,)."""
@@ -61,10 +69,6 @@ class Vectors:
         top = np.argpartition(-cosines, most - 1)[:most]
         ranked = top[best_first(cosines[top])]
         return [(int(i), float(cosines[i])) for i in ranked]
-
-    def cosine(self, position: int, query: NDArray[np.float32]) -> float:
-        """The similarity of one row to the query."""
-        return float(self.rows[position] @ query)
 
     def positions(self, seqs: list[int]) -> list[int | None]:
         """Where the chunks with these numbers are; None for one that is gone."""

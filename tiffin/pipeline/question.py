@@ -1,7 +1,7 @@
 """One question on its way through the stages: what was asked, and what is known so far."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,7 @@ class Candidate:
     page: int | None = None
     headings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[int | None, str | None, int]:
@@ -75,7 +76,7 @@ class Question:
     reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
     kept answer to the same question in other words, `generation` that of the cache when it was
     asked for one. `orders` are sentences of marked passages that give orders to the model.
-    `corpus` is the corpus that was asked, as it was before it was searched.
+    `corpora` are those that were asked, as they were before they were searched.
     """
 
     request: RagRequest
@@ -110,7 +111,7 @@ class Question:
     recalled: Recalled | None = None
     generation: int = -1
     orders: frozenset[str] = frozenset()
-    corpus: Corpus | None = None
+    corpora: Sequence[Corpus] = ()
 
     @property
     def is_quoted(self) -> bool:
@@ -170,6 +171,7 @@ def as_source(index: int, candidate: Candidate, score: float) -> Source:
         score=min(1.0, max(0.0, score)),
         similarity=min(1.0, max(0.0, candidate.similarity)),
         flags=list(candidate.flags),
+        attributes=dict(candidate.attributes),
     )
 
 

@@ -15,7 +15,7 @@ from tiffin.cache.entry import BrokenError
 from tiffin.cache.keys import chat_key, question_key
 from tiffin.core.context import RequestContext
 from tiffin.core.values import Cost, RagAnswer, RagDelta, RagEvent, RagRequest, RagSources, Timings
-from tiffin.corpus.entities import Corpus
+from tiffin.corpus.entities import Corpus, states_of
 from tiffin.pipeline.writing import Head, Piece
 
 FREE = Cost(usd=0.0, strongest_usd=0.0, attempts=0, estimated=False)
@@ -34,17 +34,17 @@ class Replay:
         request: RagRequest,
         context: RequestContext,
         compute: Callable[[], AsyncGenerator[RagEvent, None]],
-        corpus: Corpus | None = None,
+        corpora: Sequence[Corpus] = (),
     ) -> AsyncGenerator[RagEvent, None]:
-        """The events of an answer to the question, over its corpus as it is now."""
+        """The events of an answer to the question, over its corpora as they are now."""
         deterministic = request.temperature == 0 or request.seed is not None
         control = control_of(
             context.cache_control, wanted=request.cache, deterministic=deterministic
         )
         if control.off:
             return compute()
-        state, its = ("", "") if corpus is None else (corpus.state, corpus.id)
-        key = question_key(self._mark, context.tenant, request, state)
+        key = question_key(self._mark, context.tenant, request, states_of(corpora))
+        its = [corpus.id for corpus in corpora]
         whole, codec = not request.stream, QuestionCodec()
         return self._cache.events(
             Ask(key, control, context, codec, compute, whole, request.query, its)

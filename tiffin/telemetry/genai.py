@@ -6,6 +6,7 @@ When a name changes there, it changes here. What the conventions do not know (ti
 reranking) is named `tiffin.*`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -80,12 +81,12 @@ def embeddings(tokens: int) -> dict[str, Any]:
     return {OPERATION: "embeddings", PROVIDER: OURS, "gen_ai.usage.input_tokens": tokens}
 
 
-def retrieval(corpus: str | None, top_k: int) -> dict[str, Any]:
+def retrieval(corpora: Sequence[str], top_k: int) -> dict[str, Any]:
     """Of a span in which passages are searched."""
     return {
         OPERATION: "retrieval",
         PROVIDER: OURS,
-        "gen_ai.data_source.id": corpus,
+        "gen_ai.data_source.id": ", ".join(corpora) or None,
         "gen_ai.request.top_k": top_k,
     }
 

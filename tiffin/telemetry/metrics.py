@@ -47,9 +47,17 @@ ingested_chunks_total = Counter("tiffin_ingested_chunks_total", "Chunks embedded
 corpus_files = Gauge(
     "tiffin_corpus_files", "Files in corpora.", ["state"], multiprocess_mode="livemax"
 )
+corpus_chunks = Gauge(
+    "tiffin_corpus_chunks", "Chunks stored in all corpora.", multiprocess_mode="livemax"
+)
 corpus_unindexed_chunks = Gauge(
     "tiffin_corpus_unindexed_chunks",
-    "Chunks that the word index of the corpus written last does not have yet.",
+    "Chunks that the indexes of words do not have yet.",
+    multiprocess_mode="livemax",
+)
+corpus_fragments = Gauge(
+    "tiffin_corpus_fragments",
+    "Pieces of the corpus that has most; compaction merges them.",
     multiprocess_mode="livemax",
 )
 ingestion_stopped = Gauge(

@@ -73,10 +73,11 @@ class Unwanted(Value):
 
     def holds(self, item: Item) -> bool:
         """Whether the answer is one of them."""
-        wanted = {"tier": self.tier, "model": self.model, "corpus": self.corpus}
+        wanted = {"tier": self.tier, "model": self.model}
         same = all(getattr(item, name) == said for name, said in wanted.items() if said is not None)
+        over = self.corpus is None or self.corpus in item.corpora
         cites = self.document is None or self.document in item.documents
-        return same and cites and item.question.startswith(self.prefix or "")
+        return same and over and cites and item.question.startswith(self.prefix or "")
 
 
 @router.delete("/v1/cache", response_model=Removed)

@@ -13,15 +13,8 @@ from starlette.responses import FileResponse
 
 from tiffin.api.bodies import from_validation
 from tiffin.api.queries import described, query_of
-from tiffin.api.schemas.corpora import (
-    Deleted,
-    FileExpiry,
-    FileListQuery,
-    FileObject,
-    Listing,
-    Purpose,
-    listing,
-)
+from tiffin.api.schemas.files import FileExpiry, FileListQuery, FileObject, Purpose
+from tiffin.api.schemas.lists import Deleted, Listing, listing
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.values import Value
 from tiffin.corpus.entities import File, Page, new_id

@@ -43,6 +43,8 @@ async def readyz(http: Request) -> JSONResponse:
         body["away"] = away
     if (corpora := gateway.corpora.state()) is not None:
         body["corpora"] = corpora
+    if (store := gateway.corpora.health()) is not None:
+        body["store"] = store
     return JSONResponse(body, status_code=200 if state in {"ready", "degraded"} else 503)
 
 

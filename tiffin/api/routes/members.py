@@ -7,20 +7,17 @@ from fastapi import APIRouter, Request, Response
 
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.queries import described, query_of
-from tiffin.api.schemas.corpora import (
+from tiffin.api.schemas.lists import Deleted, Listing, ListQuery, listing
+from tiffin.api.schemas.members import (
     Batch,
-    Content,
-    Deleted,
-    FileCounts,
-    Listing,
-    ListQuery,
     MemberChange,
     MemberObject,
     NewBatch,
     NewMember,
     TextPage,
-    listing,
 )
+from tiffin.api.schemas.search import Content
+from tiffin.api.schemas.vector_stores import FileCounts
 from tiffin.core.errors import InvalidRequest, NotFound
 from tiffin.corpus.entities import Corpus, Member, Page, new_id
 from tiffin.corpus.store import Store

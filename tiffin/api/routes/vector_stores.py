@@ -12,23 +12,19 @@ from fastapi import APIRouter, Request, Response
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_query
 from tiffin.api.queries import described, query_of
-from tiffin.api.schemas.corpora import (
-    Deleted,
-    Listing,
-    ListQuery,
+from tiffin.api.schemas.lists import Deleted, Listing, ListQuery, listing
+from tiffin.api.schemas.search import SearchPage, SearchResult, VectorStoreQuery
+from tiffin.api.schemas.vector_stores import (
     NewVectorStore,
-    SearchPage,
-    SearchResult,
+    StoreHealth,
     VectorStore,
     VectorStoreChange,
-    VectorStoreQuery,
-    listing,
 )
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.corpus.entities import Corpus, Member, Page, new_id
-from tiffin.corpus.search import Hit, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of
 from tiffin.traffic.admission import EMBED
@@ -82,6 +78,16 @@ async def show(vector_store_id: str, http: Request) -> VectorStore:
     return await _shown(store, store.corpus_of(context.tenant, vector_store_id))
 
 
+@router.get(ONE + "/health")
+async def health(vector_store_id: str, http: Request) -> StoreHealth:
+    """Show how a vector store is on disk."""
+    gateway, context = work_of(http)
+    store = gateway.corpora.store
+    corpus = store.corpus_of(context.tenant, vector_store_id)
+    found = await asyncio.to_thread(lambda: store.table(corpus.id).health())
+    return StoreHealth.of(corpus, found, store.records.upkeep(corpus.id))
+
+
 @router.post(ONE, response_model=VectorStore)
 async def change(body: VectorStoreChange, http: Request, vector_store_id: str) -> Response:
     """Change a vector store's name, metadata or expiry."""
@@ -120,7 +126,6 @@ async def search(body: VectorStoreQuery, http: Request, vector_store_id: str) ->
     corpus = store.find(context.tenant, vector_store_id)
     async with gateway.admission.place(context, EMBED):
         found = await _found(gateway, corpus, body, context)
-    await asyncio.to_thread(store.records.touch, corpus.id)
     least = body.ranking_options.score_threshold if body.ranking_options else 0.0
     results = [SearchResult.of(hit, score) for hit, score in found if score >= least]
     return model_answer(SearchPage(search_query=[body.text], data=results[: body.max_num_results]))
@@ -135,10 +140,9 @@ async def _found(
     charge(tokens)
     plain = ranking is not None and ranking.ranker == "none"
     count = body.max_num_results if plain else max(RERANKED, body.max_num_results)
-    weights = ranking and ranking.hybrid_search
     wanted = Wanted(body.text, vectors[0], count, body.filters)
-    if weights:
-        wanted = replace(wanted, weights=(weights.embedding_weight, weights.text_weight))
+    if ranking and ranking.hybrid_search:
+        wanted = replace(wanted, weights=ranking.hybrid_search.as_pair())
     hits = await gateway.corpora.searcher.search(corpus, wanted, context)
     if plain or not hits:
         return [(hit, hit.score) for hit in hits]

@@ -24,9 +24,9 @@ from tiffin.api.schemas.openai import (
     StreamOptions,
     Temperature,
     TopP,
-    absent,
     by_type,
 )
+from tiffin.core.ranking import absent
 from tiffin.core.values import CacheSwitch, Items
 
 CacheControl = Annotated[

@@ -18,8 +18,8 @@ from tiffin.api.schemas.openai import (
     StreamOptions,
     Temperature,
     TopP,
-    absent,
 )
+from tiffin.core.ranking import absent
 from tiffin.core.values import CacheSwitch, Items
 
 Token = Annotated[int, Field(ge=0, lt=2**31)]

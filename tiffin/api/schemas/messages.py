@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, Tag
 
 from tiffin.api.schemas.chat import CacheControl
-from tiffin.api.schemas.openai import JsonObject, ModelName, Sent, TopP, absent, by_type
+from tiffin.api.schemas.openai import JsonObject, ModelName, Sent, TopP, by_type
+from tiffin.core.ranking import absent
 from tiffin.core.values import Items
 
 

@@ -113,11 +113,6 @@ def by_type(tags: Mapping[str, str], unsaid: str | None = None) -> Discriminator
     )
 
 
-def absent(value: object) -> bool:
-    """Whether a field is left out of a body, rather than null, because it has no value."""
-    return value is None
-
-
 class Sent(Value):
     """A body, or a part of one, that clients send."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
 
+from tiffin.api.schemas.file_search import FileSearchTool, InputSearchCall, SearchChoice
 from tiffin.api.schemas.moderation_field import ModerationField
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
@@ -19,9 +20,9 @@ from tiffin.api.schemas.openai import (
     Sent,
     Temperature,
     TopP,
-    absent,
     by_type,
 )
+from tiffin.core.ranking import absent
 from tiffin.core.values import CacheSwitch, Items
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -43,6 +44,13 @@ class TextContent(Sent):
         if getattr(self, field) is None:
             raise ValueError(f"type {self.type!r} needs its {field}")
         return self
+
+
+def text_of(content: str | list[TextContent]) -> str:
+    """What was said, of several parts one a line."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text or part.refusal or "" for part in content)
 
 
 class InputMessage(Sent):
@@ -108,7 +116,8 @@ InputItem = Annotated[
     | Annotated[InputCall, Tag("Call")]
     | Annotated[InputCallOutput, Tag("CallOutput")]
     | Annotated[InputReasoning, Tag("Reasoning")]
-    | Annotated[InputReference, Tag("Reference")],
+    | Annotated[InputReference, Tag("Reference")]
+    | Annotated[InputSearchCall, Tag("SearchCall")],
     by_type(
         {
             "message": "Message",
@@ -116,6 +125,7 @@ InputItem = Annotated[
             "function_call_output": "CallOutput",
             "reasoning": "Reasoning",
             "item_reference": "Reference",
+            "file_search_call": "SearchCall",
         },
         unsaid="message",
     ),
@@ -158,9 +168,15 @@ class TextOptions(Sent):
 
 
 class ResponsesTool(Function):
-    """A function that the model may call. No tool runs here."""
+    """A function that the model may call. It runs where the client is."""
 
     type: Literal["function"]
+
+
+AnyTool = Annotated[
+    Annotated[ResponsesTool, Tag("Function")] | Annotated[FileSearchTool, Tag("FileSearch")],
+    by_type({"function": "Function", "file_search": "FileSearch"}),
+]
 
 
 class NamedFunction(Sent):
@@ -176,7 +192,9 @@ class ResponsesStreamOptions(Sent):
     include_obfuscation: bool | None = None
 
 
-Included = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
+Included = Literal[
+    "file_search_call.results", "message.output_text.logprobs", "reasoning.encrypted_content"
+]
 """More that answers may have. They have no thoughts, so those change nothing."""
 
 
@@ -194,8 +212,8 @@ class ResponsesRequest(Sent):
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
     include: Items[Included] | None = None
     text: TextOptions | None = None
-    tools: Items[ResponsesTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
+    tools: Items[AnyTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | SearchChoice | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: ResponsesStreamOptions | None = None
@@ -207,7 +225,7 @@ class ResponsesRequest(Sent):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     max_tool_calls: Annotated[
-        int | None, Field(ge=1, description="Of tools that run here: there are none.")
+        int | None, Field(ge=1, description="Of tools that run here: files are searched once.")
     ] = None
     # Only the values that ask for what is done anyway.
     store: Annotated[Literal[False] | None, Field(description="Nothing is stored.")] = None

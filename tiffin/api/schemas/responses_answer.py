@@ -1,13 +1,14 @@
 """What `/v1/responses` answers, whole and as the events of a stream, as OpenAI publishes it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from tiffin.api.schemas.file_search import FileCitation, FileSearchCall, SearchChoice
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
 from tiffin.api.schemas.moderation_field import ResponseModeration
-from tiffin.api.schemas.openai import absent
-from tiffin.api.schemas.responses import NamedFunction, ResponsesTool, Status, TextOptions
+from tiffin.api.schemas.responses import AnyTool, NamedFunction, Status, TextOptions
+from tiffin.core.ranking import absent
 
 
 class OutputText(BaseModel):
@@ -15,7 +16,7 @@ class OutputText(BaseModel):
 
     type: Literal["output_text"] = "output_text"
     text: str
-    annotations: list[Any] = []
+    annotations: list[FileCitation] = []
     logprobs: list[Logprob] = []
 
 
@@ -40,7 +41,7 @@ class OutputCall(BaseModel):
     status: Status
 
 
-OutputItem = OutputMessage | OutputCall
+OutputItem = OutputMessage | OutputCall | FileSearchCall
 
 
 class InputTokensDetails(BaseModel):
@@ -96,8 +97,8 @@ class Response(BaseModel):
     store: Literal[False] = False
     temperature: float
     text: TextOptions
-    tool_choice: Literal["none", "auto", "required"] | NamedFunction
-    tools: list[ResponsesTool]
+    tool_choice: Literal["none", "auto", "required"] | SearchChoice | NamedFunction
+    tools: list[AnyTool]
     top_logprobs: int
     top_p: float
     truncation: Literal["disabled"] = "disabled"
@@ -121,3 +122,5 @@ class ResponseEvent(BaseModel):
     name: Annotated[str | None, Field(exclude_if=absent)] = None
     arguments: Annotated[str | None, Field(exclude_if=absent)] = None
     logprobs: Annotated[list[EventLogprob] | None, Field(exclude_if=absent)] = None
+    annotation: Annotated[FileCitation | None, Field(exclude_if=absent)] = None
+    annotation_index: Annotated[int | None, Field(exclude_if=absent)] = None

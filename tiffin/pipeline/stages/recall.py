@@ -20,6 +20,7 @@ from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.messages import Array
 from tiffin.core.values import QUOTE
+from tiffin.corpus.entities import states_of
 from tiffin.grounding.same import LEAST_COSINE, Asked, differences
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
@@ -92,7 +93,7 @@ class Remember(Stage):
 
 
 def _key(memory: Memory, question: Question) -> str:
-    state = "" if question.corpus is None else question.corpus.state
+    state = states_of(question.corpora)
     return scope_key(memory.mark, question.context.tenant, question.request, state)
 
 
@@ -190,6 +191,6 @@ def _remembered(
         tier=draft.route.tier,
         created=time.time(),
         usd=question.context.bill.usd,
-        corpus="" if question.corpus is None else question.corpus.id,
+        corpora=[corpus.id for corpus in question.corpora],
         seconds=question.timeline.timings().generate_ms / 1000,
     )

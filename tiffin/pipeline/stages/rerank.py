@@ -1,12 +1,14 @@
 """Rerank: the candidates in order of relevance, by the Reranker service's cross-encoder."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.core.values import Source
-from tiffin.pipeline.question import Question, as_source
+from tiffin.pipeline.question import Question, as_source, relevance
 from tiffin.pipeline.stage import Stage
 
 MIN_RELEVANCE = 0.05
@@ -38,11 +40,28 @@ class Rerank(Stage):
         query = question.request.query
         logits, question.rerank_tokens = await self._reranker.score(query, texts, context)
         question.logits = logits.tolist()
+        _drop(question, [relevance(logit) for logit in question.logits])
         question.sources = sources_of(question)
 
     def substitute(self, question: Question) -> None:
         """Let the candidates' similarity be their relevance."""
+        _drop(question, [candidate.similarity for candidate in question.candidates])
         question.sources = sources_of(question)
+
+
+def _drop(question: Question, scores: Sequence[float]) -> None:
+    """Leave out the candidates that score less, or are more, than the request allows."""
+    ranking, most = question.request.ranking_options, question.request.max_results
+    least = ranking.score_threshold if ranking else 0.0
+    best = best_first(np.asarray(scores), most or len(scores))
+    kept = sorted(int(i) for i in best if scores[i] >= least)
+    if len(kept) == len(scores):
+        return
+    question.candidates = [question.candidates[i] for i in kept]
+    if question.logits is not None:
+        question.logits = [question.logits[i] for i in kept]
+    if not kept:
+        question.probability = 0.0
 
 
 def sources_of(question: Question) -> list[Source]:

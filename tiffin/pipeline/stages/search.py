@@ -1,6 +1,8 @@
 """Search: the passages that may answer, of the documents given, of a corpus, or of both."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 from typing import Any
 
@@ -8,7 +10,8 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.core.scores import best_first
 from tiffin.core.values import Document
-from tiffin.corpus.search import Hit, Searcher, Wanted
+from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
@@ -20,9 +23,10 @@ from tiffin.telemetry import genai
 class Search(Stage):
     """Exact over the passages of the request, by cosine similarity or by shared words.
 
-    A corpus is searched by meaning and by words; only by words without the embedding. If both are
-    given, their best passages alternate, and the reranker decides. Passages with the same words
-    count once, so that they take no place from others.
+    A corpus is searched by meaning and by words; only by words without the embedding. Of several
+    corpora, the passages in the best places of each come first. If documents are given too, the
+    best passages of both alternate, and the reranker decides. Passages with the same words count
+    once, so that they take no place from others.
     """
 
     name = "search"
@@ -47,22 +51,28 @@ class Search(Stage):
 
     def attributes(self, question: Question) -> dict[str, Any]:
         """A retrieval, by the conventions."""
-        return genai.retrieval(question.request.corpus, question.top_k)
+        return genai.retrieval(question.request.corpora, question.top_k)
 
     def substitute(self, question: Question) -> None:
         """There is none for a corpus: an answer without it would be another one."""
-        if question.request.corpus is not None:
-            raise Unavailable(f"corpus: {question.request.corpus!r} cannot be searched just now")
+        if named := question.request.corpora:
+            raise Unavailable(f"corpus: {', '.join(named)} cannot be searched just now")
 
     async def _stored(self, question: Question, context: RequestContext) -> list[Candidate]:
         request, vectors = question.request, question.vectors
-        if request.corpus is None:
-            return []
-        corpus = self._store.find(context.tenant, request.corpus)
-        question.corpus = corpus
+        named = [self._store.find(context.tenant, reference) for reference in request.corpora]
+        question.corpora = named
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
-        return [_candidate(hit) for hit in await self._searcher.search(corpus, wanted, context)]
+        if request.ranking_options and (weights := request.ranking_options.hybrid_search):
+            wanted = replace(wanted, weights=weights.as_pair())
+        found = await asyncio.gather(
+            *(self._searcher.search(corpus, wanted, context) for corpus in named)
+        )
+        ranked = sorted(chain.from_iterable(found), key=lambda hit: -hit.score)
+        candidates = [_candidate(hit) for hit in ranked]
+        once = _once([one.passage for one in candidates], range(len(candidates)))
+        return [candidates[i] for i in once]
 
 
 def _given(question: Question) -> list[Candidate]:
@@ -87,6 +97,7 @@ def _candidate(hit: Hit) -> Candidate:
         hit.similarity,
         row.page,
         row.headings,
+        attributes=hit.attributes,
     )
 
 

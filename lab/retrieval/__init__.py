@@ -1,0 +1,1 @@
+"""Data to measure retrieval on: `python -m lab.retrieval`."""

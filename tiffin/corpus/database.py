@@ -1,0 +1,82 @@
+"""An SQLite file with the tables of corpora: reading, writing, and lists in pages.
+
+`records.py` says what stands in it.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tiffin.corpus.entities import Page
+
+BUSY_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT,
+    digest TEXT NOT NULL, bytes INTEGER NOT NULL, purpose TEXT NOT NULL,
+    created INTEGER NOT NULL, expires INTEGER
+);
+CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
+CREATE TABLE IF NOT EXISTS corpora (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
+    embedder TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT NULL,
+    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS members (
+    corpus TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT, error TEXT,
+    attributes TEXT NOT NULL, batch TEXT, chunks INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    created INTEGER NOT NULL, PRIMARY KEY (corpus, file)
+);
+CREATE INDEX IF NOT EXISTS members_by_state ON members (state);
+CREATE INDEX IF NOT EXISTS members_by_file ON members (file);
+CREATE TABLE IF NOT EXISTS upkeep (
+    corpus TEXT PRIMARY KEY, compacted INTEGER, probes INTEGER, recall REAL
+);
+CREATE TABLE IF NOT EXISTS batches (
+    id TEXT PRIMARY KEY, corpus TEXT NOT NULL, created INTEGER NOT NULL
+);
+"""
+
+
+class Database:
+    """The file, opened. Raises sqlite3.Error if it is damaged or locked for too long."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+    def _write(self, *statements: tuple[str, Sequence[Any]]) -> None:
+        """Run all statements, or none."""
+        with self._lock, self._db:
+            for statement, values in statements:
+                self._db.execute(statement, values)
+
+    def _page(
+        self, table: str, key: str, where: str, values: Sequence[Any], page: Page
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a table in the order in which they came. All names are ours."""
+        condition, bounds = where, list(values)
+        for cursor, forward in ((page.after, True), (page.before, False)):
+            if cursor is not None:
+                sign = "<" if page.descending == forward else ">"
+                at = f"(SELECT rowid FROM {table} WHERE {key} = ? AND {where})"  # noqa: S608
+                condition, bounds = f"{condition} AND rowid {sign} {at}", [*bounds, cursor, *values]
+        order = "DESC" if page.descending else "ASC"
+        return self._read(
+            f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid {order} LIMIT ?",  # noqa: S608
+            [*bounds, page.limit],
+        )

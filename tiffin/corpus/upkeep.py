@@ -1,0 +1,167 @@
+"""Keeps the tables of corpora in order, and says how they are. `ingest.py` calls it, in threads.
+
+What was deleted leaves the table, pieces are merged, words are indexed; vectors too, once there are
+too many for the exact scan. All of it goes on beside searches, and one process at a time does it.
+An index of vectors is used only if it is measured to find what the exact scan finds.
+"""
+
+import logging
+import time
+from contextlib import suppress
+
+import numpy as np
+from filelock import Timeout
+from numpy.typing import NDArray
+
+from tiffin.corpus.fusion import CANDIDATES
+from tiffin.corpus.store import Store
+from tiffin.corpus.table import Health, Table
+from tiffin.telemetry import metrics
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAGMENTS = 16
+"""Appends after which a table is compacted."""
+UNINDEXED = 5_000
+"""Rows that the word index may lack while more are coming: they are searched one by one."""
+
+EXACT_CHUNKS = 100_000
+"""Up to so many vectors are scanned exactly; it takes 20 ms and 150 MB."""
+
+PROBES = (10, 20, 40, 80, 160)
+LEAST_RECALL = 0.95
+TOP = 10
+SLACK = 1e-5
+"""By so much LanceDB's cosine of two vectors may differ from numpy's."""
+SAMPLE = 100
+"""Questions that an index is tested with."""
+
+
+class Keeper:
+    """Looks after the tables of one store. `health` is what was found when each was last seen."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changed: set[str] = set()
+        self.health: dict[str, Health] = {}
+        self.compacted: int | None = None
+        """When any table was last compacted, in Unix seconds."""
+
+    def note_changed(self, corpus: str) -> None:
+        """Files were taken out of this corpus."""
+        self._changed.add(corpus)
+
+    def due(self) -> list[str]:
+        """Corpora that need work, because of this process, another one, or one that died."""
+        corpora = {corpus.id for corpus in self._store.records.all_corpora()}
+        for corpus in corpora:
+            table = self._store.table(corpus)
+            if corpus not in self.health or self.health[corpus].version != table.version:
+                self.health[corpus] = table.health()
+        for gone in self.health.keys() - corpora:
+            del self.health[gone]
+        self._changed.intersection_update(corpora)
+        self.compacted = self._store.records.last_compacted()
+        self._show()
+        return sorted(self._changed.union(filter(self._untidy, self.health)))
+
+    def _untidy(self, corpus: str) -> bool:
+        health = self.health[corpus]
+        return health.unindexed > 0 or _crowded(health) or self._unmeasured(corpus, health)
+
+    def _unmeasured(self, corpus: str, health: Health) -> bool:
+        """Whether an index of vectors is due, or its making was interrupted."""
+        if health.chunks <= EXACT_CHUNKS:
+            return False
+        return self._store.records.upkeep(corpus).recall is None
+
+    def tidy(self, corpus: str, table: Table, *, more: bool) -> None:
+        """Do what is due to a table that this process may write; `more` files are to come."""
+        if corpus in self._changed:
+            self._changed.discard(corpus)
+            self._delete_orphans(corpus, table)
+        health = table.health()
+        with suppress(Timeout), self._store.alone():  # else another round does it
+            if compacted := _crowded(health) or (health.unindexed > 0 and not more):
+                self._compact(corpus, table)
+                health = table.health()
+            used = self._store.records.upkeep(corpus).probes is not None
+            if not more and (self._unmeasured(corpus, health) or (used and compacted)):
+                self._index(corpus, table, health)
+                health = table.health()
+        self.health[corpus] = health
+        self._show()
+
+    def _compact(self, corpus: str, table: Table) -> None:
+        table.compact()
+        self.compacted = int(time.time())
+        self._store.records.note_compacted(corpus, self.compacted)
+
+    def _delete_orphans(self, corpus: str, table: Table) -> None:
+        members = self._store.records
+        gone = [file for file in table.ids().names if members.member(corpus, file) is None]
+        table.delete(sorted(gone))
+
+    def _index(self, corpus: str, table: Table, health: Health) -> None:
+        """Find how many cells of the index must be read. If all are too few, scan exactly.
+
+        An index that has aged, because much was added since it was made, is made anew.
+        """
+        probes, found = _measured(table) if health.indexed else (0, 0.0)
+        if found < LEAST_RECALL:
+            began = time.monotonic()
+            table.index_vectors()
+            probes, found = _measured(table)
+            took_s = time.monotonic() - began
+            logger.info("%s: vectors indexed in %.0f s, recall %.3f", corpus, took_s, found)
+        if found < LEAST_RECALL:
+            logger.warning("%s: its index finds %.2f only and is not used", corpus, found)
+        used = probes if found >= LEAST_RECALL else None
+        self._store.records.note_index(corpus, used, found)
+
+    def _show(self) -> None:
+        every = self.health.values()
+        metrics.corpus_chunks.set(sum(health.chunks for health in every))
+        metrics.corpus_unindexed_chunks.set(sum(health.unindexed for health in every))
+        metrics.corpus_fragments.set(max((health.fragments for health in every), default=0))
+
+
+def _crowded(health: Health) -> bool:
+    return health.fragments > MAX_FRAGMENTS or health.unindexed > UNINDEXED
+
+
+def _measured(table: Table) -> tuple[int, float]:
+    """The fewest cells to read for the least recall of the exact ten, and the recall of that.
+
+    Questions are between two stored vectors each, because the users' own do not lie where chunks
+    lie: an index finds stored vectors much more easily than what is asked about them.
+    """
+    places = table.ids().places
+    sample = np.random.default_rng(0).choice(places, 2 * SAMPLE, replace=False)
+    stored = np.stack(list(table.vectors_at(sample.tolist()).values()))
+    asked = stored[:SAMPLE] + stored[SAMPLE:]
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    least = nearest(table, asked, TOP)
+    recall = 0.0
+    for probes in PROBES:
+        found = 0
+        for vector, cosine in zip(asked, least, strict=True):
+            near = table.near(vector, CANDIDATES, probes)[:TOP]
+            found += sum(other >= cosine - SLACK for _, other in near)
+        recall = found / (TOP * len(asked))
+        if recall >= LEAST_RECALL:
+            return probes, recall
+    return PROBES[-1], recall
+
+
+def nearest(table: Table, questions: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The cosine (n,) of the last of the `count` chunks most similar to each question (n, width).
+
+    Which chunks these are does not matter, because there may be many that say the same.
+    """
+    best = np.full((len(questions), count), -1, np.float32)
+    for _, rows in table.batches():
+        best = np.concatenate([best, questions @ rows.T], axis=1)
+        best = -np.partition(-best, count - 1, axis=1)[:, :count]
+    least: NDArray[np.float32] = best.min(axis=1)
+    return least
