@@ -30,7 +30,6 @@ from tiffin.core.errors import Unavailable, UpstreamFailed
 from tiffin.core.text import estimate_tokens
 from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
 from tiffin.corpus.corpora import Corpora
-from tiffin.grounding.answerable import Head
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
@@ -308,7 +307,7 @@ def _pipeline(
     writer: Answer,
 ) -> RagPipeline:
     """The way of a question: its stages, in order."""
-    budget, policy, head = settings.resilience.budget, settings.safety.rag, Head.load()
+    budget, policy = settings.resilience.budget, settings.safety.rag
     question = judge_of("input", policy.input, guard)
     passages = judge_of("passages", policy.passages, guard)
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
@@ -325,7 +324,6 @@ def _pipeline(
             Evidence(
                 embedding,
                 clients.reranker,
-                head,
                 budget.evidence_ms,
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),
@@ -336,7 +334,6 @@ def _pipeline(
         writer=writer,
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
         defaults=settings.rag,
-        head=head,
         rest_ms=budget.rest_ms,
         check=CheckQuestion(question) if question else None,
     )
