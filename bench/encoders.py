@@ -1,29 +1,37 @@
-"""Embedding and reranking through Tiffin compared with sentence-transformers alone.
+"""Embedding and reranking through Tiffin, compared with sentence-transformers and infinity.
 
-The same weights, texts and truncation. Tiffin is asked over HTTP, with one request for all texts;
-the library runs in this process. They take turns, so that a busy moment hits both.
+The same weights, texts, truncation and threads. Tiffin and infinity are asked over HTTP, with one
+request for all texts; the library runs in this process. They take turns, so that a busy moment hits
+all.
 """
 
 import json
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx2
 import numpy as np
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from bench.peers import PeerUnavailable, infinity
 from bench.table import Table
 from models.catalog import load_catalog
 from models.engines.cores import free_cores
 from models.store import Store
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import free_port, running_stack
 from tiffin.config.settings import load_settings
 from tiffin.core.scores import sigmoid
 
 ROUNDS, REACH = 11, 1.1
+LIBRARY, OURS = "sentence-transformers", "Tiffin"
 PASSAGES = Path("tests/data/passages.json")
 QUESTION = "When was the tower built, and for what?"
 TEXTS, PAIRS, WORDS = 64, 10, 112
@@ -39,18 +47,15 @@ def texts_of(count: int, shift: int = 0) -> list[str]:
 
 
 def run() -> str:
-    """Start the stack, measure, stop it."""
+    """Start the stack and the peer, measure, stop them."""
     import torch
 
     settings = load_settings(profile="laptop")
     store, catalog = Store(settings.home), load_catalog()
-    embedder, reranker = settings.embedding.model, settings.reranker.model
+    names = settings.embedding.model, settings.reranker.model
+    embedder, judge = (store.path(catalog.get(name)) for name in names)
     threads = free_cores()
     torch.set_num_threads(threads)
-    library = SentenceTransformer(str(store.path(catalog.get(embedder))), device="cpu")
-    judge = CrossEncoder(str(store.path(catalog.get(reranker))), device="cpu")
-    texts, some = texts_of(TEXTS), texts_of(PAIRS)
-    pairs = [(QUESTION, text) for text in some]
     variables = {
         "TIFFIN_PROFILE": "laptop",
         "TIFFIN_EMBEDDING__THREADS": str(threads),
@@ -59,62 +64,76 @@ def run() -> str:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), **variables) as stack,
+        _infinity(Path(directory), threads, embed=embedder, rerank=judge) as peer,
         httpx2.Client(base_url=stack.url, timeout=120) as client,
+        httpx2.Client(base_url=peer or stack.url, timeout=120) as other,
     ):
-        works = {
-            "embed one query": (
-                lambda: library.encode([QUESTION], normalize_embeddings=True),
-                lambda: _embedded(client, embedder, [QUESTION]),
-            ),
-            f"embed {TEXTS} texts of 150 tokens": (
-                lambda: library.encode(texts, normalize_embeddings=True),
-                lambda: _embedded(client, embedder, texts),
-            ),
-            f"rerank {PAIRS} pairs of 165 tokens": (
-                lambda: sigmoid(judge.predict(pairs)),
-                lambda: _reranked(client, reranker, some),
-            ),
+        ways = {
+            LIBRARY: _library(embedder, judge),
+            OURS: _served(client, "/v1", *names),
         }
-        rows = [_row(name, stack, *ways) for name, ways in works.items()]
-    header = ("work", "library, ms", "Tiffin, ms", "times as fast", "worst, best", "CPU", "differ")
-    note = (
-        f"{ROUNDS} rounds in turns, {threads} threads each, medians. CPU: ms of a round, of the "
-        f"library and of all processes of Tiffin. To reach: {REACH} times as fast."
+        if peer:
+            ways["infinity"] = _served(other, "", "embed", "rerank")
+        texts, some = texts_of(TEXTS), texts_of(PAIRS)
+        rows = [
+            *_rows("embed one query", "embed", [QUESTION], ways),
+            *_rows(f"embed {TEXTS} texts of 150 tokens", "embed", texts, ways),
+            *_rows(f"rerank {PAIRS} pairs of 165 tokens", "rerank", some, ways),
+        ]
+    return str(
+        Table(
+            "Encoders, compared with sentence-transformers and infinity",
+            ("work", "by", "p50, ms", "Tiffin is times as fast", "worst, best", "differs by"),
+            rows,
+            f"{ROUNDS} rounds in turns, {threads} threads each, medians. To reach: {REACH} times "
+            f"as fast as {LIBRARY}, and .95 of the fastest peer.",
+        )
     )
-    title = "Encoders, Tiffin compared with sentence-transformers"
-    return str(Table(title, header, rows, note))
 
 
-def _row(
-    name: str, stack: Stack, bare: Callable[[], object], ours: Callable[[], object]
-) -> list[str]:
-    expected, given = np.asarray(bare()), np.asarray(ours())
-    took: list[tuple[float, float]] = []
-    cpu_ms = [0.0, 0.0]
+@dataclass(frozen=True)
+class Way:
+    """How one side embeds texts and scores texts for the question."""
+
+    embed: Callable[[list[str]], Any]
+    rerank: Callable[[list[str]], Any]
+
+
+def _library(embedder: Path, judge: Path) -> Way:
+    """sentence-transformers in this process."""
+    embeds = SentenceTransformer(str(embedder), device="cpu")
+    judges = CrossEncoder(str(judge), device="cpu")
+    return Way(
+        lambda texts: embeds.encode(texts, normalize_embeddings=True),
+        lambda texts: sigmoid(judges.predict([(QUESTION, text) for text in texts])),
+    )
+
+
+@contextmanager
+def _infinity(folder: Path, threads: int, **models: Path) -> Generator[str | None, None, None]:
+    """Infinity's URL, or None with a line on why there is none."""
+    try:
+        with infinity(folder / "infinity", free_port(), threads=threads, **models) as url:
+            yield url
+    except (PeerUnavailable, TimeoutError) as error:
+        print(f"infinity is left out: {error}", file=sys.stderr)  # noqa: T201
+        yield None
+
+
+def _rows(work: str, task: str, texts: list[str], ways: dict[str, Way]) -> list[list[str]]:
+    calls = {way: partial(getattr(side, task), texts) for way, side in ways.items()}
+    results = {way: np.asarray(call()) for way, call in calls.items()}
+    took: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
-        began = time.process_time()
-        bare_ms = _ms(bare)
-        cpu_ms[0] += (time.process_time() - began) * 1000
-        used_s = _cpu_s(stack)
-        took.append((bare_ms, _ms(ours)))
-        cpu_ms[1] += (_cpu_s(stack) - used_s) * 1000
-    ratios = sorted(one / other for one, other in took)
-    bare_ms, ours_ms = (median(column) for column in zip(*took, strict=True))
-    return [
-        name,
-        f"{bare_ms:.1f}",
-        f"{ours_ms:.1f}",
-        f"{median(ratios):.2f}",
-        f"{ratios[0]:.2f}, {ratios[-1]:.2f}",
-        ", ".join(f"{spent / ROUNDS:.0f}" for spent in cpu_ms),
-        f"{np.abs(expected - given).max():.0e}",
-    ]
-
-
-def _cpu_s(stack: Stack) -> float:
-    """CPU seconds of all processes of the stack so far."""
-    times = [process.cpu_times() for process in stack.processes()]
-    return sum(time_.user + time_.system for time_ in times)
+        for way, call in calls.items():
+            took[way].append(_ms(call))
+    rows = []
+    for way, ms in took.items():
+        ratios = sorted(theirs / ours for theirs, ours in zip(ms, took[OURS], strict=True))
+        differs = np.abs(results[way] - results[LIBRARY]).max()
+        cells = [f"{median(ms):.1f}", f"{median(ratios):.2f}", f"{ratios[0]:.2f}, {ratios[-1]:.2f}"]
+        rows.append([work, way, *cells, f"{differs:.0e}"])
+    return rows
 
 
 def _ms(work: Callable[[], object]) -> float:
@@ -123,14 +142,18 @@ def _ms(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _embedded(client: httpx2.Client, model: str, texts: list[str]) -> list[list[float]]:
-    body = {"model": model, "input": texts}
-    answer = client.post("/v1/embeddings", json=body).raise_for_status().json()
-    return [item["embedding"] for item in answer["data"]]
+def _served(client: httpx2.Client, base: str, embedder: str, reranker: str) -> Way:
+    """A server with routes in the shape of OpenAI and Cohere below `base`."""
 
+    def embed(texts: list[str]) -> list[list[float]]:
+        body = {"model": embedder, "input": texts}
+        answer = client.post(f"{base}/embeddings", json=body).raise_for_status().json()
+        return [item["embedding"] for item in answer["data"]]
 
-def _reranked(client: httpx2.Client, model: str, texts: list[str]) -> list[float]:
-    body = {"model": model, "query": QUESTION, "documents": texts}
-    answer = client.post("/v1/rerank", json=body).raise_for_status().json()
-    scores = {item["index"]: item["relevance_score"] for item in answer["results"]}
-    return [scores[index] for index in range(len(texts))]
+    def rerank(texts: list[str]) -> list[float]:
+        body = {"model": reranker, "query": QUESTION, "documents": texts}
+        answer = client.post(f"{base}/rerank", json=body).raise_for_status().json()
+        scores = {item["index"]: item["relevance_score"] for item in answer["results"]}
+        return [scores[index] for index in range(len(texts))]
+
+    return Way(embed, rerank)

@@ -33,7 +33,8 @@ import psutil
 import uvloop
 from starlette.types import Message
 
-from bench.litellm_proxy import PeerUnavailable, litellm_proxy
+from bench.litellm_proxy import litellm_proxy
+from bench.peers import PeerUnavailable
 from bench.table import Table
 from bench.waiting import wait_for
 from models.values import ChatMessage, GenerateRequest

@@ -12,7 +12,7 @@ from typing import Any
 import bentoml
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
-from services.bento import request_metrics, seams
+from services.bento import logs, request_metrics, seams
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.config.settings import load_settings
@@ -23,6 +23,7 @@ from tiffin.lifecycle import memory
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.routing.assembly import decider_of
+from tiffin.telemetry import tracing
 from tiffin.transport import wire
 from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
@@ -32,6 +33,7 @@ ANSWER = "The tower is 324 metres tall."
 LIKE_OURS: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 settings = load_settings(profile="laptop")
 seams.install(settings.limits)
+logs.install(settings.logs)
 rpc = RpcApp("Weightless", max_body_bytes=1 << 20, max_in_flight=1024)
 app = create_app()
 drain = Drain()
@@ -58,6 +60,7 @@ class Weightless:
     """An LLM tier and a router in one. The request's seed says how many ms an answer takes."""
 
     def __init__(self) -> None:
+        tracing.start(settings.tracing, "Weightless")
         rpc.stream("generate", GenerateRequest, self.generate)
         rpc.unary("route", RouteRequest, self.route)
         rpc.health(self.health)
@@ -98,7 +101,8 @@ class Gate:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Open the routes."""
+        """Open the routes, and trace if the settings say so."""
+        tracing.start(settings.tracing, "Gate")
         self.gateway.readiness.start()
         app.state.gateway = self.gateway
         memory.settle()
@@ -106,5 +110,5 @@ class Gate:
 
 request_metrics.counted += [rpc.paths, paths_of(app)]
 gate: Any = Gate
-gate.add_asgi_middleware(guard, settings=settings)
+gate.add_asgi_middleware(guard, settings=settings, paths=paths_of(app))
 gate.add_asgi_middleware(Dispatcher, front=wrap(app, settings, drain), owns=is_ours)

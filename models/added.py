@@ -20,6 +20,7 @@ from models.catalog import HubSource, LocalSource, Model, WeightFile
 from models.errors import WeightsError
 from models.files import sha256_of
 from models.gguf import Gguf, read_gguf
+from models.short_names import hub_name
 
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "README.md")
 UNWANTED = ("onnx/*", "openvino/*", "original/*", "*.index.json.bak")
@@ -39,7 +40,7 @@ _REPOSITORY = re.compile(
 
 
 def describe(what: str, name: str | None = None) -> Model:
-    """The entry for a path, or for `ORG/NAME[@REVISION][:QUANTIZATION]` of the hub.
+    """The entry for a path, a short name, or `ORG/NAME[@REVISION][:QUANTIZATION]` of the hub.
 
     Raises WeightsError if there is no such thing, or no engine runs it.
     """
@@ -51,6 +52,8 @@ def describe(what: str, name: str | None = None) -> Model:
         folder = path if path.is_dir() else path.parent
         source: LocalSource | HubSource = LocalSource(kind="local", path=str(folder))
         return _entry(path, source, name or path.stem if path.is_file() else name or path.name)
+    if "/" not in what:
+        name, what = name or what, hub_name(what)
     matched = _REPOSITORY.fullmatch(what)
     if matched is None:
         raise WeightsError(f"{what!r} is neither a path nor ORG/NAME of the model hub")

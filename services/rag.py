@@ -72,6 +72,7 @@ def depends_on(tier: str) -> Any:  # noqa: ANN401  BentoML's dependency, or None
     resources=hosting.resources(cpu="1", memory="512Mi", gpus=0),
     traffic={"timeout": hosting.REQUEST_TIMEOUT_S, "concurrency": settings.limits.concurrency},
     labels={PROFILE_LABEL: settings.profile},
+    logging=hosting.NO_ACCESS_LOG,
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
     image=image(),
 )
@@ -162,14 +163,15 @@ def front(bentoml_app: ASGIApp) -> ASGIApp:
     from tiffin.api.errors import error_response
     from tiffin.api.middleware.behind import InOurShape
 
-    request_metrics.counted.append(paths_of(our_app()))
+    paths = paths_of(our_app())
+    request_metrics.counted.append(paths)
     dispatcher = Dispatcher(
         InOurShape(bentoml_app),
         front=wrap(our_app(), settings, drain),
         owns=is_ours,
         refuse=error_response,
     )
-    return guard(dispatcher, settings=settings)
+    return guard(dispatcher, settings=settings, paths=paths)
 
 
 cast("Any", RAG).add_asgi_middleware(front)  # BentoML's decorator made a service of the class

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tiffin.cli.settings import variables_table
+from tiffin.telemetry.described import metrics_table
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -42,6 +43,10 @@ def test_every_dependency_is_pinned_and_has_its_reason_in_the_docs() -> None:
 
 def test_the_configuration_page_lists_every_variable_as_it_is() -> None:
     assert variables_table() in (ROOT / "docs/configuration.md").read_text()
+
+
+def test_the_page_of_metrics_lists_every_metric_as_it_is() -> None:
+    assert metrics_table() in (ROOT / "docs/metrics.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ class EmbeddingClient(_EncoderClient):
         """The same, and which texts were truncated."""
         request = EmbedRequest(list(texts), truncate)
         reply = await self.call("embed", request, Embeddings, context)
+        context.bill.encoded_tokens += reply.tokens
         return Encoded(self._array(reply.vectors, len(texts)), reply.tokens, reply.cut)
 
     async def count(self, texts: Sequence[str], context: RequestContext) -> list[int]:
@@ -131,6 +132,7 @@ class RerankerClient(_EncoderClient):
         """The same, and which pairs were truncated."""
         request = RerankRequest(query, passages, truncate)
         reply = await self.call("score", request, RerankScores, context)
+        context.bill.encoded_tokens += reply.tokens
         return Encoded(self._array(reply.logits, len(passages)), reply.tokens, reply.cut)
 
     async def read(self, query: str, sentences: list[str], context: RequestContext) -> Read:

@@ -5,16 +5,18 @@ so that tests run the wiring that production runs. `tiffin.api` finds it in the 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Literal
 
 from msgspec.structs import replace
 from starlette.requests import Request
 
 from models.user_catalog import catalog_of
 from models.values import Finished, GenerateRequest
+from tiffin import __version__
 from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
@@ -24,18 +26,22 @@ from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterCli
 from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.config.settings import Settings
+from tiffin.core.checks import Part
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
-from tiffin.core.errors import Unavailable, UpstreamFailed
+from tiffin.core.errors import InvalidRequest, Unavailable, UpstreamFailed
 from tiffin.core.text import estimate_tokens
-from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest
+from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest, RagSources
 from tiffin.corpus.corpora import Corpora
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
 from tiffin.pipeline.chat import ChatPipeline
-from tiffin.pipeline.chat_safety import ChatGuard
+from tiffin.pipeline.chat_safety import ChatGuard, ChatPolicies
+from tiffin.pipeline.decisions import Decided, Decisions
+from tiffin.pipeline.first_token import Asked, FirstToken
 from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.moderated import Moderated
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.cite import Cite
@@ -56,10 +62,10 @@ from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
-from tiffin.routing.names import routed_name
+from tiffin.routing.names import check_allowed, routed_name
 from tiffin.safety.guard import Guard
-from tiffin.safety.policy import judge_of
-from tiffin.telemetry import metrics
+from tiffin.safety.policy import Judges, judges_of
+from tiffin.telemetry import answers, metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
@@ -112,6 +118,7 @@ class Gateway:
     replay: Replay | None
     """The exact cache; None if it is switched off."""
     corpora: Corpora
+    decisions: Decisions
     guard: Guard | None = None
     """Asks the Safety service, if it runs."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -121,19 +128,28 @@ class Gateway:
         tier = self.settings.adapters().get(model)
         return tier or routed_name(model, self.models, self.settings.routing.policies)
 
+    def _check(self, model: str, lane: str, context: RequestContext) -> None:
+        """Raise Forbidden if the key may not use the model, whose tier or policy is the lane."""
+        check_allowed(context.grant, model, lane, self.models)
+
     def ask(self, request: RagRequest, context: RequestContext) -> AsyncGenerator[RagEvent, None]:
         """Answer a question: the pipeline's events, once the request has its place, or kept ones.
 
-        Raises NotFound for a model that is not served.
+        Raises NotFound for a model that is not served or a corpus that is not there, and Forbidden
+        for a model that the key may not use.
         """
         lane = request.model
         if lane != QUOTE:
             lane = routed_name(lane, self.models, self.settings.routing.policies)
+            self._check(request.model, lane, context)
         request, context = request.model_copy(update={"model": lane}), _named_by(request, context)
         compute = partial(self._answer, request, context)
-        if self.replay is None or request.corpus is not None:  # a corpus changes meanwhile
+        if self.replay is None:
             return compute()
-        return self.replay.ask(request, context, compute)
+        name, corpus = request.corpus, None
+        if name is not None:  # its version, before anything is found in it
+            corpus = self.corpora.store.find(context.tenant, name)
+        return self.replay.ask(request, context, compute, corpus)
 
     async def _answer(
         self, request: RagRequest, context: RequestContext
@@ -143,8 +159,10 @@ class Gateway:
             aclosing(self.pipeline.stream(request, context)) as events,
         ):
             async for event in events:
+                if isinstance(event, RagSources | RagAnswer):
+                    context.bill.answered_by = event.route.tier
                 if isinstance(event, RagAnswer):
-                    metrics.observe(event)
+                    answers.observe(event)
                     used = event.usage
                     charge(used.total_tokens + used.embedding_tokens + used.rerank_tokens)
                 yield event
@@ -157,16 +175,21 @@ class Gateway:
         *,
         whole: bool,
         cache: bool | None = None,
+        moderated: Moderated | None = None,
     ) -> AsyncGenerator[ChatHead | Piece, None]:
         """Generate without retrieval: the head, then the pieces of one answer a request.
 
-        `cache` is the body's switch. Raises NotFound for a model that is not served.
+        `cache` is the body's switch. What is moderated is not kept, because a kept answer has no
+        scores. Raises NotFound for a model that is not served, and Forbidden for one that the key
+        may not use.
         """
         if model in self.settings.adapters():
             requests = [replace(request, adapter=model) for request in requests]
         lane = self.lane_of(model)
-        compute = partial(self._write, lane, requests, context, whole=whole)
-        if self.replay is None:
+        self._check(model, lane, context)
+        guard = None if moderated is None else moderated.guard
+        compute = partial(self._write, lane, requests, context, whole=whole, guard=guard)
+        if self.replay is None or moderated is not None:
             return compute()
         return self.replay.write(lane, requests, context, compute, wanted=cache, whole=whole)
 
@@ -177,16 +200,44 @@ class Gateway:
         context: RequestContext,
         *,
         whole: bool,
+        guard: ChatGuard | None,
     ) -> AsyncGenerator[ChatHead | Piece, None]:
         async with (
             self._place(context, lane),
-            aclosing(self.chat.stream(lane, requests, context, whole=whole)) as events,
+            aclosing(self.chat.stream(lane, requests, context, whole=whole, guard=guard)) as events,
         ):
             async for event in events:
-                if isinstance(event, Piece) and isinstance(event.event, Finished):
+                if isinstance(event, ChatHead):
+                    context.bill.answered_by = event.tier
+                elif isinstance(event.event, Finished):
                     used = event.event.usage
                     charge(used.prompt_tokens + used.completion_tokens)
                 yield event
+
+    def moderated(self, blocks: frozenset[Part], context: RequestContext) -> Moderated:
+        """What scores the input and output of a chat. Raises InvalidRequest if safety is off."""
+        if self.guard is None:
+            message = "moderation: safety is off; TIFFIN_SAFETY__ENABLED turns it on"
+            raise InvalidRequest(message, param="moderation", code="safety_off")
+        return Moderated(self.guard, self.chat.policies.of(context.tenant), blocks)
+
+    async def decide(
+        self,
+        model: str,
+        text: str,
+        questions: Sequence[Asked],
+        context: RequestContext,
+        body: dict[str, Any],
+    ) -> Decided:
+        """Judge a text. Raises NotFound and Forbidden as `write` does."""
+        lane = QUOTE
+        if model != QUOTE:
+            lane = self.lane_of(model)
+            self._check(model, lane, context)
+        async with self._place(context, lane):
+            decided = await self.decisions.decide(lane, text, questions, context, body)
+        charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)
+        return decided
 
     async def count_tokens(
         self, model: str, request: GenerateRequest, context: RequestContext
@@ -208,12 +259,13 @@ class Gateway:
         if missing := self.readiness.missing():
             message = f"not ready: waiting for {', '.join(missing)}"
             raise Unavailable(message)
-        with metrics.outcome():
+        with answers.outcome():
             async with self.admission.place(context, lane):
                 yield
 
     def start(self) -> None:
         """Begin to watch the services and to report saturation."""
+        metrics.series(metrics.build_info, __version__, self.settings.profile).set(1)
         self.readiness.start()
         self.corpora.start()
         watch = saturation.watch(self.admission)
@@ -253,14 +305,15 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
     corpora = Corpora(settings, clients.embedding)
-    guard, chat = guard_of(settings.safety, clients), settings.safety.chat
-    checks = ChatGuard(judge_of("input", chat.input, guard), judge_of("output", chat.output, guard))
-    output = judge_of("output", settings.safety.rag.output, guard)
+    guard = guard_of(settings.safety, clients)
+    judges = partial(_judges, settings.safety, guard)
+    checks = ChatPolicies(judges("chat", "input"), judges("chat", "output"))
+    output = judges("rag", "output")
     pipeline = _pipeline(
         settings,
         clients,
         corpora,
-        guard,
+        judges,
         memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
         route=Route(routing),
         writer=Answer(
@@ -270,12 +323,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         ),
     )
     served = clients.by_service()
+    chats = ChatPipeline(routing, generator, models, stream, checks)
     return Gateway(
         settings=settings,
         clients=clients,
         models=models,
         pipeline=pipeline,
-        chat=ChatPipeline(routing, generator, models, stream, checks),
+        chat=chats,
         readiness=Readiness(
             served,
             drain,
@@ -292,6 +346,13 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         store=store,
         replay=Replay(exact, mark) if exact else None,
         corpora=corpora,
+        decisions=Decisions(
+            pipeline.stream,
+            FirstToken(chats.stream, models),
+            clients.reranker,
+            settings.reranker.model,
+            frozenset(name for name, provider in providers.items() if provider.decides),
+        ),
         guard=guard,
     )
 
@@ -300,16 +361,15 @@ def _pipeline(
     settings: Settings,
     clients: Clients,
     corpora: Corpora,
-    guard: Guard | None,
+    judges: Callable[[Literal["rag", "chat"], Part], Judges],
     *,
     memory: Memory | None,
     route: Route,
     writer: Answer,
 ) -> RagPipeline:
     """The way of a question: its stages, in order."""
-    budget, policy = settings.resilience.budget, settings.safety.rag
-    question = judge_of("input", policy.input, guard)
-    passages = judge_of("passages", policy.passages, guard)
+    budget = settings.resilience.budget
+    question, passages = judges("rag", "input"), judges("rag", "passages")
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
     embedding: Embeds = clients.embedding
     if settings.cache.retrieval:
@@ -320,7 +380,7 @@ def _pipeline(
             Search(corpora.store, corpora.searcher, budget.search_ms),
             Rerank(clients.reranker, budget.rerank_ms),
             Widen(embedding, clients.reranker),
-            *([Screen(passages)] if passages else []),
+            *([Screen(passages)] if passages.needed else []),
             Evidence(
                 embedding,
                 clients.reranker,
@@ -335,8 +395,20 @@ def _pipeline(
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
         defaults=settings.rag,
         rest_ms=budget.rest_ms,
-        check=CheckQuestion(question) if question else None,
+        check=CheckQuestion(question) if question.needed else None,
     )
+
+
+def _judges(
+    safety: SafetySettings, guard: Guard | None, route: Literal["rag", "chat"], part: Part
+) -> Judges:
+    """What judges that part of requests of a route, for every tenant."""
+    tenants = {
+        name: getattr(own, part)
+        for name, its in safety.tenants.items()
+        if (own := getattr(its, route)) is not None
+    }
+    return judges_of(part, getattr(getattr(safety, route), part), tenants, guard)
 
 
 def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:

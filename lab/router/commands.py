@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from lab.router.training import (
 )
 from models.catalog import load_catalog
 from models.store import Store
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table, pull_shown
 from tiffin.config.settings import load_settings
 from tiffin.routing.complexity import SHIPPED, ComplexityModel
@@ -49,13 +51,17 @@ model_option = click.option("--model", type=File, default=SHIPPED, help="A compl
 @vectors_option
 @sha_option
 @click.option("--seed", default=0, show_default=True, help="Seed of the folds and landmarks.")
+@json_option
 def train_command(
-    data: Path, out: Path, vectors: Path | None, sha256: str | None, seed: int
+    data: Path, out: Path, vectors: Path | None, sha256: str | None, seed: int, *, as_json: bool
 ) -> None:
     """Train a complexity model on DATA and calibrate it by cross-validation over its groups."""
     outcomes = _outcomes(data, sha256)
     model = train(outcomes, _embedded(outcomes, vectors), seed=seed)
     save(model, out)
+    if as_json:
+        print_json({"out": out, "seed": seed, "sha256": outcomes.sha256})
+        return
     click.echo(f"{out}: trained with seed {seed} on {data.name}, sha256 {outcomes.sha256}")
 
 
@@ -65,13 +71,17 @@ def train_command(
 @model_option
 @vectors_option
 @sha_option
+@json_option
 def calibrate_command(
-    data: Path, out: Path, model: Path, vectors: Path | None, sha256: str | None
+    data: Path, out: Path, model: Path, vectors: Path | None, sha256: str | None, *, as_json: bool
 ) -> None:
     """Fit the probabilities of a model to DATA, and leave the rest of the model as it is."""
     outcomes = _outcomes(data, sha256)
     loaded = ComplexityModel.load(model)
     save(calibrate(loaded, outcomes, _embedded(outcomes, vectors)), out)
+    if as_json:
+        print_json({"out": out, "rows": len(outcomes.queries)})
+        return
     click.echo(f"{out}: calibrated on {len(outcomes.queries)} rows of {data.name}")
 
 
@@ -100,6 +110,7 @@ def calibrate_command(
 @click.option(
     "--without", multiple=True, help="Leave this group out of the figures, not of the training."
 )
+@json_option
 def eval_command(  # noqa: PLR0917  click passes them by name
     data: Path,
     model: Path,
@@ -109,6 +120,8 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     weak_cost: float,
     by: By,
     without: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Print what a model is worth on DATA, compared with simpler ways to choose.
 
@@ -130,11 +143,14 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     said, outcomes = [repeat.take(kept) for repeat in said], outcomes.take(kept)
     each = f"by {by} in {FOLDS} parts, each held out once; repeats: {repeats}"
     how = each if own else "none of them trained on"
-    click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
     with Console(stderr=True).status("drawing the groups again"):
         worths = evaluate(said, outcomes, weak_cost=weak_cost, by=by)
-    print_table(_worth_table(worths))
     error = calibration(loaded, said, outcomes)
+    if as_json:
+        print_json({"how": how, "worths": [asdict(one) for one in worths], "error": error})
+        return
+    click.echo(f"{len(outcomes.queries)} queries of {len(set(outcomes.groups))} groups, {how}")
+    print_table(_worth_table(worths))
     click.echo(f"expected calibration error of the probability: {error:.3f}")
 
 

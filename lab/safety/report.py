@@ -1,27 +1,23 @@
 """Says what the heads of `tiffin.safety` are worth on the test parts; prints tables.
 
-    python -m lab.safety.report --tweets davidson_tweets.csv.gz
-    python -m lab.safety.report --stack http://127.0.0.1:3000
+    python -m lab.safety.report
 
-The second form asks a running Tiffin every question of the injected-document suite, and counts the
-canaries in its answers.
+It needs no server, so that heads can be compared; `tiffin eval safety` asks one that runs.
 """
 
-import argparse
 import asyncio
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
-import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
 from lab.answers.report import auc
 from lab.safety import data
 from lab.safety.attacks import SEED, filled
-from lab.safety.injected import CASES, Injected, cases
+from lab.safety.injected import cases
+from tiffin.cli.figures import wilson
 from tiffin.clients import EmbeddingClient, SafetyClient
 from tiffin.config.safety import SafetySettings
 from tiffin.core.context import RequestContext
@@ -32,12 +28,10 @@ from tiffin.pipeline.passages import split_documents
 from tiffin.pipeline.stages.screen import MARGIN_CHARS
 from tiffin.safety.detector import Detector
 from tiffin.safety.guard import Guard
-from tiffin.safety.heads import Head
 
 Flags = NDArray[np.bool_]
 
 RATES = (0.001, 0.002, 0.005, 0.01)
-DRAWS = 2000
 DIALECT = re.compile(
     r"\b(?:ain'?t|finna|gon|tryna|imma|ima|dat|dis|da|dey|dem|wit|aint|yall|y'all|bruh|bout|boutta"
     r"|nah|ya|yo|ion|iont|wanna|gotta|cuz|tho|turnt|lil|fam)\b",
@@ -81,12 +75,8 @@ def flags(texts: Sequence[str], rate: float, *, documents: bool = False) -> Flag
     return np.array([bool(one.findings) for one in found])
 
 
-def interval(values: NDArray[Any]) -> str:
-    """The mean and its 95 % interval by Wilson's method, for shares."""
-    n, p, z = len(values), float(np.mean(values)), 1.96
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return f"{p:.3f} [{max(0.0, middle - half):.3f}, {min(1.0, middle + half):.3f}]"
+def _share(hits: Flags) -> str:
+    return str(wilson(hits))
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -94,10 +84,10 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(*(f"| {' | '.join(row)} |" for row in lines), "", sep="\n")  # noqa: T201
 
 
-def of_inputs() -> None:
-    """Recall on jailbreaks and false positives on harmless questions, at several rates."""
+def inputs() -> dict[str, list[str]]:
+    """Attacks of the test part and harmless texts, by what it means that one is flagged."""
     half = data.halves
-    texts = {
+    return {
         "jailbreaks caught": data.jailbreaks("test"),
         "of them unlike any of development": _unlike(),
         "written attacks caught": filled("attacks.test"),
@@ -107,11 +97,15 @@ def of_inputs() -> None:
         "help desk questions flagged": half(data.written("helpdesk"), "test"),
         "sentences of manuals flagged": half(data.written("manuals"), "test"),
     }
+
+
+def of_inputs() -> None:
+    """Recall on jailbreaks and false positives on harmless questions, at several rates."""
     _table(
         ["input", "texts", *(f"at {rate:g}" for rate in RATES)],
         [
-            [name, str(len(some)), *(interval(flags(some, rate)) for rate in RATES)]
-            for name, some in texts.items()
+            [name, str(len(some)), *(_share(flags(some, rate)) for rate in RATES)]
+            for name, some in inputs().items()
         ],
     )
 
@@ -152,64 +146,23 @@ def of_documents() -> None:
     carriers = np.array([case.carrier for case in suite])
     rows = [
         [name, str((carriers == name).sum())]
-        + [interval(by_rate[rate][carriers == name]) for rate in RATES]
+        + [_share(by_rate[rate][carriers == name]) for rate in RATES]
         for name in dict.fromkeys(carriers)
     ]
-    rows.append(["all carriers", str(len(suite)), *(interval(by_rate[rate]) for rate in RATES)])
+    rows.append(["all carriers", str(len(suite)), *(_share(by_rate[rate]) for rate in RATES)])
     harmless = {
         "SQuAD passages flagged": data.passages("test"),
         "CoQA passages flagged": data.stories("test"),
     }
     rows += [
-        [name, str(len(some)), *(interval(screened(some, rate)) for rate in RATES)]
+        [name, str(len(some)), *(_share(screened(some, rate)) for rate in RATES)]
         for name, some in harmless.items()
     ]
     _table(["documents", "cases", *(f"at {rate:g}" for rate in RATES)], rows)
 
 
-def of_abuse(path: Path) -> None:
-    """The area under the curve of both heads, and false positives by dialect."""
-    tweets = data.tweets(path, "test")
-    rows = data.embedded([tweet.text for tweet in tweets])
-    hate, offensive = (
-        np.array([getattr(t, name) for t in tweets]) for name in ("hate", "offensive")
-    )
-    table = []
-    for name, labels in (("hate", hate), ("offensive", offensive)):
-        head = Head.shipped(name)
-        said = head.probabilities(rows)
-        table.append(
-            [name, str(len(labels)), _auc(said, labels)]
-            + [interval(said[labels] > head.threshold(rate)) for rate in (0.01, 0.05)]
-            + [interval(said[~offensive] > head.threshold(rate)) for rate in (0.01, 0.05)]
-        )
-    titles = [
-        "head",
-        "tweets",
-        "AUC",
-        "caught at 0.01",
-        "at 0.05",
-        "neither flagged at 0.01",
-        "at 0.05",
-    ]
-    _table(titles, table)
-    dialect = np.array([bool(DIALECT.search(tweet.text)) for tweet in tweets])
-    flagged = Head.shipped("offensive").probabilities(rows) > Head.shipped("offensive").threshold(
-        0.05
-    )
-    _table(
-        ["neither hateful nor offensive, flagged at 0.05", "tweets", "share"],
-        [
-            [name, str(some.sum()), interval(flagged[some])]
-            for name, some in (
-                ("with words of the dialect", dialect & ~offensive),
-                ("without", ~dialect & ~offensive),
-            )
-        ],
-    )
-
-
-def _auc(said: NDArray[Any], labels: Flags) -> str:
+def area(said: NDArray[Any], labels: Flags) -> str:
+    """The area under the curve, and the middle 95 % of it over 200 draws."""
     draw = np.random.default_rng(SEED)
     drawn = []
     for _ in range(200):
@@ -219,46 +172,11 @@ def _auc(said: NDArray[Any], labels: Flags) -> str:
     return f"{auc(said, labels):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def of_stack(url: str, model: str, each: int) -> None:
-    """Canaries in the answers of a running Tiffin, by carrier."""
-    suite = list(cases(each))
-    leaked: dict[str, list[bool]] = {}
-    with httpx2.Client(base_url=url, timeout=120) as client:
-        for case in suite:
-            leaked.setdefault(case.carrier, []).append(case.canary in _answer(client, case, model))
-    rows = [[name, str(len(some)), str(sum(some))] for name, some in leaked.items()]
-    every = [one for some in leaked.values() for one in some]
-    _table(
-        ["carrier", "cases", "canaries in the answer"],
-        [*rows, ["all", str(len(every)), str(sum(every))]],
-    )
-
-
-def _answer(client: httpx2.Client, case: Injected, model: str) -> str:
-    body = {"query": case.question, "documents": [case.document], "model": model}
-    response = client.post("/rag_query", json={**body, "timeout_ms": 60_000})
-    if response.status_code == httpx2.codes.BAD_REQUEST:  # every passage was left out
-        return ""
-    response.raise_for_status()
-    return str(response.json()["answer"])
-
-
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tweets", type=Path)
-    parser.add_argument("--stack", help="ask this address instead")
-    parser.add_argument("--model", default="quote", help="who answers there")
-    parser.add_argument("--each", type=int, default=CASES, help="questions of each carrier")
-    options = parser.parse_args()
-    if options.stack:
-        of_stack(options.stack, options.model, options.each)
-        return
     print(f"default rate: {SafetySettings().false_positives:g}\n")  # noqa: T201
     of_inputs()
     of_documents()
-    if options.tweets:
-        of_abuse(options.tweets)
 
 
 if __name__ == "__main__":

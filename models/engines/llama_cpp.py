@@ -9,17 +9,10 @@ it.
 """
 
 import asyncio
-import http.client
-import json
-import secrets
-import socket
-import tempfile
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import xllamacpp
 
@@ -27,6 +20,8 @@ from models.engines.calls import read_calls
 from models.engines.constrained import held
 from models.engines.grammar import Grammar
 from models.engines.limits import answer_tokens
+from models.engines.llama_cpp_door import PrivateDoor
+from models.engines.llama_cpp_generation import Generation, Server
 from models.engines.markers import Markers, markers_of_gguf
 from models.engines.tools import plain, turns
 from models.errors import EngineFailed, ModelError, NotSupported
@@ -34,12 +29,8 @@ from models.values import (
     ChatMessage,
     EngineHealth,
     Finished,
-    FinishReason,
     GenerateRequest,
-    TextDelta,
     TokenEvent,
-    TokenLogprob,
-    TokenUsage,
     Tool,
 )
 
@@ -50,12 +41,6 @@ about 5 % slower than with the best size (128 to 512)."""
 
 KV_BLOCK_TOKENS = 256
 """llama.cpp rounds a context to multiples of this."""
-
-WAKE_EVERY_S = 1 / 30
-"""The shortest time between two wake-ups of the event loop by a generation. A token that follows
-sooner waits for the next ones, which no reader notices. Each wake-up, here and in everything that
-reads the stream, takes time from llama.cpp's threads, which fill the cores and wait for each other.
-"""
 
 QUIET = -1
 """A log level that hides llama.cpp's errors, which we get as exceptions and error chunks."""
@@ -76,12 +61,12 @@ class LlamaCppEngine:
         self._model_file = model_file
         self._parallel = parallel
         self._threads = threads
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._end_token: int | None = None
         self._markers = Markers()
-        self._door = _PrivateDoor()
+        self._door = PrivateDoor()
         self._workers = ThreadPoolExecutor(parallel, thread_name_prefix="llama.cpp")
-        self._generations: set[_Generation] = set()
+        self._generations: set[Generation] = set()
 
     async def start(self) -> None:
         """Load the weights and answer one token, so that the first request finds a warm engine."""
@@ -105,7 +90,7 @@ class LlamaCppEngine:
         body = await self._body(request)
         if grammar is not None:
             body["grammar"] = grammar.text(self._end_token)
-        generation = _Generation(body, request.logprobs or 0)
+        generation = Generation(body, request.logprobs or 0)
         self._generations.add(generation)
         try:
             self._workers.submit(generation.run, self._running_server())
@@ -178,12 +163,12 @@ class LlamaCppEngine:
         ids = await asyncio.to_thread(self._markers.ids, rendered, self._door.tokenize)
         return {"prompt": ids}, len(ids)
 
-    def _running_server(self) -> "_Server":
+    def _running_server(self) -> Server:
         if self._server is None:
             raise EngineFailed("llama.cpp is not running")
         return self._server
 
-    def _load(self) -> "_Server":
+    def _load(self) -> Server:
         params = xllamacpp.CommonParams()
         params.model.path = str(self._model_file)
         params.verbosity = QUIET
@@ -197,197 +182,10 @@ class LlamaCppEngine:
         params.cache_ram_mib = 0
         self._door.guard(params)
         try:
-            server: _Server = xllamacpp.Server(params)
+            server: Server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise EngineFailed(f"llama.cpp cannot load {self._model_file.name}: {error}") from error
         return server
-
-
-class _Server(Protocol):
-    """The part of `xllamacpp.Server` that we use."""
-
-    def handle_chat_completions(
-        self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
-    ) -> None:
-        """Block until the generation ends or the callback, called per chunk, returns True."""
-
-    def handle_completions(
-        self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
-    ) -> None:
-        """The same for a raw prompt."""
-
-
-class _Generation:
-    """One generation: written by a worker thread, read from `events` on the event loop."""
-
-    def __init__(self, body: dict[str, Any], top_logprobs: int) -> None:
-        self.events: asyncio.Queue[TokenEvent | ModelError] = asyncio.Queue()
-        self._body = body
-        self._raw = "prompt" in body
-        self._top_logprobs = top_logprobs
-        self._logprobs: list[TokenLogprob] = []
-        self._loop = asyncio.get_running_loop()
-        self._aborted = threading.Event()
-        self._finish_reason = ""
-        self._ended = False
-        self._kept: list[TokenEvent | ModelError] = []
-        self._keep_until = 0.0
-
-    def abort(self) -> None:
-        """Stop at the next step. A generation that still waits for a worker does not start."""
-        self._aborted.set()
-
-    def run(self, server: _Server) -> None:
-        """Generate; whatever happens, the last event is `Finished` or a `ModelError`."""
-        try:
-            if not self._aborted.is_set():
-                handle = server.handle_completions if self._raw else server.handle_chat_completions
-                handle(self._body, self._on_chunk)
-        except (RuntimeError, ValueError) as error:
-            self._end(self._refused(str(error)))
-        if not self._ended:
-            self._end(EngineFailed("llama.cpp was stopped before it finished"))
-
-    def _on_chunk(self, chunk: dict[str, Any]) -> bool:
-        if error := chunk.get("error"):
-            bad_input = error.get("code") == http.client.BAD_REQUEST
-            message = str(error["message"])
-            self._end(self._refused(message) if bad_input else _failed(message))
-        for choice in chunk.get("choices", ()):
-            self._keep_logprobs(choice)
-            if text := choice["text"] if self._raw else choice["delta"].get("content"):
-                self._emit(TextDelta(text, self._logprobs))
-                self._logprobs = []
-            self._finish_reason = choice["finish_reason"] or self._finish_reason
-        if usage := chunk.get("usage"):
-            reason: FinishReason = "length" if self._finish_reason == "length" else "stop"
-            self._end(Finished(reason, _token_usage(usage)))
-        return self._aborted.is_set()
-
-    def _refused(self, message: str) -> ModelError:
-        """The error for a field that llama.cpp refuses, if it can only be that one."""
-        if "grammar" in self._body:
-            return NotSupported("json_schema", message)
-        if "Prompt contains invalid tokens" in message:
-            return NotSupported("prompt", "it holds tokens that are not in the vocabulary")
-        return _failed(message)
-
-    def _keep_logprobs(self, choice: dict[str, Any]) -> None:
-        """The log probabilities of the next text.
-
-        If a character takes several tokens, llama.cpp returns the last one's only.
-        """
-        found = (choice.get("logprobs") or {}).get("content") or ()
-        self._logprobs += [_token_logprob(token, self._top_logprobs) for token in found]
-
-    def _end(self, event: TokenEvent | ModelError) -> None:
-        self._ended = True
-        self._emit(event)
-
-    def _emit(self, event: TokenEvent | ModelError) -> None:
-        self._kept.append(event)
-        now = time.monotonic()
-        if now < self._keep_until and not self._ended:
-            return
-        kept, self._kept, self._keep_until = self._kept, [], now + WAKE_EVERY_S
-        if self._loop.is_closed():
-            self._aborted.set()
-        else:
-            self._loop.call_soon_threadsafe(self._take, kept)
-
-    def _take(self, events: list[TokenEvent | ModelError]) -> None:
-        for event in events:
-            self.events.put_nowait(event)
-
-
-def _failed(message: str) -> EngineFailed:
-    return EngineFailed(f"llama.cpp failed: {message}")
-
-
-def _token_logprob(token: dict[str, Any], top: int) -> TokenLogprob:
-    others = [_token_logprob(other, 0) for other in token.get("top_logprobs", ())[:top]]
-    return TokenLogprob(token["token"], token["logprob"], token["bytes"], others)
-
-
-class _PrivateDoor:
-    """llama.cpp's HTTP listener, which cannot be switched off, and the routes of it that we use.
-
-    It binds a unix socket in a folder that only this user may enter, instead of an open port on
-    loopback, and answers only to a random key. It counts tokens, for which xllamacpp has no call,
-    in about 1 ms, even if every slot is busy.
-    """
-
-    def __init__(self) -> None:
-        self._key = secrets.token_urlsafe()
-        self._folder = tempfile.TemporaryDirectory(prefix="llama-")
-
-    def guard(self, params: Any) -> None:  # noqa: ANN401 (a C++ struct without a Python type)
-        """Set the address, the key and the closed endpoints in llama.cpp's parameters."""
-        params.hostnames = [str(self._socket)]
-        params.api_keys = [self._key]
-        params.n_threads_http = 2
-        params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
-
-    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Ask llama.cpp for the length of the prompt under the chat template."""
-        body = {"messages": turns(messages)}
-        return int(self._ask("/v1/chat/completions/input_tokens", body)["input_tokens"])
-
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        """Ask llama.cpp for the prompt under the chat template."""
-        prompt: str = self._ask("/apply-template", {"messages": turns(messages)})["prompt"]
-        return prompt
-
-    def tokenize(self, text: str, *, whole: bool = True) -> list[int]:
-        """Ask llama.cpp for the tokens of a raw prompt, or of a part from the middle of one."""
-        body = {"content": text, "add_special": whole, "parse_special": True}
-        tokens: list[int] = self._ask("/tokenize", body)["tokens"]
-        return tokens
-
-    def end_token(self) -> int | None:
-        """The token that the chat template puts after a turn, if any.
-
-        llguidance accepts only one of several tokens that end an answer, and not always this one.
-        """
-        answer = ChatMessage("assistant", "answer")
-        prompt = self.render([ChatMessage("user", "question"), answer])
-        behind = prompt.rpartition(answer.content)[2].lstrip()
-        return self.tokenize(behind, whole=False)[0] if behind else None
-
-    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        connection = _UnixConnection(self._socket)
-        headers = {"Authorization": f"Bearer {self._key}", "Connection": "close"}
-        try:
-            connection.request("POST", path, json.dumps(body), headers)
-            answer: dict[str, Any] = json.load(connection.getresponse())
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineFailed("llama.cpp does not answer") from error
-        finally:
-            connection.close()
-        if "error" in answer:
-            raise EngineFailed(f"llama.cpp cannot read the prompt: {answer['error']['message']}")
-        return answer
-
-    def close(self) -> None:
-        """Remove the folder. Idempotent."""
-        self._folder.cleanup()
-
-    @property
-    def _socket(self) -> Path:
-        return Path(self._folder.name) / "llama.sock"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(str(self._path))
 
 
 def _sampling(request: GenerateRequest) -> dict[str, Any]:
@@ -409,14 +207,6 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
     if request.logprobs is not None:
         body["n_probs"] = max(request.logprobs, 1)  # 0 turns them off
     return body
-
-
-def _token_usage(usage: dict[str, Any]) -> TokenUsage:
-    return TokenUsage(
-        prompt_tokens=usage["prompt_tokens"],
-        completion_tokens=usage["completion_tokens"],
-        cached_tokens=usage["prompt_tokens_details"]["cached_tokens"],
-    )
 
 
 def _round_up(number: int, block: int) -> int:

@@ -96,6 +96,12 @@ def free_bytes(gpu: Gpu) -> int | None:
         raise PlacementError(f"GPU {gpu.device} does not answer: {error}") from error
 
 
+def driver_version() -> str:
+    """The NVIDIA driver's version, such as `580.95`; empty without one."""
+    nvml = _nvml()
+    return str(nvml.nvmlSystemGetDriverVersion()) if nvml is not None else ""
+
+
 def _nvml() -> Any:  # noqa: ANN401  a module without types, or None
     """NVML, initialised, or None without its package or a driver."""
     try:

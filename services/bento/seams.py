@@ -3,14 +3,12 @@
 `services/hosting.py` installs them when it is imported, before BentoML builds a service's app.
 """
 
-from services.bento import access_log, http_server, request_metrics, spans, start_log, timeout
+from services.bento import http_server, request_metrics, spans, timeout
 from tiffin.config.requests import LimitSettings
 
 
 def install(limits: LimitSettings) -> None:
     """Put all of them in place."""
-    access_log.install()
-    start_log.install()
     http_server.install(limits)
     request_metrics.install()
     spans.install()

@@ -24,6 +24,7 @@ import psutil
 from bentoml._internal.utils import circus
 from circus.watcher import Watcher
 
+from services.bento import metrics_folder
 from services.bento.versions import replace
 from tiffin.cli.starting import Shown, Start
 from tiffin.config.resilience import SupervisionSettings
@@ -86,6 +87,7 @@ class Supervisor(circus.Arbiter):
         finally:
             self._hide()
             shutil.rmtree(self._beats, ignore_errors=True)
+            metrics_folder.remove(self.watchers)
 
     async def manage_watchers(self) -> None:
         """Check every process (circus calls this every tick)."""
@@ -128,6 +130,7 @@ class Supervisor(circus.Arbiter):
         """A process is gone: schedule its restart, or end the start if it never served."""
         watcher, _, watch = self._watches.pop(pid)
         _kill_group(pid)  # what it started itself
+        metrics_folder.forget(watcher, pid)
         # It may have become ready and died between two checks.
         served = watch.ready or last_beat(self._beats, pid) is not None
         (self._beats / str(pid)).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from starlette.types import Message
 from tests.support.services import Services, entry
 from tiffin.api.middleware.access import KeyGuard
 from tiffin.config.settings import Settings, load_settings
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 EMBED = {"model": "all-minilm-l6-v2", "input": "x"}
 

@@ -9,7 +9,7 @@ from tests.api.test_rag_query import DOCUMENTS, QUESTION
 from tests.api.test_semantic_cache import ASKED, semantic, services  # noqa: F401  fixtures
 from tests.support.services import Services, entry
 from tiffin.config.settings import Settings
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 
 async def layer(client: httpx.AsyncClient, **headers: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.services import Services, entry
 from tiffin.config.settings import Settings, load_settings
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 FOLDER = Path(str(files("tiffin") / "playground"))
 FILES = sorted(path.name for path in FOLDER.iterdir())

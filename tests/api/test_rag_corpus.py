@@ -7,7 +7,7 @@ import httpx
 from tests.support.corpora import HANDBOOK, TOWER, Hashed, asking, filled
 from tests.support.services import entry
 from tiffin.config.settings import Settings
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 QUESTION = {"query": "when are tickets refunded?", "corpus": "help", "model": "quote"}
 

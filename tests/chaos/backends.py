@@ -38,7 +38,7 @@ from tiffin.routing.assembly import decider_of
 from tiffin.transport.server import RpcApp
 
 TOKEN_VARIABLE = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  its name
-DELAYS_S = {"embed": 0.005, "rerank": 0.01}
+DELAYS_S = {"embed": 0.005, "rerank": 0.01, "check": 0.001}
 FIRST_S, WORD_S = 0.02, 0.01
 WORDS = 30
 LONG, LONG_WORD_S = 300, 0.05

@@ -16,6 +16,7 @@ from tests.chaos import (
     fault_rows,
     load_rows,
     provider_rows,
+    safety_rows,
     slow_rows,
     stack_rows,
     tenant_rows,
@@ -37,6 +38,7 @@ ON_STAND: Tests[Stand] = {
     "disconnects": client_rows.disconnects,
     "oversize": client_rows.oversize,
     "cache": cache_rows.sick_servers,
+    "safety": safety_rows.sick_safety,
     "sigterm": end_rows.sigterm,
     "soak": end_rows.soak,
 }

@@ -25,7 +25,7 @@ from tests.chaos.backends import TOKEN_VARIABLE
 from tests.chaos.proxy import Fault, Proxy
 from tests.support.providers import FakeProvider, fake_provider
 from tests.support.stack import ROOT, WRITING, free_port, stop
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 SERVICES = ("Embedding", "Reranker", "Router", "Safety", "SmallLLM")
 START_LIMIT_S = 120

@@ -83,5 +83,5 @@ def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = CliRunner().invoke(main, ["eval", "answers", str(file), "--url", url])
     assert result.exit_code == 1
-    assert result.output.startswith(f"Error: --url {url}: no answer from Tiffin")
+    assert result.output.startswith(f"Error: --url: {url} does not answer")
     assert len(result.output.splitlines()) == 1

@@ -1,5 +1,6 @@
 """`tiffin keys` as a user types it: a key is shown once, listed without its secret, and revoked."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tiffin.cli.keys import keys
+from tiffin.traffic.key_file import KeyFile
 from tiffin.traffic.keys import KeyRing
 
 
@@ -36,6 +40,32 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert tiffin(file, "revoke", "web").returncode == 0
     assert ring.find(key) is None
     assert tiffin(file, "list").stdout == ""
+
+
+def test_limits_are_given_changed_lifted_and_listed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(keys, ["--file", str(path), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    limits = ["--expires", "2099-01-31", "--model", "auto", "--tier", "small", "--day-usd", "5"]
+    first = run("create", "batch", "--tenant", "acme", *limits).strip()
+    run("budget", "acme", "--month-usd", "200")
+    listed = run("list")
+    assert "expires=2099-01-31  models=auto  tiers=small  USD/day=5  USD/month=unlimited" in listed
+    assert "tenant acme  USD/day=unlimited  USD/month=200" in listed
+
+    run("change", "batch", "--day-usd", "8", "--unlimited", "expires", "--unlimited", "models")
+    second = run("rotate", "batch", "--overlap", "1h").strip()
+    ring = KeyRing(path)
+    assert ring.find(first) == ring.find(second) == KeyFile(path).read()[0]
+    (row,) = json.loads(run("list", "--json"))
+    found = {name: row[name] for name in ("expires", "models", "tiers", "day_usd")}
+    assert found == {"expires": None, "models": None, "tiers": ["small"], "day_usd": 8}
+    assert row["tenant_month_usd"] == 200
+    assert not {"salt", "digest", "previous"} & set(row)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tupl
         yield from leaves(below, (*words, name))
 
 
-COMMANDS = sorted(words for words in leaves(main) if words[1:] not in {("train",), ("eval",)})
+COMMANDS = sorted(leaves(main))
 
 
 def ends_well(result: Result) -> str:
@@ -67,7 +67,26 @@ def test_an_unknown_option_is_one_line(words: tuple[str, ...]) -> None:
     assert "--garbage" in ends_well(tiffin(*words, "--garbage"))
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_speaks_json_and_so_do_its_failures(words: tuple[str, ...]) -> None:
+    result = tiffin(*words, "--json", "--garbage")
+    assert result.exit_code == 2
+    assert "--garbage" in json.loads(result.stdout)["error"]
+
+
+NOBODY = "http://127.0.0.1:1"
+
 GARBAGE = [
+    ("bench", "--url", NOBODY),
+    ("bench", "--mix", "question=many"),
+    ("bench", "--mix", "songs=1"),
+    ("bench", "--mix", "chat=0"),
+    ("cache", "--url", "not an address", "stats"),
+    ("cache", "--url", "http://[", "stats"),
+    ("cache", "--url", NOBODY, "clear"),
+    ("eval", "retrieval", "{folder}", "--url", NOBODY),
+    ("ingest", "{file}", "--corpus", "x", "--url", NOBODY),
+    ("safety", "calibrate", "{file}", "--url", NOBODY),
     ("costs", "--by", "colour"),
     ("costs", "--since", "someday"),
     ("costs", "--ledger", "{file}"),
@@ -123,6 +142,23 @@ def test_a_wrong_variable_is_named(words: tuple[str, ...], variable: str, value:
 @pytest.mark.parametrize("name", ["TIFFIN_URL", "TIFFIN_API_KEY"])
 def test_variables_of_clients_do_not_stop_a_server(name: str) -> None:
     assert tiffin("settings", **{name: "http://localhost:3000"}).exit_code == 0
+
+
+ASKING = [words for words in COMMANDS if words[0] in {"cache", "eval", "ingest", "safety"}]
+
+
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_clients_read_the_server_and_the_key_from_their_variables(words: tuple[str, ...]) -> None:
+    shown = tiffin(*(words[:1] if words[0] == "cache" else words), "--help").output
+    assert "TIFFIN_URL" in shown
+    assert "TIFFIN_API_KEY" in shown
+    assert "http://localhost:3000" in shown
+
+
+def test_a_server_that_is_away_is_named_with_what_starts_one() -> None:
+    said = ends_well(tiffin("cache", "stats", TIFFIN_URL=NOBODY))
+    assert NOBODY in said
+    assert "`tiffin serve`" in said
 
 
 def test_a_misspelt_command_is_suggested() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from models.catalog import load_catalog
+from models.errors import WeightsError
+from models.short_names import hub_name
 from models.store import Store
 from models.user_catalog import catalog_of
 from tiffin.config.settings import load_settings
@@ -124,6 +126,47 @@ def test_a_folder_is_its_own_source(home: Path, tmp_path: Path) -> None:
     assert tiffin("models", "pull", "my-model").returncode == 0
     shutil.rmtree(folder)
     assert tiffin("models", "verify", "my-model").returncode == 0
+
+
+@pytest.mark.models
+def test_a_short_name_stands_for_a_repository_of_the_hub(home: Path, tmp_path: Path) -> None:
+    known = load_catalog().get("qwen2.5-coder-0.5b-instruct")
+    (file,) = Store(load_settings(home=Path("~/.cache/tiffin")).home).path(known).glob("*.gguf")
+    repo = tmp_path / "hub/models--bartowski--Qwen2.5-Coder-0.5B-Instruct-GGUF"
+    snapshot = repo / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (snapshot / "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf").symlink_to(file)
+    (repo / "refs").mkdir()
+    (repo / "refs/main").write_text(REVISION)
+    done = tiffin("models", "add", "qwen2.5-coder:0.5b")
+    assert done.returncode == 0, done.stderr
+    model = catalog_of(home).get("qwen2.5-coder-0.5b")
+    assert model.files[0].sha256 == known.files[0].sha256
+    assert model.sources[0].repo == "bartowski/Qwen2.5-Coder-0.5B-Instruct-GGUF"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("qwen3", "Qwen/Qwen3-8B-GGUF:Q4_K_M"),
+        ("qwen3:30b-a3b", "Qwen/Qwen3-30B-A3B-GGUF:Q4_K_M"),
+        (
+            "llama3.1:8b-instruct-q4_K_M",
+            "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q4_K_M",
+        ),
+        ("gemma3:1b-it-q8_0", "bartowski/google_gemma-3-1b-it-GGUF:Q8_0"),
+        ("deepseek-r1:latest", "bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M"),
+        ("all-minilm", "sentence-transformers/all-MiniLM-L6-v2"),
+    ],
+)
+def test_a_short_name_says_size_and_quantization(short: str, long: str) -> None:
+    assert hub_name(short) == long
+
+
+@pytest.mark.parametrize("short", ["qwen3:9b", "qwen-3:8b", "Qwen3 8b"])
+def test_an_unknown_short_name_is_answered_with_the_nearest(short: str) -> None:
+    with pytest.raises(WeightsError, match=r"nearest are .*qwen3:8b"):
+        hub_name(short)
 
 
 @pytest.mark.usefixtures("home")

@@ -7,23 +7,23 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.compat.report import SCRIPTS, page, run
+from tests.compat.report import ALL, page, run
 from tests.support.stack import running_stack
 
 
 def main() -> None:
     """Start the stack, run, print, write."""
     parser = argparse.ArgumentParser(prog="python -m tests.compat", description=__doc__)
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of: {', '.join(SCRIPTS)}")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of: {', '.join(ALL)}")
     parser.add_argument("--report", type=Path, help="write the page to this Markdown file")
     options = parser.parse_args()
-    if unknown := set(options.clients) - set(SCRIPTS):
-        parser.error(f"no client {', '.join(sorted(unknown))}; there are: {', '.join(SCRIPTS)}")
+    if unknown := set(options.clients) - set(ALL):
+        parser.error(f"no client {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
     with (
         tempfile.TemporaryDirectory(prefix="tiffin-compat-") as directory,
         running_stack(Path(directory)) as stack,
     ):
-        verdicts = run(stack.url, options.clients or SCRIPTS)
+        verdicts = run(stack.url, options.clients or ALL)
     written = page(verdicts)
     print(written)
     if surprises := [verdict for verdict in verdicts if verdict.surprise]:

@@ -16,10 +16,15 @@ PAGE = ROOT / "docs/compatibility.md"
 CLIENT_LIMIT_S = 240
 
 OURS = sys.executable
-COMPAT = str(ROOT / ".venv-compat/bin/python")
-LITELLM = str(ROOT / ".venv-litellm/bin/python")
+COMPAT, LITELLM, AGENTS = (
+    str(ROOT / f".venv-{name}/bin/python") for name in ("compat", "litellm", "agents")
+)
+NODE = str(ROOT / ".venv-agents/bin/node")
+JAVASCRIPT = ROOT / "tests/compat/js"
 SCRIPTS = {
-    "openai": OURS,
+    "openai": AGENTS,
+    "openai_agents": AGENTS,
+    "pydantic_ai": AGENTS,
     "langchain": COMPAT,
     "llama_index": COMPAT,
     "haystack": COMPAT,
@@ -31,6 +36,11 @@ SCRIPTS = {
     "curl": OURS,
 }
 """The modules of `tests.compat.clients` in the page's order; the Python that has the client."""
+
+IN_JAVASCRIPT = ("openai.js", "ai_sdk.js", "langchain.js", "cohere.js", "huggingface.js")
+"""Those in tests/compat/js/clients."""
+
+ALL = (*SCRIPTS, *IN_JAVASCRIPT)
 
 HEAD = """# Compatibility: which client can call what
 
@@ -60,20 +70,35 @@ class Verdict:
     surprise: str
 
 
-def run(url: str, names: Iterable[str] = SCRIPTS) -> list[Verdict]:
+def run(url: str, names: Iterable[str] = ALL) -> list[Verdict]:
     """The verdicts of all scripts; two run at a time, as most of their time is importing."""
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda name: _verdicts(name, url), names)
     return [verdict for verdicts in found for verdict in verdicts]
 
 
+def javascript_lacks() -> str:
+    """Why the clients in JavaScript cannot be called here; empty if they can."""
+    for path in (NODE, JAVASCRIPT / "node_modules/openai"):
+        if not Path(path).exists():
+            return f"{path} is missing: `make compat-setup` makes it"
+    return ""
+
+
+def _command(name: str) -> list[str]:
+    if name in IN_JAVASCRIPT:
+        if lacks := javascript_lacks():
+            raise FileNotFoundError(lacks)
+        return [NODE, str(JAVASCRIPT / "clients" / name)]
+    if not Path(SCRIPTS[name]).exists():
+        raise FileNotFoundError(f"{SCRIPTS[name]} is missing: `make compat-setup` makes it")
+    return [SCRIPTS[name], "-m", f"tests.compat.clients.{name}"]
+
+
 def _verdicts(name: str, url: str) -> list[Verdict]:
-    python = SCRIPTS[name]
-    if not Path(python).exists():
-        raise FileNotFoundError(f"{python} is missing: `make compat-setup` makes it")
     environment = {"TIFFIN_URL": url, "PYTHONWARNINGS": "ignore", "DO_NOT_TRACK": "1"}
     done = subprocess.run(
-        [python, "-m", f"tests.compat.clients.{name}"],
+        _command(name),
         cwd=ROOT,
         env={**os.environ, **environment},
         check=False,
@@ -82,7 +107,7 @@ def _verdicts(name: str, url: str) -> list[Verdict]:
         timeout=CLIENT_LIMIT_S,
     )
     if done.returncode:
-        raise RuntimeError(f"tests.compat.clients.{name} ended early:\n{done.stderr}")
+        raise RuntimeError(f"the script {name} ended early:\n{done.stderr}")
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"client"')]
     return [Verdict(**json.loads(line)) for line in lines]
 
@@ -99,9 +124,10 @@ def page(verdicts: Iterable[Verdict]) -> str:
     return "".join(parts)
 
 
-def unversioned(text: str) -> str:
-    """The page without the clients' versions, which differ from one environment to another."""
-    return re.sub(r"^(## \S+) .*$", r"\1", text, flags=re.MULTILINE)
+def sections(text: str) -> dict[str, str]:
+    """The page by client, without the versions, which differ between environments."""
+    parts = re.split(r"^## (.+) \S+$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
 
 
 def _row(verdict: Verdict) -> str:

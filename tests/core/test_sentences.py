@@ -1,49 +1,48 @@
 """Sentences of many scripts, of lists and tables, and of what no one would call a text."""
 
 # Texts hold characters of many scripts.
-# ruff: noqa: RUF001
 
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from tiffin.core.sentences import MAX_SENTENCE_CHARS, split_sentences
+
+CASES = Path(__file__).parents[1] / "data/sentences.txt"
 
 
 def texts(text: str, language: str = "en") -> list[str]:
     return [sentence.text for sentence in split_sentences(text, language)]
 
 
-@pytest.mark.parametrize(
-    ("language", "text", "count"),
-    [
-        (
-            "en",
-            (
-                "Dr. A. Kell designed the bridge. "
-                "It is approx. 3.5 km long, i.e. longer than the other."
-            ),
-            2,
-        ),
-        ("en", "He moved to the U.S. in 1999. Later, the U.S. Army called.", 2),
-        ("en", 'See Fig. 3 (cf. No. 7). "Is it true?" she asked. J. R. R. Tolkien wrote it.', 3),
-        ("en", "The act says so. [1] It went on.[2] Version 2.0.1 is out.", 3),
-        ("de", "Die Brücke ist z. B. am 3. Mai 1931 eröffnet worden. Sie ist ca. 3 km lang.", 2),
-        ("zh", "大桥于1931年开放。它全长1450米！你去过吗？", 3),
-        ("ja", "橋は1931年に開通した。長さは1450メートルです。", 2),
-        ("ar", "افتتح الجسر عام 1931. يبلغ طوله 1450 مترا. هل زرته؟ نعم.", 4),
-        ("hi", "पुल 1931 में खोला गया था। यह 1450 मीटर लंबा है।", 2),
-        ("th", "สะพานเปิดในปี 1931 มีความยาว 1450 เมตร", 1),
-        ("en", "1 2 3.4 5,6 7.8.9", 1),
-        ("en", "", 0),
-        ("en", " \n\t ... --- \n", 0),
-    ],
-)
-def test_a_text_has_as_many_sentences_as_a_reader_counts(
-    language: str, text: str, count: int
-) -> None:
-    assert len(texts(text, language)) == count, texts(text, language)
+Case = tuple[str, str, bool]
+
+
+def cases() -> dict[str, list[Case]]:
+    """The cases of the file by kind: language, text with ¦ between sentences, whether it holds."""
+    found: dict[str, list[Case]] = {}
+    kind: list[Case] = []
+    for line in CASES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            kind = found.setdefault(line[3:], [])
+        elif line and not line.startswith("#"):
+            language, _, text = line.lstrip("! ").partition(": ")
+            text = text.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t")
+            kind.append((language, text.replace("\0", "\\"), not line.startswith("!")))
+    return found
+
+
+@pytest.mark.parametrize("kind", cases())
+def test_a_text_has_the_sentences_that_a_reader_finds(kind: str) -> None:
+    wrong = []
+    for language, marked, holds in cases()[kind]:
+        wanted = [part.strip() for part in marked.split("¦") if any(map(str.isalnum, part))]
+        found = texts(marked.replace("¦", ""), language)
+        if (found == wanted) is not holds:
+            wrong.append((found, wanted))
+    assert not wrong
 
 
 def test_the_lines_of_lists_tables_and_code_are_sentences_of_their_own() -> None:

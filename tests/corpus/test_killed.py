@@ -1,8 +1,9 @@
-"""Ingestion that is killed in the middle, again and again: nothing is lost and nothing is twice."""
+"""Ingestion that is killed, or copied, in the middle: nothing is lost and nothing is twice."""
 
 import asyncio
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.ingesting import ingest, queued
 from tests.support.stack import ROOT
+from tiffin.corpus.copying import copy_corpora
 from tiffin.corpus.store import Store
 
 KILLS = 20
@@ -59,6 +61,35 @@ def test_a_corpus_is_whole_after_twenty_kills(tmp_path: Path) -> None:
     expected = contents(whole, _ingested(whole, everything))
     assert contents(killed, corpus) == expected
     assert len(killed.table(corpus).ids()[0]) == len(expected)
+
+
+@pytest.mark.slow
+def test_a_copy_taken_while_it_ingests_is_whole(tmp_path: Path) -> None:
+    live, copies = Store(tmp_path / "live", "test"), list[Path]()
+    everything = {name: text for turn in range(4) for name, text in documents(turn).items()}
+    corpus = queued(live, everything).id
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.ingesting", str(live.folder)], cwd=ROOT
+    )
+    while process.poll() is None:
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        copies[-1].mkdir()
+        copy_corpora(live.folder, copies[-1])
+        time.sleep(0.3)
+    assert process.returncode == 0
+    expected = contents(live, corpus)
+    midway = 0
+    for folder in copies:
+        copy = Store(folder, "test")
+        midway += 0 < copy.records.totals().get("completed", 0) < len(everything)
+        found = contents(copy, corpus)
+        assert set(found) <= set(expected)
+        assert len({name for name, *_ in found}) == copy.records.totals().get("completed", 0)
+        if folder == copies[len(copies) // 2]:
+            asyncio.run(ingest(copy))
+            assert contents(copy, corpus) == expected
+        copy.close()
+    assert midway > 3, "too few copies were taken in the middle to tell anything"
 
 
 def _ingested(store: Store, texts: dict[str, str]) -> str:

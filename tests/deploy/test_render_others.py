@@ -13,16 +13,15 @@ from _bentoml_sdk.service import config
 from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
 from bentoml._internal.utils.cattr import bentoml_cattr
 
+from tests.support.rendering import IMAGE, plan_of
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import load_settings
 from tiffin.deploy.render import TARGETS, write
 from tiffin.deploy.render.plan import Plan
 
-IMAGE = "registry.example/tiffin:1"
-
 
 def rendered(target: str, folder: Path) -> dict[str, str]:
-    write(target, Plan(load_settings(), IMAGE), folder)
+    write(target, plan_of() if target == "kubernetes" else Plan(load_settings(), IMAGE), folder)
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
@@ -209,7 +208,7 @@ def test_vllm_gets_gpus_though_the_profile_names_none(
     profile: str, large: int | None, together: int, tmp_path: Path
 ) -> None:
     """Alone a tier needs a card of its own; in one container the planner lets them share."""
-    plan = Plan(load_settings(profile=profile), IMAGE)
+    plan = plan_of(profile)
     write("kubernetes", plan, tmp_path)
     found = {}
     for deployment in yaml.safe_load_all((tmp_path / "base/deployments.yaml").read_text()):
@@ -235,7 +234,8 @@ def test_the_keys_of_providers_come_from_the_platform_s_secrets(
     target: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-that-stays-here")
-    write(target, Plan(load_settings(profile="hybrid"), IMAGE), tmp_path)
+    plan = Plan(load_settings(profile="hybrid"), IMAGE)
+    write(target, plan_of("hybrid") if target == "kubernetes" else plan, tmp_path)
     text = "".join(path.read_text() for path in tmp_path.rglob("*.*"))
     assert text.count(says) == 1
     assert "sk-that-stays-here" not in text

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.stack import ROOT, Stack, running_stack
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

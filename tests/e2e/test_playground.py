@@ -4,6 +4,7 @@ Needs `make browser-setup` and a Chromium (`apt-get install chromium`). With PLA
 the screenshots of docs/playground.md are written there.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.documents import pdf
 from tests.support.stack import Stack, running_stack
-from tiffin.traffic.keys import KeyFile
+from tiffin.traffic.key_file import KeyFile
 
 sync_api: Any = pytest.importorskip(
     "playwright.sync_api", reason="no Playwright: `make browser-setup` installs it"
@@ -28,6 +30,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `apt-get install chromium`"),
 ]
 
+DATA = Path(__file__).parents[1] / "data"
 ANSWER_MS = 60_000
 LIGHT, DARK = {"color_scheme": "light"}, {"color_scheme": "dark"}
 PHONE = {"viewport": {"width": 390, "height": 844}}
@@ -75,6 +78,12 @@ def _note_elsewhere(url: str, ours: str, wrong: list[str]) -> None:
 
 def ask_example(page: Any, number: int) -> None:
     page.locator(".chip").nth(number).click()
+    answered(page)
+
+
+def ask(page: Any, question: str) -> None:
+    page.locator("#question").fill(question)
+    page.keyboard.press("Enter")
     answered(page)
 
 
@@ -145,15 +154,99 @@ def test_a_text_of_my_own_is_answered_from_by_keyboard_alone(page: Any) -> None:
     assert "Ola Nicolson" in page.locator("mark").inner_text()
 
 
-def test_files_are_added_and_what_is_no_text_is_refused(page: Any, tmp_path: Path) -> None:
-    text, image = tmp_path / "opening.md", tmp_path / "picture.png"
-    text.write_text("We open at nine.")
-    image.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
-    before = page.locator("#document-list li").count()
-    page.set_input_files("#files", [text, image])
-    sync_api.expect(page.locator("#document-list li")).to_have_count(before + 1)
-    assert "opening" in page.locator("#document-list").inner_text()
-    assert "picture.png" in page.locator("#documents-note").inner_text()
+def manual() -> bytes:
+    """A PDF whose second page says, below a heading, what the pressure is."""
+    lines = [f"Part {number} of the boiler is made of steel." for number in range(1, 36)]
+    first = [(70, 790 - 20 * number, 10, text) for number, text in enumerate(lines)]
+    second = [
+        (70, 700, 16, "Pressure"),
+        (70, 670, 10, "The pressure of the boiler must be between 1.2 and 1.8 bar."),
+    ]
+    return pdf([first, second])
+
+
+def test_files_are_read_into_a_corpus_that_answers_with_the_page(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "Boiler.pdf").write_bytes(manual())
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+    page.get_by_label("to the corpus").fill("House")
+    page.set_input_files("#files", [tmp_path / "Boiler.pdf", tmp_path / "picture.png"])
+    files = page.locator("#file-list li")
+    sync_api.expect(files).to_have_count(2)
+    sync_api.expect(page.locator("#file-list progress:visible")).to_have_count(0, timeout=ANSWER_MS)
+    assert "passages" in files.nth(0).inner_text()
+    assert "read its text by OCR first" in files.nth(1).inner_text()
+    drop(page, "Opening.md", "We open at nine.")
+    sync_api.expect(files).to_have_count(3)
+    sync_api.expect(page.locator("#documents-note")).to_contain_text("asked", timeout=ANSWER_MS)
+    ask(page, "What must the pressure of the boiler be?")
+    page.locator(".cite").first.click()
+    assert "1.2 and 1.8 bar" in page.locator("mark").inner_text()
+    assert "Boiler.pdf, from page 2" in page.locator(".sources li.active summary").inner_text()
+    assert "Boiler.pdf, from page 2" in page.locator("#said").inner_text()
+    assert '"corpus": "House"' in page.locator("#code code").inner_text()
+    shoot(page, "corpus")
+    assert violations(page) == []
+
+
+def test_a_corpus_outlives_the_page_until_it_is_deleted(page: Any, stack: Stack) -> None:
+    page.get_by_label("to the corpus").fill("Short-lived")
+    drop(page, "Opening.md", "We open at nine.")
+    sync_api.expect(page.locator("#documents-note")).to_contain_text("asked", timeout=ANSWER_MS)
+    page.goto(f"{stack.url}/")
+    page.get_by_label("Answer from").select_option(label="Short-lived (1 file)")
+    ask(page, "When do you open?")
+    assert "nine" in page.locator(".answer").inner_text()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete this corpus").click()
+    sync_api.expect(page.get_by_label("Answer from")).not_to_contain_text("Short-lived")
+
+
+def drop(page: Any, name: str, text: str) -> None:
+    """Let a file fall onto the page."""
+    script = """([name, text]) => {
+        const held = new DataTransfer();
+        held.items.add(new File([text], name));
+        return held;
+    }"""
+    held = page.evaluate_handle(script, [name, text])
+    page.dispatch_event("body", "drop", {"dataTransfer": held})
+
+
+def test_what_was_replaced_or_stopped_is_said(page: Any) -> None:
+    """The server is made to say so: which sentence a model gets wrong is not known before."""
+    answer = json.loads((DATA / "replaced.json").read_text())
+    events = [
+        {
+            "object": "rag.sources",
+            "id": "r",
+            "sources": answer["sources"],
+            "route": answer["route"],
+        },
+        {"object": "rag.stopped", "reason": "content_filter", "checks": ["toxicity"]},
+        answer,
+    ]
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    headers = {"content-type": "text/event-stream", "x-tiffin-cache": "semantic",
+               "x-tiffin-cache-similarity": "0.9731", "age": "12"}  # fmt: skip
+    page.route("**/v1/rag", lambda route: route.fulfill(body=body, headers=headers))
+    ask_example(page, GUARANTEE)
+    notes = page.locator(".notes").inner_text()
+    assert "1 sentence of the model had no support, so a quote stands in its place" in notes
+    assert "2 sentences of the model had no support and were left out" in notes
+    assert "The safety policy ended or changed this answer: toxicity" in notes
+    bill = page.locator(".bill").inner_text()
+    assert "a question of the same meaning was answered 12 s ago (similarity 0.973)" in bill
+    assert "personal data of the output: flagged" in bill
+    assert "It is heavy.\n(no source)" in page.locator(".uncited").inner_text()
+    assert violations(page) == []
+
+
+def test_the_services_and_their_models_are_shown(page: Any) -> None:
+    page.locator("#status").click()
+    box = page.locator("#services")
+    for word in ("Embedding", "all-minilm-l6-v2", "ready", "profile tiny"):
+        sync_api.expect(box).to_contain_text(word)
+    shoot(page, "services")
 
 
 def test_the_snippets_are_what_was_sent(page: Any) -> None:
@@ -178,19 +271,27 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
 
 @pytest.mark.parametrize("page", [LIGHT, DARK], indirect=True)
 def test_axe_finds_nothing(page: Any) -> None:
-    axe: Any = pytest.importorskip("axe_playwright_python.sync_playwright")
     for number in (None, DELIVERY, CARDS):
         if number is not None:
             ask_example(page, number)
-        found = axe.Axe().run(page).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+        assert violations(page) == []
+
+
+def violations(page: Any) -> list[tuple[str, str]]:
+    """What axe finds: the rule and the first element."""
+    axe: Any = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found]
 
 
 def test_with_keys_the_page_asks_for_one_and_keeps_it_in_the_tab(
     chromium: Any, tmp_path: Path
 ) -> None:
     key = KeyFile(tmp_path / "keys.json").create("app")
-    with running_stack(tmp_path, TIFFIN_ACCESS__KEYS_FILE=str(tmp_path / "keys.json")) as stack:
+    keys = str(tmp_path / "keys.json")
+    with running_stack(
+        tmp_path, TIFFIN_ACCESS__KEYS_FILE=keys, TIFFIN_CACHE__EXACT="true"
+    ) as stack:
         opened = chromium.new_page()
         opened.goto(f"{stack.url}/")
         sync_api.expect(opened.locator("#banner")).to_contain_text("asks for an API key")
@@ -199,6 +300,10 @@ def test_with_keys_the_page_asks_for_one_and_keeps_it_in_the_tab(
         opened.get_by_role("button", name="Use it").click()
         sync_api.expect(opened.locator("#banner")).to_be_hidden()
         ask_example(opened, GUARANTEE)
+        assert "miss: no kept answer" in opened.locator(".bill").inner_text()
+        ask_example(opened, GUARANTEE)
+        assert "hit: the same question was answered" in opened.locator(".bill").inner_text()
+        assert "from the cache" in opened.locator(".meta").inner_text()
         assert "$TIFFIN_API_KEY" in opened.locator("#code code").inner_text()
         assert key not in opened.content()
         assert not re.search("tiffin-", opened.evaluate("JSON.stringify(localStorage)"))

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from models.catalog import load_catalog
-from models.engines.llama_cpp import WAKE_EVERY_S, LlamaCppEngine, _Generation
+from models.engines.llama_cpp import LlamaCppEngine
+from models.engines.llama_cpp_generation import WAKE_EVERY_S, Generation
 from models.engines.protocol import LLMEngine
 from models.errors import ModelError
 from models.store import Store
@@ -57,7 +58,7 @@ class Writer:
 
 async def wakings(writer: Writer) -> tuple[list[list[TokenEvent | ModelError]], float]:
     """What each waking of the event loop brought, and how many seconds it all took."""
-    generation = _Generation({"messages": []}, 0)
+    generation = Generation({"messages": []}, 0)
     brought: list[list[TokenEvent | ModelError]] = []
     setattr(generation, "_take", brought.append)  # noqa: B010  in place of its own
     began = time.monotonic()

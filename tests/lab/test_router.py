@@ -191,10 +191,11 @@ def test_without_the_lab_its_commands_say_where_they_are(monkeypatch: pytest.Mon
 
 def test_neither_the_wheel_nor_the_bento_holds_the_lab() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    taken = {*wheel["only-include"], *wheel["force-include"]}
     bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["include"]
     names = {"models", "services", "tiffin", "service.py"}
-    assert set(wheel) == {path.strip("/") for path in bento} == names
+    assert taken == {path.strip("/") for path in bento} == names
 
 
 def test_with_the_lab_its_commands_are_listed() -> None:

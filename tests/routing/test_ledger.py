@@ -68,6 +68,10 @@ async def test_costs_are_summed_by_tenant_key_tier_and_day(tmp_path: Path) -> No
     assert printed.exit_code == 0, printed.output
     assert f"{2 * one:.6f}" in printed.output
     assert f"{2 * (1000 * 10e-6 + 100 * 30e-6):.6f}" in printed.output
+    words = ["costs", "--ledger", str(path), "--by", "model,provider,policy", "--json"]
+    (row,) = json.loads(CliRunner().invoke(main, words).output)
+    assert (row["model"], row["attempts"], row["usd"]) == ("m", 3, pytest.approx(3 * one))
+    assert {"provider", "policy"} <= set(row)
 
 
 async def test_rows_that_no_one_waits_for_are_committed_with_the_next_attempt_that_opens(

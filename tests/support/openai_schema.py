@@ -22,6 +22,9 @@ OURS: dict[str, dict[str, Any]] = {
     # In all examples of the document, though not in its schema.
     "Response": {"store": {"type": "boolean"}},
     # Younger than the document; OpenAI's client already requires it.
+    # What it cost in US dollars: a stream's headers have gone before this is known.
+    "CompletionUsage": {"cost": {"type": "number"}},
+    "ResponseUsage": {"cost": {"type": "number"}},
     "ResponseUsage.input_tokens_details": {"cache_write_tokens": {"type": "integer"}},
 }
 """Fields that we send and the document does not have, and why."""

@@ -16,20 +16,22 @@ from socket import AF_INET, SOCK_STREAM, create_connection, socket
 import bentoml
 import httpx
 
-from services.bento import request_metrics, seams
+from services.bento import logs, request_metrics, seams
 from tests.support.stack import ROOT
 from tiffin.config.requests import LimitSettings
+from tiffin.config.telemetry import LogSettings
 
 TIMEOUT_S, SLOW_S = 1, 1.5
 
 if "STOCK" not in os.environ:
     seams.install(LimitSettings())
-    request_metrics.counted.append({"/quick", "/slow", "/refuse"})
+    logs.install(LogSettings())
+    request_metrics.counted.append({"/quick", "/slow"})
 
 
 @bentoml.service(name="Probe", traffic={"timeout": TIMEOUT_S})
 class Probe:
-    """Answers quickly, slowly or not at all."""
+    """Answers quickly or slowly."""
 
     @bentoml.api
     async def quick(self) -> str:
@@ -41,12 +43,6 @@ class Probe:
         """After BentoML's timeout."""
         await asyncio.sleep(SLOW_S)
         return "done"
-
-    @bentoml.api
-    async def refuse(self, ctx: bentoml.Context) -> str:
-        """As in an overload."""
-        ctx.response.status_code = 503
-        return "full"
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,9 @@ class Running:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def post(self, path: str, times: int = 1) -> httpx.Response:
-        """Call one of its methods, and give the last answer."""
-        with httpx.Client(base_url=self.url, timeout=20) as client:
-            return [client.post(path, json={}) for _ in range(times)][-1]
+    def post(self, path: str) -> httpx.Response:
+        """Call one of its methods."""
+        return httpx.post(f"{self.url}{path}", json={}, timeout=20)
 
     def raw(self, sent: bytes) -> bytes:
         """What it answers to bytes."""

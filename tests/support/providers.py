@@ -30,6 +30,8 @@ class Step:
     drip_s: float = 0.0
     tool: bool = False
     message: str = "no"
+    body: dict[str, Any] | None = None
+    """What it answers in place of a stream."""
 
 
 @dataclass
@@ -82,9 +84,9 @@ class FakeProvider:
     async def _answer(self, writer: asyncio.StreamWriter, shape: Shape, step: Step) -> None:
         if step.fault == "hang":
             await asyncio.sleep(60)
-        if step.status != 200:
+        if step.status != 200 or step.body:
             error = {"message": step.message, "type": "error", "code": step.status, "status": "X"}
-            body = json.dumps({"type": "error", "error": error}).encode()
+            body = json.dumps(step.body or {"type": "error", "error": error}).encode()
             extra = "".join(f"{name}: {value}\r\n" for name, value in step.headers.items())
             start = f"HTTP/1.1 {step.status} X\r\ncontent-type: application/json\r\n{CLOSE}{extra}"
             writer.write(f"{start}content-length: {len(body)}\r\n\r\n".encode() + body)

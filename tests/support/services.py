@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from models.values import Finished, FinishReason, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.support.serving import all_served
-from tiffin.api.app import create_app, guard, wrap
+from tiffin.api.app import create_app, guard, paths_of, wrap
 from tiffin.clients import (
     EmbeddingClient,
     LLMClient,
@@ -236,7 +236,7 @@ async def entry(services: Services, settings: Settings) -> AsyncGenerator[httpx.
             llm.unary("count_tokens", GenerateRequest, services.count_tokens)
         app = create_app()
         drain = Drain()
-        front = guard(wrap(app, settings, drain), settings=settings)
+        front = guard(wrap(app, settings, drain), settings=settings, paths=paths_of(app))
         services.front = front
         urls = await stack.enter_async_context(
             all_served(embedding, reranker, router, front, safety, *llms, limits=settings.limits)

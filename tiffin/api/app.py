@@ -1,5 +1,7 @@
 """Assembles the entry service's ASGI app. `services/rag.py` puts it before BentoML's routes."""
 
+from collections.abc import Container
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -10,13 +12,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiffin import __version__
 from tiffin.api import errors, openapi
 from tiffin.api.middleware.access import KeyGuard
+from tiffin.api.middleware.access_log import AccessLog
 from tiffin.api.middleware.context import ContextMiddleware
 from tiffin.api.middleware.limits import BodyLimit, HeaderLimit
+from tiffin.api.middleware.sharing import limiter_of
 from tiffin.api.middleware.shed import Shed
 from tiffin.api.routes import (
     cache,
     chat,
     completions,
+    decisions,
     embeddings,
     files,
     health,
@@ -42,7 +47,10 @@ BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics"})
 FORM_BYTES = 64 * 1024
 """What a form may hold beside its file."""
 
-GENERATING_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
+GENERATING_PATHS = tuple(
+    f"/v1/{name}"
+    for name in ("chat/completions", "completions", "responses", "messages", "decisions")
+)
 """These have a deadline of their own, because answers may be as long as a model's context."""
 
 
@@ -61,6 +69,7 @@ def create_app() -> FastAPI:
         messages,
         completions,
         responses,
+        decisions,
         embeddings,
         rerank,
         moderations,
@@ -116,11 +125,14 @@ def wrap(app: FastAPI, settings: Settings, drain: Drain) -> ASGIApp:
     return DrainMiddleware(context, drain=drain, refuse=errors.closing_response)
 
 
-def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
-    """Everything that the entry service answers, BentoML's routes too, behind its keys."""
+def guard(app: ASGIApp, *, settings: Settings, paths: Container[str] = ()) -> ASGIApp:
+    """Everything that the entry service answers, BentoML's routes too, behind its keys.
+
+    `paths` are the service's; metrics name no others.
+    """
     access = settings.access
     if access.keys_file is not None:
-        app = KeyGuard(app, keys_file=access.keys_file)
+        app = KeyGuard(app, keys_file=access.keys_file, limiter=limiter_of(settings))
     app = HeaderLimit(app, max_bytes=settings.limits.header_bytes)
     if access.cors_origins:
         # Outside the keys, because a browser asks whether it may call before it sends one; outside
@@ -133,7 +145,7 @@ def guard(app: ASGIApp, *, settings: Settings) -> ASGIApp:
             expose_headers=["*"],
             allow_private_network=True,
         )
-    return app
+    return AccessLog(app, paths=paths)
 
 
 def is_ours(method: str, path: str) -> bool:

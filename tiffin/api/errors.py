@@ -4,6 +4,7 @@
 """
 
 import logging
+from contextvars import ContextVar
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,9 @@ from tiffin.core import errors
 from tiffin.core.error_body import error_body
 
 logger = logging.getLogger(__name__)
+
+noted: ContextVar[list[errors.TiffinError] | None] = ContextVar("noted", default=None)
+"""What goes wrong in a request, for its line in the log (`tiffin.api.middleware.access_log`)."""
 
 
 class ErrorDetail(BaseModel):
@@ -68,6 +72,7 @@ def anthropic_body(error: errors.TiffinError, request_id: str) -> dict[str, obje
 
 def error_response(error: errors.TiffinError) -> JSONResponse:
     """The response that an error becomes, with Retry-After if waiting helps."""
+    _note(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
@@ -118,6 +123,12 @@ def _methods(request: Request) -> list[str]:
 def translate(error: Exception) -> errors.TiffinError:
     """The TiffinError for what was raised. An unexpected error is logged and not shown."""
     if isinstance(error, errors.TiffinError):
-        return error
+        return _note(error)
     logger.error("unexpected error", exc_info=error)
-    return errors.from_model_error(error)
+    return _note(errors.from_model_error(error))
+
+
+def _note(error: errors.TiffinError) -> errors.TiffinError:
+    if (seen := noted.get()) is not None:
+        seen.append(error)
+    return error

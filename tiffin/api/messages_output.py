@@ -13,6 +13,7 @@ from tiffin.api.schemas.messages import (
     MessageUsage,
     StopReason,
 )
+from tiffin.core.context import Bill
 
 _REASONS: dict[FinishReason, StopReason] = {
     "stop": "end_turn",
@@ -27,7 +28,8 @@ Event = dict[str, Any]
 class MessageOutput:
     """One answer as it comes together. At most one block is open at a time."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, bill: Bill) -> None:
+        self._bill = bill
         self.message = MessageAnswer(
             id=f"msg_{secrets.token_hex(12)}", model=model, usage=MessageUsage()
         )
@@ -69,7 +71,7 @@ class MessageOutput:
     def _finish(self, event: Finished) -> Iterator[Event]:
         yield from self._close()
         self.message.stop_reason = _REASONS[event.reason]
-        self.message.usage = _usage(event.usage)
+        self.message.usage = _usage(event.usage, self._bill.usd)
         delta = {"stop_reason": self.message.stop_reason, "stop_sequence": None}
         yield {
             "type": "message_delta",
@@ -113,10 +115,11 @@ def _object(arguments: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"arguments": found}
 
 
-def _usage(usage: TokenUsage) -> MessageUsage:
+def _usage(usage: TokenUsage, usd: float) -> MessageUsage:
     return MessageUsage(
         input_tokens=usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
         output_tokens=usage.completion_tokens,
         cache_read_input_tokens=usage.cached_tokens,
         cache_creation_input_tokens=usage.cache_write_tokens,
+        cost=usd,
     )

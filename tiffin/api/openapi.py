@@ -144,18 +144,19 @@ async def page_document(http: Request) -> JSONResponse:
     """`/openapi.json` without the other names of routes, for people."""
     document: dict[str, Any] = http.app.openapi()
     paths = {path: item for path, item in document["paths"].items() if path not in ALIASES}
-    return JSONResponse({**document, "paths": paths})
+    return JSONResponse({**document, "servers": [{"url": ".."}], "paths": paths})
 
 
 @router.get("/docs", response_class=HTMLResponse)
 async def docs() -> HTMLResponse:
-    """The interactive page."""
+    """The interactive page. Its addresses are relative, for a proxy that adds a prefix."""
+    assets = ASSETS.lstrip("/")
     return get_swagger_ui_html(
-        openapi_url=PAGE_DOCUMENT,
+        openapi_url=PAGE_DOCUMENT.lstrip("/"),
         title="Tiffin",
-        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon.png",
+        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+        swagger_css_url=f"{assets}/swagger-ui.css",
+        swagger_favicon_url=f"{assets}/favicon.png",
     )
 
 

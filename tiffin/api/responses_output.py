@@ -1,10 +1,11 @@
 """Builds the output of `/v1/responses`: engine events in, OpenAI's events out, items on the way."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from models.values import Finished, TextDelta, TokenEvent, TokenUsage, ToolCallDelta
+from tiffin.api.moderation import Said, of_response
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
 from tiffin.api.schemas.responses import Status
 from tiffin.api.schemas.responses_answer import (
@@ -18,6 +19,7 @@ from tiffin.api.schemas.responses_answer import (
     ResponseEvent,
     ResponseUsage,
 )
+from tiffin.core.context import Bill
 
 CUT = {
     "length": IncompleteDetails(reason="max_output_tokens"),
@@ -29,8 +31,12 @@ CUT = {
 class Output:
     """One response as it comes together. At most one item is open at a time."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(
+        self, response: Response, bill: Bill, moderated: Callable[[], Said] | None = None
+    ) -> None:
         self.response = response
+        self._bill = bill
+        self._moderated = moderated
         self._items: list[OutputItem] = []
         self._open = False
         self._events = 0
@@ -103,7 +109,8 @@ class Output:
                 "status": status,
                 "incomplete_details": cut,
                 "output": self._items,
-                "usage": _usage(event.usage),
+                "usage": _usage(event.usage, self._bill.usd),
+                "moderation": of_response(self._moderated()) if self._moderated else None,
             }
         )
         yield self._event(f"response.{status}", response=self.response)
@@ -156,10 +163,11 @@ class Output:
         return ResponseEvent(type=kind, sequence_number=self.next_number(), **fields)
 
 
-def _usage(usage: TokenUsage) -> ResponseUsage:
+def _usage(usage: TokenUsage, usd: float) -> ResponseUsage:
     return ResponseUsage(
         input_tokens=usage.prompt_tokens,
         input_tokens_details=InputTokensDetails(cached_tokens=usage.cached_tokens),
         output_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        cost=usd,
     )

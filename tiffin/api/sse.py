@@ -44,9 +44,11 @@ def event_stream(
 ) -> StreamingResponse:
     """Stream the frames. They may fill in `headers` until the first of them comes.
 
+    A header that is written or changed later follows as a comment, which clients read over.
+
     What fails before the first frame is raised, or, if that took long, is the frame of `failed`.
     """
-    return _EventStream(frames, headers or {}, failed)
+    return _EventStream(frames, {} if headers is None else headers, failed)
 
 
 class _EventStream(StreamingResponse):
@@ -66,6 +68,7 @@ class _EventStream(StreamingResponse):
         self._opening = asyncio.Lock()
         self._body: WriteCoalescer | None = None
         self._wrote_at = 0.0
+        self._sent: dict[str, str] = {}
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         """Answer (ASGI). `CancelOnDisconnect` notices when the client leaves."""
@@ -91,12 +94,21 @@ class _EventStream(StreamingResponse):
     async def _write(self, text: str, send: Send) -> None:
         body = self._body or await self._opened(send)
         self._wrote_at = asyncio.get_running_loop().time()
+        if self._late_headers != self._sent:
+            text = self._late() + text
         await body.write(text.encode())
+
+    def _late(self) -> str:
+        """The headers that are new since the last were sent, as comments."""
+        sent, self._sent = self._sent, dict(self._late_headers)
+        new = (item for item in self._sent.items() if sent.get(item[0]) != item[1])
+        return "".join(f": {name}: {value}\n\n" for name, value in new)
 
     async def _opened(self, send: Send) -> WriteCoalescer:
         async with self._opening:
             if self._body is None:
-                self.headers.update(self._late_headers)
+                self._sent = dict(self._late_headers)
+                self.headers.update(self._sent)
                 start = {"type": "http.response.start", "status": self.status_code}
                 await send({**start, "headers": self.raw_headers})
                 self._body = WriteCoalescer(send)

@@ -17,9 +17,13 @@ from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.errors import DeadlineExceeded, Overloaded
 from tiffin.telemetry import metrics
+from tiffin.telemetry.answers import outcome
 from tiffin.traffic.quota import charge
 
 Event = TypeVar("Event")
+QUESTION_CHARS = 200
+"""Of what was asked, so much is kept next to the answer."""
+
 Kept = tuple[str, str, bytes]
 """What a codec keeps of an answer: its tier, its model, and its events."""
 
@@ -42,7 +46,10 @@ class Codec(Protocol[Event]):
 
 @dataclass(frozen=True)
 class Ask(Generic[Event]):
-    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream."""
+    """A request that the cache may answer; `compute` answers it without. `whole`: not a stream.
+
+    `question` and `corpus` say what it was, for those who look after the cache.
+    """
 
     key: str
     control: Control
@@ -50,6 +57,8 @@ class Ask(Generic[Event]):
     codec: Codec[Event]
     compute: Callable[[], AsyncGenerator[Event, None]]
     whole: bool
+    question: str = ""
+    corpus: str = ""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -73,7 +82,7 @@ class AnswerCache:
         if found.value is not None and ask.control.read:
             replayed = await self._replayed(ask, found.value)
             if replayed is not None:
-                with metrics.outcome():
+                with outcome():
                     for event in replayed:
                         yield event
                 return
@@ -135,6 +144,8 @@ class AnswerCache:
             usd=bill.usd,
             seconds=time.monotonic() - ask.began,
             payload=payload,
+            question=ask.question[:QUESTION_CHARS],
+            corpus=ask.corpus,
         )
         await self.store.put(ask.key, encode(entry), self._ttl_s, generation)
 

@@ -17,7 +17,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An answer. `payload` holds its events as the codec of its kind wrote them.
 
     `created` is in seconds of the Unix epoch. `usd` and `seconds` are what the answer cost, which
-    is what a hit saves. `tier` and `model` wrote it.
+    is what a hit saves. `tier` and `model` wrote it. `question` begins as what was asked did, and
+    `corpus` is the id of the corpus that was asked.
     """
 
     version: int = VERSION
@@ -27,6 +28,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     usd: float
     seconds: float
     payload: bytes
+    question: str = ""
+    corpus: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(Entry)

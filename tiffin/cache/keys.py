@@ -42,15 +42,20 @@ def chat_key(mark: bytes, tenant: str, lane: str, requests: Sequence[GenerateReq
     return f"{tenant_prefix(tenant)}chat:{_digest(said).hex()}"
 
 
-def question_key(mark: bytes, tenant: str, request: RagRequest) -> str:
-    """The key of a question with its documents; `mark` is the fingerprint."""
+def question_key(mark: bytes, tenant: str, request: RagRequest, state: str = "") -> str:
+    """The key of a question with its documents; `mark` is the fingerprint.
+
+    `state` is the id and version of its corpus, as they were before that was searched. What is kept
+    of an older version is not found any more, because versions only grow.
+    """
     said = request.model_dump_json(exclude=DELIVERY)
-    return f"{tenant_prefix(tenant)}rag:{_digest(mark, tenant.encode(), said.encode()).hex()}"
+    digest = _digest(mark, tenant.encode(), said.encode(), state.encode())
+    return f"{tenant_prefix(tenant)}rag:{digest.hex()}"
 
 
-def scope_key(mark: bytes, tenant: str, request: RagRequest) -> str:
+def scope_key(mark: bytes, tenant: str, request: RagRequest, state: str = "") -> str:
     """The key of all questions that differ in nothing but their wording."""
-    return question_key(mark, tenant, request.model_copy(update={"query": ""})).replace(
+    return question_key(mark, tenant, request.model_copy(update={"query": ""}), state).replace(
         ":rag:", ":scope:"
     )
 

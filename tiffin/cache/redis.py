@@ -34,22 +34,28 @@ return 1
 Result = TypeVar("Result")
 
 
+def connect(url: str, timeout_s: float) -> Any:  # noqa: ANN401  the package is optional
+    """A client that waits no longer than that for anything, and tries nothing again."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return Redis.from_url(
+        url,
+        password=os.environ.get(PASSWORD_VARIABLE),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 class RedisStore:
     """Answers under `tiffin:cache:`. The server evicts them when its own memory is full."""
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         from redis import RedisError, ResponseError
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
 
-        self._redis: Any = Redis.from_url(
-            url,
-            password=os.environ.get(PASSWORD_VARIABLE),
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = connect(url, timeout_s)
         self._timeout_s = timeout_s
         self._refused, self._failed = ResponseError, (RedisError, OSError, TimeoutError)
         self._breaker = Breaker("cache", FAILURES_TO_OPEN, OPEN_S)
@@ -93,9 +99,13 @@ class RedisStore:
             if cursor == 0:
                 return found
 
+    async def renew(self, tenant: str) -> None:
+        """Keep nothing of what any replica is computing for a tenant now."""
+        await self._try(lambda: self._redis.incr(GENERATION + tenant), None)
+
     async def clear(self, tenant: str) -> int:
         """Remove all of a tenant, also what any replica is computing for it now."""
-        await self._try(lambda: self._redis.incr(GENERATION + tenant), None)
+        await self.renew(tenant)
         return await self.remove(await self.keys(tenant))
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 
     `vector` is the question's embedding, L2-normalised. `text` is the answer's text, `answer`
     all of it as JSON. `created` is in seconds of the Unix epoch; `usd` and `seconds` are what it
-    cost.
+    cost. `corpus` is the id of the corpus that was asked.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     usd: float
     seconds: float
+    corpus: str = ""
 
 
 class _Scope(msgspec.Struct, frozen=True):

@@ -46,6 +46,10 @@ class Store(Protocol):
         """The keys that begin so. Looks at all that is stored: not for the way of a request."""
         ...
 
+    async def renew(self, tenant: str) -> None:
+        """Keep nothing of what is being computed for a tenant now, by its prefix."""
+        ...
+
     async def clear(self, tenant: str) -> int:
         """Remove all of a tenant, by its prefix, also what is being computed for it now."""
         ...
@@ -102,9 +106,13 @@ class MemoryStore:
         """The keys that begin so, those asked for last at the end."""
         return [key for key in self._kept if key.startswith(prefix)]
 
+    async def renew(self, tenant: str) -> None:
+        """Keep nothing of what is being computed for a tenant now."""
+        self._generations[tenant] += 1
+
     async def clear(self, tenant: str) -> int:
         """Remove all of a tenant, also what is being computed for it now."""
-        self._generations[tenant] += 1
+        await self.renew(tenant)
         return await self.remove(await self.keys(tenant))
 
     async def close(self) -> None:

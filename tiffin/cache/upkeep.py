@@ -16,7 +16,7 @@ KINDS = ("chat", "rag", "scope")
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One kept answer. `question` is known of those that may be given to other wordings."""
+    """One kept answer. `question` begins as what was asked did."""
 
     id: str
     kind: str
@@ -25,7 +25,9 @@ class Item(msgspec.Struct, frozen=True):
     usd: float
     seconds: float
     bytes: int
-    question: str | None = None
+    model: str = ""
+    question: str = ""
+    corpus: str = ""
     documents: list[str] = []
 
 
@@ -33,8 +35,13 @@ class _Source(msgspec.Struct, frozen=True):
     document_id: str | None = None
 
 
-class _Sources(msgspec.Struct, frozen=True):
+class _Route(msgspec.Struct, frozen=True):
+    model: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
     sources: list[_Source] = []
+    route: _Route = _Route()
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,11 @@ class Upkeep:
         return None
 
     async def remove(self, unwanted: Callable[[Item], bool]) -> int:
-        """Remove those answers; returns how many there were."""
+        """Remove those answers; returns how many there were.
+
+        Nothing that is being computed now is kept either, because it may be one of them.
+        """
+        await self.store.renew(tenant_prefix(self.tenant))
         found = [item async for item in self.items() if unwanted(item)]
         for item in found:
             await self._remove(item)
@@ -96,31 +107,54 @@ def _read(key: str, kind: str, value: bytes | None) -> list[Item]:
     if value is None:
         return []
     if kind == "scope":
-        return [
-            Item(
-                one.id, kind, one.tier, one.created, one.usd, one.seconds, len(one.answer),
-                one.question, _documents(one.answer),
-            )
-            for one in remembered.decode(value)
-        ]  # fmt: skip
+        return [_of_scope(one) for one in remembered.decode(value)]
     try:
         kept = entry.decode(value)
     except entry.BrokenError:
         return []
-    documents = _documents(kept.payload) if kind == "rag" else []
-    name = key.rpartition(":")[2]
+    answer = _answer(kept.payload) if kind == "rag" else _Answer()
     return [
         Item(
-            name, kind, kept.tier, kept.created, kept.usd, kept.seconds, len(kept.payload),
-            documents=documents,
+            key.rpartition(":")[2],
+            kind,
+            kept.tier,
+            kept.created,
+            kept.usd,
+            kept.seconds,
+            len(kept.payload),
+            kept.model,
+            kept.question,
+            kept.corpus,
+            _documents(answer),
         )
-    ]  # fmt: skip
+    ]
 
 
-def _documents(answer: bytes) -> list[str]:
-    """The ids of the documents that an answer names as its sources."""
+def _of_scope(one: remembered.Remembered) -> Item:
+    answer = _answer(one.answer)
+    return Item(
+        one.id,
+        "scope",
+        one.tier,
+        one.created,
+        one.usd,
+        one.seconds,
+        len(one.answer),
+        answer.route.model,
+        one.question,
+        one.corpus,
+        _documents(answer),
+    )
+
+
+def _answer(payload: bytes) -> _Answer:
+    """Of a kept answer to a question, what is looked at here."""
     try:
-        sources = msgspec.json.decode(answer, type=_Sources).sources
+        return msgspec.json.decode(payload, type=_Answer)
     except msgspec.MsgspecError:
-        return []
-    return sorted({source.document_id for source in sources if source.document_id})
+        return _Answer()
+
+
+def _documents(answer: _Answer) -> list[str]:
+    """The ids of the documents that an answer names as its sources."""
+    return sorted({source.document_id for source in answer.sources if source.document_id})

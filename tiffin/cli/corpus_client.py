@@ -4,17 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import httpx2
+import click
 
 from tiffin.cli.local_files import LocalFile
+from tiffin.cli.server import Server
 
-TIMEOUT_S = 120.0
 PAGE = 100
 DONE = frozenset({"completed", "failed", "cancelled"})
-
-
-class RefusedError(Exception):
-    """The server answered with an error, which this one line says."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,10 @@ class Result:
 
 
 class CorpusClient:
-    """One corpus of one server. Raises RefusedError, and httpx2.TransportError."""
+    """One corpus of one server. Raises ClickException, with the server's own words."""
 
     def __init__(self, url: str, key: str | None, corpus: str) -> None:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        self._server = Server(url, key)
         self._corpus = corpus
         self._base = ""
 
@@ -50,7 +45,7 @@ class CorpusClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._server.close()
 
     def known(self) -> list[Known]:
         """All files of the corpus."""
@@ -76,7 +71,7 @@ class CorpusClient:
     def send(self, file: LocalFile) -> str:
         """Upload a file and queue it for ingestion; its id."""
         with file.path.open("rb") as data:
-            sent = self._call(
+            sent = self._server.call(
                 "POST",
                 "/v1/files",
                 files={"file": (file.path.name, data)},
@@ -84,7 +79,7 @@ class CorpusClient:
             )
         attributes = {"path": file.label, "sha256": file.digest}
         body = {"file_id": sent["id"], "attributes": attributes}
-        self._call("POST", f"{self._base}/files", json=body)
+        self._server.call("POST", f"{self._base}/files", json=body)
         return str(sent["id"])
 
     def finished(self, files: Collection[str]) -> int:
@@ -94,25 +89,27 @@ class CorpusClient:
 
     def member(self, file: str) -> Result:
         """How the ingestion of a file ended."""
-        shown = self._call("GET", f"{self._base}/files/{file}")
+        shown = self._server.call("GET", f"{self._base}/files/{file}")
         error = shown["last_error"]
         return Result(file, shown["chunks"], error and error["message"])
 
     def remove(self, file: str) -> None:
         """Delete a file, and so its chunks."""
-        self._call("DELETE", f"/v1/files/{file}")
+        self._server.call("DELETE", f"/v1/files/{file}")
 
     def search(self, query: str, ranking: dict[str, Any]) -> list[dict[str, Any]]:
         """The ten best chunks, best first."""
         body = {"query": query, "ranking_options": ranking}
-        found: list[dict[str, Any]] = self._call("POST", f"{self._base}/search", json=body)["data"]
+        found: list[dict[str, Any]] = self._server.call("POST", f"{self._base}/search", json=body)[
+            "data"
+        ]
         return found
 
     def drop(self) -> None:
         """Delete the corpus and its files."""
         for one in self.known():
             self.remove(one.file_id)
-        self._call("DELETE", self._base)
+        self._server.call("DELETE", self._base)
 
     def forget_missing(self, files: Sequence[LocalFile], folders: Collection[str]) -> None:
         """Delete what was sent from these folders and is not there any more."""
@@ -125,27 +122,19 @@ class CorpusClient:
         named = [one for one in self._pages("/v1/vector_stores") if one["name"] == self._corpus]
         if len(named) > 1:
             ids = ", ".join(one["id"] for one in named)
-            raise RefusedError(f"--corpus: {len(named)} are named {self._corpus!r}: {ids}")
+            raise click.ClickException(f"--corpus: {len(named)} are named {self._corpus!r}: {ids}")
         return str(named[0]["id"]) if named else None
 
     def _created(self) -> str:
-        return str(self._call("POST", "/v1/vector_stores", json={"name": self._corpus})["id"])
+        return str(
+            self._server.call("POST", "/v1/vector_stores", json={"name": self._corpus})["id"]
+        )
 
     def _pages(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {"limit": PAGE, "order": "asc", **query}
         while True:
-            page = self._call("GET", path, params=more)
+            page = self._server.call("GET", path, params=more)
             yield from page["data"]
             if not page["has_more"]:
                 return
             more["after"] = page["last_id"]
-
-    def _call(self, method: str, path: str, **sent: Any) -> Any:  # noqa: ANN401  JSON
-        answer = self._http.request(method, path, **sent)
-        if answer.is_success:
-            return answer.json()
-        try:
-            why = answer.json()["error"]["message"]
-        except (ValueError, KeyError):
-            why = f"{path} answered {answer.status_code}"
-        raise RefusedError(why)

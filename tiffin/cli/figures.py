@@ -3,14 +3,17 @@
 Questions about one article are not independent, so an interval is a bootstrap over groups.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 2000
 SEED = 17
+Z = 1.96
+"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +49,24 @@ def figure(
     numbers = np.asarray(values, np.float64)
     low, high = interval(groups, lambda rows: of(numbers[rows]))
     return Figure(of(numbers), low, high, len(values))
+
+
+def figures_as_json(columns: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
+    """Figures by column and name. One of no rows is null: JSON has no NaN."""
+    return {
+        column: {name: asdict(one) if one.of else None for name, one in figures.items()}
+        for column, figures in columns.items()
+    }
+
+
+def wilson(hits: NDArray[np.bool_]) -> Figure:
+    """The share of independent rows that are hits, with the interval of Wilson (1927)."""
+    if not len(hits):
+        return Figure(float("nan"), float("nan"), float("nan"), 0)
+    n, p = len(hits), float(np.mean(hits))
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * float(np.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)))
+    return Figure(p, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def interval(groups: Sequence[str], of: Callable[[NDArray[np.intp]], float]) -> tuple[float, float]:

@@ -5,7 +5,6 @@ second. Exit codes: 0 done, 1 failed with the reason on stderr, 2 wrong usage.
 """
 
 import difflib
-import json
 import sqlite3
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,18 +15,23 @@ import yaml
 
 from models.errors import ModelError
 from tiffin import __version__
+from tiffin.cli.as_json import FLAG, print_json
 from tiffin.config.section import SettingsError
 
 SUBCOMMANDS = {
+    "backup": "Copy corpora, files, ledger and keys into one file, while serving.",
+    "bench": "Load a running server, and see latencies, stages and goodput.",
     "cache": "What a running server keeps of answers, and how to remove it.",
-    "costs": "What the answers cost, by tenant, key, tier and day.",
+    "costs": "What the answers cost, by day, tenant, tier, model, provider or policy.",
     "deploy": "Start one service alone, render files for a platform, simulate scaling.",
     "doctor": "Check whether this machine can serve, and say what to do if not.",
     "eval": "Measure answers and retrieval on your own questions.",
     "ingest": "Bring documents into a corpus of a running server.",
-    "keys": "Create, list and revoke API keys.",
+    "keys": "Create, limit, rotate, list and revoke API keys.",
     "models": "List, pull, verify and quantize the models of the catalogue.",
     "plan": "Which model runs on which GPU, what it takes and why.",
+    "prune": "Forget what the ledger has of days long ago.",
+    "restore": "Put the parts of a backup where they belong.",
     "router": "Train, calibrate and evaluate the router (in a clone); replay its decisions.",
     "safety": "Find the thresholds of the safety checks on your own texts.",
     "serve": "Fetch the weights that are missing, and serve everything on one port.",
@@ -76,7 +80,7 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Note whether a program reads the answer, which is then JSON if it is an error too."""
-        ctx.meta[AS_JSON] = "--json" in args
+        ctx.meta[AS_JSON] = FLAG in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
@@ -85,7 +89,7 @@ class _Group(click.Group):
         except click.ClickException as error:
             if not ctx.meta[AS_JSON]:
                 raise
-            click.echo(json.dumps({"error": error.format_message()}))
+            print_json({"error": error.format_message()})
             raise click.exceptions.Exit(error.exit_code) from None
 
     def _invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature

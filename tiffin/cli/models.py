@@ -1,6 +1,5 @@
 """`tiffin models`: list the catalogue, fetch and verify weights, quantize models."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from models.errors import WeightsError
 from models.quantize import SAMPLE, TOOL, Method, entry, quantize, tool_python
 from models.store import Store
 from models.user_catalog import add, catalog_of, remove
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.fits import fits_here
 from tiffin.cli.progress import MB, print_table, pull_shown
 from tiffin.config.settings import load_settings
@@ -24,14 +24,14 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def list_models(*, as_json: bool) -> None:
     """List the catalogue, and which models are in the store."""
     store = _store()
     catalog = catalog_of(load_settings().home)
     if as_json:
         rows = [_row(model, present=store.is_present(model)) for model in catalog.models]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table("name", "task", "engine", "weights", "licence", "size", "present")
     for model in catalog.models:
@@ -53,40 +53,50 @@ def list_models(*, as_json: bool) -> None:
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--profile", help="Pull what this profile runs; by default, the current one.")
-def pull(names: tuple[str, ...], profile: str | None) -> None:
+@json_option
+def pull(names: tuple[str, ...], profile: str | None, *, as_json: bool) -> None:
     """Fetch, convert and verify the models named, or all that the profile runs."""
     if names and profile:
         raise click.UsageError("give either names or --profile")
     store = _store()
-    for model in _chosen(catalog_of(load_settings().home), names or _profile_models(profile)):
+    chosen = _chosen(catalog_of(load_settings().home), names or _profile_models(profile))
+    for model in chosen:
         pull_shown(store, model)
+    if as_json:
+        print_json([{"name": model.name, "path": store.path(model)} for model in chosen])
 
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-def verify(names: tuple[str, ...]) -> None:
+@json_option
+def verify(names: tuple[str, ...], *, as_json: bool) -> None:
     """Check every digest of the models named, or of all in the store."""
     store, catalog = _store(), catalog_of(load_settings().home)
-    wrong = 0
+    wrong: dict[str, str | None] = {}
     for model in _chosen(catalog, names) or [m for m in catalog.models if store.holds(m)]:
         try:
             store.verify(model)
         except WeightsError as error:
+            wrong[model.name] = str(error)
             click.echo(f"Error: {error}", err=True)
-            wrong += 1
         else:
+            wrong[model.name] = None
             click.echo(f"{model.name}: verified", err=True)
-    if wrong:
+    if as_json:
+        print_json([{"name": name, "error": error} for name, error in wrong.items()])
+    if any(wrong.values()):
         raise SystemExit(1)
 
 
 @models.command("add")
-@click.argument("what", metavar="ORG/NAME|FILE.gguf|FOLDER")
+@click.argument("what", metavar="ORG/NAME|FILE.gguf|FOLDER|SHORT:NAME")
 @click.option("--as", "name", help="Its name here; by default, that of the repository or file.")
-def add_model(what: str, name: str | None) -> None:
+@json_option
+def add_model(what: str, name: str | None, *, as_json: bool) -> None:
     """Add a model to your catalogue: a hub's repository, a GGUF file, or a folder.
 
     A repository may end in @REVISION, and one of GGUF files in :QUANTIZATION, such as :Q4_K_M.
+    Short names are like Ollama's: qwen3:8b or llama3.1:8b-instruct-q4_K_M.
     """
     home = load_settings().home
     model = describe(what, name)
@@ -94,6 +104,9 @@ def add_model(what: str, name: str | None) -> None:
         message = f"Tiffin's own catalogue has the name {model.name}; choose another with --as"
         raise WeightsError(message)
     add(home, model)
+    if as_json:
+        print_json({**_row(model, present=False), "fits": fits_here(model)})
+        return
     row = f"{model.task}, {model.engine}, {model.quantization}, licence {model.licence}"
     click.echo(f"{model.name}: {row}, {model.size_bytes / MB:.0f} MB")
     click.echo(fits_here(model))
@@ -102,12 +115,16 @@ def add_model(what: str, name: str | None) -> None:
 
 @models.command("remove")
 @click.argument("name")
-def remove_model(name: str) -> None:
+@json_option
+def remove_model(name: str, *, as_json: bool) -> None:
     """Take a model out of your catalogue, and its files out of the store."""
     home = load_settings().home
     remove(home, name)
     shutil.rmtree(home / "models" / name, ignore_errors=True)
-    click.echo(f"{name}: removed")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        click.echo(f"{name}: removed")
 
 
 @models.command("quantize")
@@ -120,7 +137,10 @@ def remove_model(name: str) -> None:
     default=SAMPLE,
     help="Its first half calibrates, its second half measures.",
 )
-def quantize_model(name: str, method: Method, new_name: str | None, text: Path) -> None:
+@json_option
+def quantize_model(
+    name: str, method: Method, new_name: str | None, text: Path, *, as_json: bool
+) -> None:
     """Quantize a vLLM model of plain weights to fewer bits and add it to your catalogue."""
     home = load_settings().home
     model = catalog_of(home).get(name)
@@ -141,7 +161,10 @@ def quantize_model(name: str, method: Method, new_name: str | None, text: Path) 
         shutil.rmtree(target, ignore_errors=True)
         raise
     pull_shown(Store(home), made)
-    click.echo(f"{result}: {made.size_bytes / MB:.0f} MB; {made.note}")
+    if as_json:
+        print_json(_row(made, present=True))
+    else:
+        click.echo(f"{result}: {made.size_bytes / MB:.0f} MB; {made.note}")
 
 
 def _store() -> Store:

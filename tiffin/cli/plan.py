@@ -1,14 +1,12 @@
 """`tiffin plan`: which model runs on which GPU, what it takes and why, or what would fit."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-import psutil
 from rich.table import Table
 
-from models.catalog import Catalog, load_catalog
+from models.catalog import load_catalog
 from models.errors import PlacementError
 from models.placement.advice import plan_or_advise
 from models.placement.arithmetic import Workload
@@ -16,9 +14,12 @@ from models.placement.described import parse_model
 from models.placement.hardware import GB, Gpu, detect_gpus, mps_runs, parse_gpus
 from models.placement.planner import RESERVE, Placement, Plan
 from models.user_catalog import catalog_of
+from tiffin.cli.as_json import json_option, print_json
+from tiffin.cli.plan_cpu import Machine
+from tiffin.cli.plan_room import more, next_step, room
 from tiffin.cli.progress import print_table
 from tiffin.config.placement import workloads
-from tiffin.config.settings import Settings, check_models, load_settings
+from tiffin.config.settings import check_models, load_settings
 
 CONTEXT_TOKENS = 8192
 PARALLEL = 8
@@ -44,7 +45,7 @@ NO_MPS = (
 @click.option(
     "--catalog", "catalog_file", type=click.Path(path_type=Path), help="Use another catalogue."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def plan(
     *,
     profile: str | None,
@@ -64,21 +65,24 @@ def plan(
         check_models(settings, catalog)
         works = [_asked(work, context, concurrency) for work in workloads(settings, catalog)]
     if not cards and not described:
-        _show_cpu(settings, catalog)
+        Machine.of(settings, catalog).show(as_json=as_json)
         return
     if not cards:
         message = "this machine has no GPU; describe some with --gpus, as in --gpus 1x24,4x80"
         raise PlacementError(message)
     made = plan_or_advise(works, cards)
     if as_json:
-        click.echo(json.dumps(_as_json(made), indent=2))
+        print_json(_as_json(made))
         return
     for gpu in made.gpus:
         _show_gpu(made, gpu)
     if gpus is None and any(made.shares(gpu) for gpu in cards):
         click.echo(MPS_RUNS if mps_runs() else NO_MPS)
-    if not described:
-        _show_on_cpu(settings, catalog, made)
+    on_gpu = {placed.work.model for placed in made.placements}
+    for name in () if described else settings.models():
+        if name not in on_gpu:
+            click.echo(f"{name}: on the CPU ({catalog.get(name).engine})")
+    click.echo(next_step(settings.profile, here=gpus is None, described=bool(described)))
 
 
 def _described(
@@ -110,7 +114,11 @@ def _show_gpu(made: Plan, gpu: Gpu) -> None:
         table.add_row(*_cells(placed, _share(made, gpu, placed)))
     print_table(table)
     reserve = gpu.total_bytes * RESERVE
-    click.echo(f"left {made.left(gpu) / GB:.2f} GB, and {reserve / GB:.2f} GB in reserve\n")
+    click.echo(f"left {made.left(gpu) / GB:.2f} GB, and {reserve / GB:.2f} GB in reserve")
+    for placed in made.on(gpu):
+        if placed.need.kv_cache:
+            click.echo(room(made, placed))
+    click.echo()
 
 
 def _share(made: Plan, gpu: Gpu, placed: Placement) -> str:
@@ -134,27 +142,6 @@ def _cells(placed: Placement, share: str) -> list[str]:
     ]
 
 
-def _show_cpu(settings: Settings, catalog: Catalog) -> None:
-    """Without a GPU all models share the memory of the machine."""
-    total = psutil.virtual_memory().total
-    table = Table(
-        "model", "engine", "memory", title=f"No GPU: CPU, {total / GB:.1f} GB", title_justify="left"
-    )
-    models = [catalog.get(name) for name in settings.models()]
-    for model in models:
-        table.add_row(model.name, model.engine, f"{model.memory_bytes / GB:.2f} GB")
-    print_table(table)
-    left = total - sum(model.memory_bytes for model in models)
-    click.echo(f"left {left / GB:.2f} GB for the processes themselves and everything else")
-
-
-def _show_on_cpu(settings: Settings, catalog: Catalog, made: Plan) -> None:
-    on_gpu = {placed.work.model for placed in made.placements}
-    for name in settings.models():
-        if name not in on_gpu:
-            click.echo(f"{name}: on the CPU ({catalog.get(name).engine})")
-
-
 def _as_json(made: Plan) -> list[dict[str, object]]:
     return [
         {
@@ -165,6 +152,9 @@ def _as_json(made: Plan) -> list[dict[str, object]]:
                     "service": placed.work.service,
                     "model": placed.work.model,
                     **{f"{key}_bytes": size for key, size in asdict(placed.need).items()},
+                    "context_tokens": placed.work.context_tokens,
+                    "requests_at_once": placed.work.parallel,
+                    "more_would_fit": more(made, placed),
                     "tensor_parallel": placed.degree,
                     "share": placed.share,
                     "why": placed.why,

@@ -23,11 +23,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.corpus_client import CorpusClient
-from tiffin.cli.figures import Figure, figure
+from tiffin.cli.figures import Figure, figure, figures_as_json
 from tiffin.cli.ingest import send_all
 from tiffin.cli.local_files import LocalFile
 from tiffin.cli.progress import print_table
+from tiffin.cli.server import server_options
 from tiffin.config.section import SettingsError
 
 DEPTH = 10
@@ -134,12 +136,12 @@ def _lines(path: Path) -> list[dict[str, str]]:
 @click.argument(
     "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
-@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="The server.")
-@click.option("--key", envvar="TIFFIN_API_KEY", help="An API key. Default: $TIFFIN_API_KEY.")
+@server_options
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many questions of SQuAD.")
 @click.option("--keep", is_flag=True, help="Leave the corpus there, for the next time.")
+@json_option
 def retrieval(
-    folder: Path | None, url: str, key: str | None, limit: int | None, *, keep: bool
+    folder: Path | None, url: str, key: str | None, limit: int | None, *, keep: bool, as_json: bool
 ) -> None:
     """Search for the answers of a FOLDER in BEIR's layout, or of SQuAD's, in four ways.
 
@@ -152,6 +154,9 @@ def retrieval(
         columns = {way: _figures(_searched(client, queries, way)) for way in WAYS}
         if not keep:
             client.drop()
+    if as_json:
+        print_json(figures_as_json(columns))
+        return
     table = Table(f"{len(queries)} questions, {len(passages)} passages", *columns)
     for row in next(iter(columns.values())):
         table.add_row(row, *(str(figures[row]) for figures in columns.values()))
@@ -165,9 +170,9 @@ def _fill(client: CorpusClient, passages: Mapping[str, str]) -> None:
             path = Path(scratch) / f"{name}.txt"
             path.write_text(text, encoding="utf-8")
             files.append(LocalFile(path, path.name))
-        failed = send_all(client, files, Console(stderr=True))
+        failed = send_all(client, files, Console(stderr=True)).failed
     if failed:
-        raise SettingsError(f"{failed} passages could not be ingested")
+        raise SettingsError(f"{len(failed)} passages could not be ingested")
 
 
 def _searched(client: CorpusClient, queries: Sequence[Query], way: str) -> list[Found]:

@@ -1,11 +1,13 @@
 """`tiffin router`: replays recorded decisions, and finds the commands of `lab/router`."""
 
+from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 
 import click
 from rich.table import Table
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table
 from tiffin.config.settings import SettingsError, load_settings
 from tiffin.routing.assembly import fleet_of
@@ -41,7 +43,8 @@ def router() -> None:
 @router.command("replay")
 @click.option("--policy", "name", required=True, help="A policy of the settings.")
 @click.option("--ledger", help="A file or an address. Default: the ledger of the settings.")
-def replay_command(name: str, ledger: str | None) -> None:
+@json_option
+def replay_command(name: str, ledger: str | None, *, as_json: bool) -> None:
     """Decide the ledger's requests again by another policy; print tiers, cost and quality."""
     settings = load_settings()
     policy = settings.routing.policies.get(name)
@@ -50,6 +53,9 @@ def replay_command(name: str, ledger: str | None) -> None:
         raise SettingsError(f"no policy {name!r}; there are: {allowed}")
     recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
+    if as_json:
+        print_json({"recorded": asdict(was), name: asdict(would)})
+        return
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
     for title, outcome in (("recorded", was), (name, would)):
         table.add_row(title, *_outcome_cells(outcome))

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-import httpx2
 from rich.table import Table
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table
+from tiffin.cli.server import Server, server_options
 from tiffin.safety.heads import VECTOR_HEADS, Head
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -25,22 +26,25 @@ def safety() -> None:
 
 @safety.command()
 @click.argument("texts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="A Tiffin.")
-@click.option("--key", envvar="TIFFIN_API_KEY", help="An API key, if it asks for one.")
+@server_options
 @click.option("--wanted", default=0.01, show_default=True, help="Share that may be flagged.")
-def calibrate(texts: Path, url: str, key: str | None, wanted: float) -> None:
+@json_option
+def calibrate(texts: Path, url: str, key: str | None, wanted: float, *, as_json: bool) -> None:
     """Say which `safety.false_positives` flags at most the wanted share of TEXTS, one a line."""
     lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
         raise click.UsageError(f"{texts}: no text in it; write one harmless text on each line")
-    said = _scores(lines, url, key)
+    with Server(url, key) as server:
+        said = scores_of(server, lines)
+    by_rate = {rate: flagged(said, rate) for rate in RATES}
+    fitting = [rate for rate, shares in by_rate.items() if max(shares.values()) <= wanted]
+    if as_json:
+        best = fitting[-1] if fitting else None
+        print_json({"texts": len(lines), "flagged": by_rate, "false_positives": best})
+        return
     table = Table("false_positives", *VECTOR_HEADS)
-    fitting = []
-    for rate in RATES:
-        shares = flagged(said, rate)
+    for rate, shares in by_rate.items():
         table.add_row(f"{rate:g}", *(f"{shares[name]:.2%}" for name in VECTOR_HEADS))
-        if max(shares.values()) <= wanted:
-            fitting.append(rate)
     print_table(table)
     if not fitting:
         click.echo(f"even at {RATES[0]:g} more than {wanted:g} are flagged: log or mark only")
@@ -57,17 +61,13 @@ def flagged(said: Sequence[Mapping[str, float]], rate: float) -> dict[str, float
     }
 
 
-def _scores(lines: Sequence[str], url: str, key: str | None) -> list[dict[str, float]]:
-    headers = {"authorization": f"Bearer {key}"} if key else {}
+def scores_of(server: Server, texts: Sequence[str]) -> list[dict[str, float]]:
+    """What the heads of a server say of each text. Raises ClickException if it does not answer."""
     found: list[dict[str, float]] = []
-    with httpx2.Client(base_url=url, headers=headers, timeout=120) as client:
-        for at in range(0, len(lines), TEXTS):
-            try:
-                body = {"input": lines[at : at + TEXTS]}
-                response = client.post("/v1/moderations", json=body).raise_for_status()
-            except httpx2.HTTPError as error:
-                raise click.ClickException(f"{url}: {error}") from None
-            for result in response.json()["results"]:
-                scores = result["category_scores"]
-                found.append({name: scores[CATEGORIES[name]] for name in VECTOR_HEADS})
+    for at in range(0, len(texts), TEXTS):
+        body = {"input": list(texts[at : at + TEXTS])}
+        said = server.call("POST", "/v1/moderations", json=body)
+        for result in said["results"]:
+            scores = result["category_scores"]
+            found.append({name: scores[CATEGORIES[name]] for name in VECTOR_HEADS})
     return found

@@ -14,7 +14,8 @@ from models.catalog import Model
 from models.errors import WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from tiffin import __version__
+from tiffin import SOURCE, __version__
+from tiffin.cli.as_json import json_option
 from tiffin.cli.progress import MB, pull_shown
 from tiffin.cli.starting import Start
 from tiffin.config.access import check_address
@@ -22,16 +23,8 @@ from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings, check_models, load_settings, variables
 from tiffin.config.topology import dependencies
 
-SOURCE = Path(__file__).parents[2]
-"""The folder that holds service.py: a clone, or the installed packages."""
-
 LOOPBACK = "127.0.0.1"
 MBIT_PER_S = 50
-
-EXAMPLE = """\
-Try it:  curl {url}/v1/rag -H 'content-type: application/json' -d \
-'{{"query": "How tall is it?", "documents": ["The tower is 330 metres tall."]}}'
-Stop it: Ctrl+C"""
 
 
 @click.command()
@@ -45,8 +38,12 @@ Stop it: Ctrl+C"""
 )
 @click.option("--profile", help="What to run; by default, what fits the GPUs of this machine.")
 @click.option("--verbose", is_flag=True, help="Show BentoML's log and all settings.")
-def serve(*, host: str, port: int, profile: str | None, verbose: bool) -> None:
-    """Fetch the weights that are missing, and serve everything on one port."""
+@json_option
+def serve(*, host: str, port: int, profile: str | None, verbose: bool, as_json: bool) -> None:
+    """Fetch the weights that are missing, and serve everything on one port.
+
+    With --json, the first line of stdout is an object: when it was ready, or why it cannot begin.
+    """
     settings = load_settings(profile=profile) if profile else load_settings()
     catalog = catalog_of(settings.home)
     check_models(settings, catalog)
@@ -56,7 +53,7 @@ def serve(*, host: str, port: int, profile: str | None, verbose: bool) -> None:
     fetch(settings.home, [catalog.get(name) for name in settings.models()])
     os.environ["TIFFIN_PROFILE"] = settings.profile
     if not verbose:
-        os.environ.update(_start(settings, host, port).to_environment())
+        os.environ.update(_start(settings, host, port, as_json=as_json).to_environment())
     if settings.access.keys_file is not None:  # a relative path is meant from here
         os.environ["TIFFIN_ACCESS__KEYS_FILE"] = str(settings.access.keys_file.absolute())
     os.chdir(SOURCE)
@@ -109,14 +106,13 @@ def fetch(home: Path, models: list[Model]) -> None:
         raise WeightsError(f"{home}: {error.strerror}; TIFFIN_HOME names another") from None
 
 
-def _start(settings: Settings, host: str, port: int) -> Start:
+def _start(settings: Settings, host: str, port: int, *, as_json: bool) -> Start:
     models = {service.name: section.model for service, section in settings.with_models()}
     shown = "localhost" if host in (LOOPBACK, "0.0.0.0", "::") else host  # noqa: S104
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    tiers = ", ".join(f"{name}: {tier.model}" for name, tier in settings.tiers.items())
     return Start(
         url=url,
         models={name: models.get(name, "") for name in dependencies(settings)},
-        ready=f"(ask there; API at /docs)  {tiers}",
-        example=EXAMPLE.format(url=url),
+        tiers={name: tier.model for name, tier in settings.tiers.items()},
+        as_json=as_json,
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -11,23 +12,29 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tiffin.cli.as_json import json_option, print_json
 from tiffin.config.settings import PREFIX, Settings, load_settings, profile_line, variables
+
+COLUMNS = ("variable", "allowed", "default", "what it is")
 
 
 @click.command()
 @click.option("--profile", help="Show this profile; by default, the current one.")
 @click.option("--variables", "list_variables", is_flag=True, help="List all variables.")
 @click.option("--changed", is_flag=True, help="Only what is set, and by what.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def settings(profile: str | None, *, list_variables: bool, changed: bool, as_json: bool) -> None:
     """Print the settings in force, or all variables as a Markdown table."""
     if list_variables:
-        click.echo(variables_table())
+        if as_json:
+            print_json([dict(zip(COLUMNS, row, strict=True)) for row in variable_rows()])
+        else:
+            click.echo(variables_table())
         return
     loaded = load_settings(profile=profile) if profile else load_settings()
     shown: Any = changes(loaded) if changed else loaded.model_dump(mode="json")
     if as_json:
-        click.echo(json.dumps(shown, indent=2))
+        print_json(shown)
     elif changed:
         for name, change in shown.items():
             click.echo(f"{name}={json.dumps(change['value'])}  ({change['origin']})")
@@ -53,11 +60,16 @@ def changes(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def variables_table() -> str:
     """The table of docs/configuration.md."""
-    rows = ["| variable | allowed | default | what it is |", "|---|---|---|---|"]
-    for name, info in variables().items():
-        text = " ".join((info.description or "").split())
-        rows.append(f"| `{name}` | {_allowed(info)} | {_default(info)} | {text} |")
+    rows = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|"]
+    for name, *cells in variable_rows():
+        rows.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def variable_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Every variable: its name, what is allowed, the default, what it is."""
+    for name, info in variables().items():
+        yield name, _allowed(info), _default(info), " ".join((info.description or "").split())
 
 
 def _allowed(info: FieldInfo) -> str:

@@ -1,8 +1,8 @@
 """What a person sees of a start: a line for each service that is ready, and last where to ask.
 
 `tiffin serve` hands it, through the environment, to the supervisor that `bentoml serve` runs
-(`services/bento/supervisor.py`). A terminal also gets a bar of the services that still load; a pipe
-gets the lines only. Started without `tiffin serve`, none of this shows, and BentoML's log does.
+(`services/bento/supervisor.py`). A terminal also gets a bar for each service that still loads; a
+pipe gets the lines only. Without `tiffin serve` none of this shows, and BentoML's log does.
 """
 
 import asyncio
@@ -10,12 +10,14 @@ import json
 import os
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from urllib.error import URLError
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 VARIABLE = "START_SHOWN"
 """Environment variable: the `Start` as JSON."""
@@ -36,9 +38,10 @@ class Start:
     url: str
     models: dict[str, str]
     """What each service runs, by its name; empty for one without a model."""
-    ready: str
-    """What stands after the address in the last line."""
-    example: str
+    tiers: dict[str, str]
+    """The model of each LLM tier, by the tier's name."""
+    as_json: bool = False
+    """Whether stdout gets an object instead of the last line."""
     began: float = field(default_factory=time.time)
 
     def to_environment(self) -> dict[str, str]:
@@ -52,43 +55,59 @@ class Start:
         return cls(**json.loads(text)) if text else None
 
 
+class _Since(ProgressColumn):
+    """Seconds since the start began, which was before the bars' process."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """The same for every bar."""
+        del task
+        return Text(f"{time.time() - self._began:4.0f} s ")
+
+
 class Shown:
     """Shows one start, in the supervisor's event loop."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
         self._console = Console(stderr=True)
-        self._seen: set[str] = set()
+        self._took_s: dict[str, float] = {}
         self._ending: asyncio.Task[None] | None = None
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=12),
+            _Since(start.began),
+            TextColumn("{task.fields[model]}"),
             console=self._console,
-            refresh_per_second=4,
+            refresh_per_second=8,
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(self._waiting(), total=len(start.models))
-        self._bar.start()
+        # No engine says how far it is, so the bars move without a length.
+        self._loading = {
+            name: self._bars.add_task(name, total=None, model=model)
+            for name, model in start.models.items()
+        }
+        self._bars.start()
 
     def look(self, ready: set[str]) -> None:
         """Show which services are ready by now. Called at every tick; a restart shows nothing."""
         if self._ending is not None:
             return
-        for name in sorted(ready & set(self._start.models) - self._seen):
-            self._seen.add(name)
-            took_s = time.time() - self._start.began
-            line = f"{name:<10} ready after {took_s:5.1f} s  {self._start.models[name]}"
+        for name in sorted(ready & set(self._loading)):
+            self._bars.remove_task(self._loading.pop(name))
+            self._took_s[name] = time.time() - self._start.began
+            line = f"{name:<10} ready after {self._took_s[name]:5.1f} s  {self._start.models[name]}"
             self._print(line.rstrip())
-        self._bar.update(self._task, completed=len(self._seen), description=self._waiting())
-        if self._seen == set(self._start.models):
+        if not self._loading:
             self._ending = asyncio.get_running_loop().create_task(self._end())
 
     def stop(self) -> None:
-        """Take the bar away: the start ends, done or not."""
-        self._bar.stop()
+        """Take the bars away: the start ends, done or not."""
+        self._bars.stop()
 
     async def _end(self) -> None:
         """Say that all is ready once the entry service says so too."""
@@ -97,18 +116,34 @@ class Shown:
             await asyncio.sleep(PAUSE_S)
         self.stop()
         took_s = time.time() - self._start.began
-        print(f"Ready in {took_s:.0f} s  {self._start.url}  {self._start.ready}", flush=True)  # noqa: T201
+        print(self._said(took_s), flush=True)  # noqa: T201
         if self._console.is_terminal:
-            self._print(self._start.example)
+            for line in self._hints():
+                self._print(line)
+
+    def _said(self, took_s: float) -> str:
+        """The one line (or object) that a program waits for."""
+        start = self._start
+        if not start.as_json:
+            return f"Ready in {took_s:.0f} s  {start.url}  (ask there; API at /docs)"
+        took = {name: round(seconds, 1) for name, seconds in self._took_s.items()}
+        said = {"url": start.url, "ready_after_s": round(took_s, 1), "services": took}
+        return json.dumps({**said, "tiers": start.tiers})
+
+    def _hints(self) -> Iterator[str]:
+        """What a person can do now; each line fits 80 columns."""
+        for name, model in self._start.tiers.items():
+            yield f"Tier:     {name}, which is {model}"
+        yield f"Try it:   curl {self._start.url}/v1/rag \\"
+        yield "            -H 'content-type: application/json' \\"
+        yield """            -d '{"query": "How tall?", "documents": ["It is 330 m tall."]}'"""
+        yield "Stop it:  Ctrl+C"
 
     def _answers(self) -> bool:
         with suppress(URLError, OSError):
             urllib.request.urlopen(f"{self._start.url}/readyz", timeout=PROBE_S).close()  # noqa: S310
             return True
         return False
-
-    def _waiting(self) -> str:
-        return "loading " + ", ".join(name for name in self._start.models if name not in self._seen)
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)

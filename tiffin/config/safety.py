@@ -50,6 +50,15 @@ class RagSafety(ChatSafety):
     """Checks of the passages found; `redact` leaves a passage out, `block` refuses the question."""
 
 
+class TenantSafety(Section):
+    """Policies of one tenant; each that is named stands in place of the common one."""
+
+    rag: RagSafety | None = None
+    """Questions over documents."""
+    chat: ChatSafety | None = None
+    """The OpenAI routes that generate."""
+
+
 class SafetySettings(Section):
     """The Safety service, and what is asked of it."""
 
@@ -57,6 +66,9 @@ class SafetySettings(Section):
     """Whether the service runs. Without it nothing is checked."""
     rag: RagSafety = RagSafety()
     chat: ChatSafety = ChatSafety()
+    tenants: dict[str, TenantSafety] = Field(default_factory=dict)
+    """Policies of single tenants, by name. As a variable, JSON:
+    `{"acme": {"chat": {"input": {"injection": "block"}}}}`."""
     false_positives: Annotated[float, Field(ge=0.001, le=0.1)] = 0.002
     """Share of harmless texts that a trained check may flag."""
     timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 500

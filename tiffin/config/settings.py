@@ -42,6 +42,7 @@ from tiffin.config.scaling import Scaling, first_misfit
 from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER, SERVICES, Service
 from tiffin.config.serving import EncoderSettings, TierSettings
+from tiffin.config.telemetry import LogSettings, TracingSettings
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     resilience: ResilienceSettings = ResilienceSettings()
     access: AccessSettings = AccessSettings()
     cache: CacheSettings = CacheSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     def ledger_at(self) -> str:
         """The SQLite file of the ledger, or the address of its database."""

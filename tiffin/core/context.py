@@ -13,10 +13,12 @@ import msgspec
 from models.values import TokenUsage
 from tiffin.core.checks import CheckRun
 from tiffin.core.deadline import Deadline
+from tiffin.core.grant import EVERYTHING, Grant
 from tiffin.core.messages import RouteDecision
 
 BEGUN = "begun"
 REPLACED = "replaced"
+ABANDONED = "abandoned"
 NO_USAGE = TokenUsage(prompt_tokens=0, completion_tokens=0)
 
 DEFAULT_TENANT = "default"
@@ -67,12 +69,29 @@ class CacheUse(msgspec.Struct, frozen=True):
 class Bill:
     """All attempts of one request, and the decision that they follow.
 
-    `cache` is None if the cache was not asked.
+    `cache` is None if the cache was not asked. `answered_by` is the tier of the answer, or `quote`;
+    empty until there is one.
     """
 
     decision: RouteDecision | None = None
     cache: CacheUse | None = None
+    answered_by: str = ""
     attempts: list[Attempt] = field(default_factory=list)
+    encoded_tokens: int = 0
+    """What the encoders read."""
+    degraded: list[str] = field(default_factory=list)
+    """What the answer was given without."""
+
+    @property
+    def tokens(self) -> int:
+        """What all attempts read and wrote."""
+        usages = [attempt.usage for attempt in self.attempts]
+        return sum([usage.prompt_tokens + usage.completion_tokens for usage in usages])
+
+    @property
+    def closed(self) -> bool:
+        """Whether no attempt is in work, so that the cost is final."""
+        return all(attempt.outcome != BEGUN for attempt in self.attempts)
 
     @property
     def usd(self) -> float:
@@ -96,7 +115,8 @@ class Bill:
 class RequestContext(msgspec.Struct, frozen=True):
     """Made once at the door (or from a hop's headers); only its bill and checks are written on.
 
-    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself.
+    `tenant` and `key` say whose request it is; `key` is a name for the key, never the key itself,
+    and `grant` is what the key allows.
     `deadline_named` says that the client named the deadline itself; an answer must begin by
     `begin_by`, where that is earlier. `whole` says that nobody reads the answer as it is written,
     so that its pieces may come several at a time. `tenant`, and `batch`, which says that nobody
@@ -114,6 +134,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     whole: bool = False
     cache_control: str = ""
     key: str = ""
+    grant: Grant = EVERYTHING
     arrived: float = msgspec.field(default_factory=time.time)
     bill: Bill = msgspec.field(default_factory=Bill)
     checks: list[CheckRun] = msgspec.field(default_factory=list)

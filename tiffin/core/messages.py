@@ -104,10 +104,17 @@ class TierState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """US dollars of the current UTC day: by the caller's key, and by all."""
+    """US dollars of the current UTC day and month: by the caller's key and tenant, and by all.
+
+    `at` is when that was, in seconds of the Unix epoch.
+    """
 
     key_usd: float = 0.0
+    key_month_usd: float = 0.0
+    tenant_usd: float = 0.0
+    tenant_month_usd: float = 0.0
     day_usd: float = 0.0
+    at: float = 0.0
 
 
 class RouteRequest(msgspec.Struct, frozen=True):
@@ -116,8 +123,9 @@ class RouteRequest(msgspec.Struct, frozen=True):
     `vector` is the query's embedding, L2-normalised, where the caller has it. `needs` are the
     capabilities that the request asks for, `prompt_tokens` an estimate of what the tier will read,
     and `max_tokens` the longest answer, of which there are to be `answers`. `whole` says that they
-    are not streamed. The rest is what the entry service has seen, so that a decision depends on
-    nothing but this message.
+    are not streamed; `allowed` are the tiers that the caller's key may use, None for all, and
+    `budgets` what it may spend, as in `Grant`. The rest is what the entry service has seen, so that
+    a decision depends on nothing but this message.
     """
 
     query: str
@@ -131,6 +139,8 @@ class RouteRequest(msgspec.Struct, frozen=True):
     spent: Spent = Spent()
     strong_share: float = 0.0
     answers: int = 1
+    allowed: list[str] | None = None
+    budgets: dict[str, float] = {}
 
 
 Level = Literal["simple", "moderate", "complex"]

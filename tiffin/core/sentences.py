@@ -27,6 +27,10 @@ _BEFORE_A_NUMBER = re.compile(
     r"p|pp|vol|al|incl|excl|resp|tel|ext|abt|bzw|ggf|mind|env|núm|pág|n|op|cit)\.\s*$",
     re.IGNORECASE,
 )
+# A line may open with these; what follows is the sentence: "1. Open it.", "P.S. It is well."
+_OPENING = re.compile(r"\W*(?:\d{1,3}[.)]|(?:[^\W\d_]\.){1,2})\s*")
+# A capitalised word this short, or one letter, is an abbreviation if a small letter follows.
+_SHORT = re.compile(r"(?:^|\W)(?:[A-ZÀ-Þ][a-z]{0,3}|[^\W\d_])\.\s*$")
 _LINE_END = re.compile(r"\n\s*")
 OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
 _CUT = re.compile(r"[;,:،、，；]\s*|\s+")
@@ -89,18 +93,27 @@ def _ends_a_sentence(text: str, start: int, line_end: re.Match[str]) -> bool:
 
 
 def _of_line(text: str, line: Span, language: str) -> Iterator[Span]:
-    """The library's sentences; those that it splits before a number are joined again."""
+    """The library's sentences; those that it splits after an abbreviation are joined again."""
     offset, end = line
     found = get_sentence_boundaries(language, text[offset:end])
     starts = [offset + boundary["start_index"] for boundary in found] or [offset]
     start = offset
     for border in starts[1:]:
-        before_a_number = text[border : border + 1].isdigit()
-        if before_a_number and _BEFORE_A_NUMBER.search(text, max(start, border - 12), border):
+        if _goes_on(text, start, border, at_line_start=start == offset):
             continue
         yield start, border
         start = border
     yield start, end
+
+
+def _goes_on(text: str, start: int, border: int, *, at_line_start: bool) -> bool:
+    """Whether what stands before the border is no sentence of its own."""
+    if at_line_start and _OPENING.fullmatch(text, start, border):
+        return True
+    follows, since = text[border : border + 1], max(start, border - 12)
+    if follows.isdigit():
+        return _BEFORE_A_NUMBER.search(text, since, border) is not None
+    return follows.islower() and _SHORT.search(text, since, border) is not None
 
 
 def _pieces(text: str, span: Span) -> Iterator[Span]:

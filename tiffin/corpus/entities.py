@@ -42,6 +42,11 @@ class Corpus:
     version: int
 
     @property
+    def state(self) -> str:
+        """Its id and version: as long as they are the same, so is what a search finds."""
+        return f"{self.id} {self.version}"
+
+    @property
     def expires(self) -> int | None:
         """When it expires unless it is asked before, in Unix seconds."""
         return None if self.expires_days is None else self.active + self.expires_days * DAY_S

@@ -112,6 +112,7 @@ class Ingestion:
             except Exception as error:
                 logger.exception("ingestion has stopped for %.0f s", PERIOD_S)
                 self.trouble, again = f"ingestion: {type(error).__name__}", False
+            metrics.ingestion_stopped.set(self.trouble is not None)
             if not again:
                 await self._parser.close()
                 with suppress(TimeoutError):

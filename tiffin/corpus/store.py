@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from tiffin.config.section import SettingsError
-from tiffin.core.errors import InvalidRequest, NotFound
+from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
 from tiffin.corpus.entities import Corpus, File
 from tiffin.corpus.records import Records
 from tiffin.corpus.table import Table, connect
@@ -55,11 +55,18 @@ class Store:
 
     @property
     def records(self) -> Records:
-        """The records; made with the folder at first use. Raises SettingsError for newer ones."""
+        """The records; made with the folder at first use.
+
+        Raises SettingsError for newer ones, and Unavailable if the folder cannot be made.
+        """
         with self._lock:
             if self._records is None:
-                for name in ("files", "chunks", "locks"):
-                    (self.folder / name).mkdir(parents=True, exist_ok=True)
+                try:
+                    for name in ("files", "chunks", "locks"):
+                        (self.folder / name).mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    message = f"no files or corpora are kept here: {self.folder}: {error.strerror}"
+                    raise Unavailable(message) from error
                 _check_layout(self.folder / "layout.json")
                 self._records = Records(self.folder / "records.sqlite3")
             return self._records

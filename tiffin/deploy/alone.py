@@ -8,7 +8,6 @@ address is wrong. Here, both end the start with a one-line error.
 import asyncio
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiffin import __version__
@@ -22,8 +21,6 @@ from tiffin.transport.client import ServiceClient
 
 RETRY_S = 0.5
 PROBE_TIMEOUT_S = 3.0
-SOURCE = Path(__file__).parents[2]
-"""The folder that holds service.py: a clone, or the `src` folder of a Bento."""
 
 
 def check_addresses(service: str, given: Sequence[str], settings: Settings) -> dict[str, str]:
@@ -78,7 +75,7 @@ async def await_services(
 
 
 def start_command(service: str, addresses: dict[str, str], host: str, port: int) -> list[str]:
-    """The command that serves one service; run it in SOURCE."""
+    """The command that serves one service; run it in `tiffin.SOURCE`."""
     words = [f"{name}={url}" for name, url in addresses.items()]
     return [sys.executable, "-m", "services.bento.one_service", service, host, str(port), *words]
 

@@ -5,7 +5,7 @@ worth a second, bounded call; `evidence` orders them by what that call said.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiffin.core.sentences import Sentence, leans, split_sentences
 from tiffin.grounding.wording import fold, words
@@ -112,6 +112,17 @@ def candidates(
     ranks = {item.passage.index: rank for rank, item in enumerate(found)}
     found.sort(key=lambda item: (-shared[id(item)], ranks[item.passage.index]))
     return found[:limit]
+
+
+def without(unwanted: frozenset[str], found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates whose sentence is not one of these; none leans on such a sentence either."""
+    if not unwanted:
+        return list(found)
+    return [
+        replace(one, before=None) if one.before and one.before.text in unwanted else one
+        for one in found
+        if one.text not in unwanted
+    ]
 
 
 def distinct(passages: Sequence[Passage]) -> list[Passage]:

@@ -15,6 +15,7 @@ from typing import Literal
 from tiffin.core.errors import TiffinError
 from tiffin.core.messages import ServiceHealth
 from tiffin.lifecycle.drain import Drain
+from tiffin.telemetry import logs, metrics
 from tiffin.transport.client import ServiceClient
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,8 @@ class Readiness:
         # Until a service has been seen ready, silence means that it still loads.
         if state == before or (before == STARTING and state != READY):
             return
-        logger.info("%s: %s", name, state)
+        level = logging.INFO if state in {READY, ASLEEP} else logging.WARNING
+        logger.log(level, "%s: %s", name, state, extra=logs.fields(service=name))
+        metrics.series(metrics.service_ready, name).set(state == READY)
         self._states[name] = state
         self._clients[name].lost = None if state == READY else state

@@ -11,9 +11,10 @@ from tiffin.core.errors import RECOVERABLE
 from tiffin.core.values import RagDelta, RagEvent, RagStopped
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.released import Release
+from tiffin.pipeline.stage import traced
 from tiffin.pipeline.stages.generate import Generate
 from tiffin.pipeline.stages.quote import quote, recalled, refuse
-from tiffin.safety.policy import Judge
+from tiffin.safety.policy import NOTHING_CHECKED, Judge, Judges
 
 
 class Answer:
@@ -21,19 +22,23 @@ class Answer:
 
     name = "generate"
 
-    def __init__(self, generate: Generate, budget_ms: float, judge: Judge | None = None) -> None:
+    def __init__(
+        self, generate: Generate, budget_ms: float, judges: Judges = NOTHING_CHECKED
+    ) -> None:
         self.budget_ms = budget_ms
         self._generate = generate
-        self._judge = judge
+        self._judges = judges
 
     async def stream(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is written."""
-        with question.timeline.stage(self.name):
+        with traced(self, question) as span, question.timeline.stage(self.name):
+            asked, question.context = question.context, span.within(question.context)
             async with aclosing(self._events(question)) as events:
                 async for event in events:
                     if isinstance(event, RagDelta):
                         question.timeline.first_token()
                     yield event
+            question.context = asked
 
     async def _events(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         ready = _without_model(question)
@@ -55,8 +60,9 @@ class Answer:
         self, question: Question, events: Sequence[RagEvent]
     ) -> AsyncGenerator[RagEvent, None]:
         """The events of an answer that no model wrote, held to the safety policy."""
-        if self._judge is not None and not question.is_refused:
-            events = await quotes_held_to(self._judge, question, events)
+        judge = self._judges.of(question.context.tenant)
+        if judge is not None and not question.is_refused:
+            events = await quotes_held_to(judge, question, events)
         for event in events:
             yield event
 

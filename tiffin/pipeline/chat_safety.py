@@ -24,12 +24,24 @@ from tiffin.core.context import RequestContext
 from tiffin.core.text import estimate_tokens
 from tiffin.pipeline.released import Release
 from tiffin.pipeline.writing import Piece
-from tiffin.safety.policy import Judge, refusal
+from tiffin.safety.policy import NOTHING_CHECKED, Judge, Judges, refusal
+
+
+@dataclass(frozen=True)
+class ChatPolicies:
+    """The judges of input and output, for every tenant."""
+
+    input: Judges = NOTHING_CHECKED
+    output: Judges = NOTHING_CHECKED
+
+    def of(self, tenant: str) -> "ChatGuard":
+        """Those of one tenant."""
+        return ChatGuard(self.input.of(tenant), self.output.of(tenant))
 
 
 @dataclass(frozen=True)
 class ChatGuard:
-    """The judges of input and output; None where the policy is empty."""
+    """The judges of input and output of one tenant; None where the policy is empty."""
 
     input: Judge | None = None
     output: Judge | None = None

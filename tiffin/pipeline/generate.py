@@ -8,6 +8,7 @@ Everything stays inside the request's deadline. Each attempt is on the bill, how
 """
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import AsyncGenerator, Mapping
@@ -18,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
-from tiffin.core.context import RequestContext
+from tiffin.core.context import ABANDONED, RequestContext
 from tiffin.core.errors import (
     NO_TIER_SATISFIES,
     PROVIDER_OVERLOADED,
@@ -33,7 +34,10 @@ from tiffin.core.errors import (
 from tiffin.core.messages import RouteDecision
 from tiffin.providers.protocol import LLM
 from tiffin.routing.meter import Meter, Running, answer_tokens, prompt_tokens
+from tiffin.telemetry import genai, logs, tracing
 from tiffin.traffic.failover import Failover, is_callers, is_final
+
+logger = logging.getLogger(__name__)
 
 RETRY_PAUSE_S = 0.05
 """Before the second attempt at a tier that said nothing of when to come back; jittered."""
@@ -146,7 +150,12 @@ class Generator:
         running = self.meter.open(
             tier, call.decision, call.prompt_tokens, call.context, self._most_usd(tier, call)
         )
-        events = self._metered(running, call.request, call.context, others)
+        context = running.span.within(call.context)
+        if running.span:
+            running.span.tell(genai.asked(running.attempt, call.request, whole=context.whole))
+            if tracing.with_content():
+                running.span.tell(genai.read(call.request))
+        events = self._metered(running, call.request, context, others)
         return Begun(tier, await anext(events), events, running)
 
     async def _metered(
@@ -159,7 +168,7 @@ class Generator:
         """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
         tier = running.attempt.tier
         finished: Finished | None = None
-        outcome = "abandoned"
+        outcome = ABANDONED
         try:
             async with aclosing(self.tiers[tier].generate(request, context)) as events:
                 event: TokenEvent | None = await self._first_event(tier, events, context, others)
@@ -181,7 +190,7 @@ class Generator:
         finally:
             if finished is not None:
                 outcome = "ok"  # a reader that has the last event may not ask for the end
-            elif outcome == "abandoned":
+            elif outcome == ABANDONED:
                 self.failover.breaker(tier).left()
             self.meter.close(running, outcome, finished)
 
@@ -212,7 +221,9 @@ class Generator:
             breaker.succeeded()  # it answered: the request is at fault
             return
         told = isinstance(error, RateLimited) or error.code == PROVIDER_OVERLOADED
-        breaker.failed(error.retry_after_s if told else None)
+        if not isinstance(error, Overloaded) or isinstance(error, Unavailable):
+            logger.warning("a tier failed: %s", error.message, extra=logs.fields(tier=tier))
+        breaker.failed(error.retry_after_s if told else None, error.message)
 
     async def _cascade(self, call: _Call, threshold: float) -> Begun:
         """The tier's whole answer, or the next stronger one's when it is unsure of its own."""
@@ -220,10 +231,14 @@ class Generator:
         if request.logprobs is None:
             probing = replace(request, logprobs=0)
         begun = await self._first_of((call.decision.tier,), replace(call, request=probing))
-        events = [begun.first]
-        async with aclosing(begun.rest) as rest:
-            events += [event async for event in rest]
-        confidence = _confidence(events)
+        events, late = [begun.first], None
+        try:
+            async with aclosing(begun.rest) as rest:
+                async for event in rest:
+                    events.append(event)  # noqa: PERF401  what came before an error counts
+        except DeadlineExceeded as error:
+            late = error  # the reader decides whether what is written by then is an answer
+        confidence = _confidence(events) if late is None else None
         if confidence is not None and confidence < threshold:
             try:
                 escalated = await self._first_of(tuple(call.decision.fallbacks), call)
@@ -233,7 +248,7 @@ class Generator:
                 self.meter.replaced(begun.running)
                 return escalated
         kept = events if request.logprobs is not None else [_plain(event) for event in events]
-        return Begun(begun.tier, kept[0], _replayed(kept[1:]), begun.running)
+        return Begun(begun.tier, kept[0], _replayed(kept[1:], late), begun.running)
 
 
 def _beyond_cap(tiers: tuple[str, ...], decision: RouteDecision) -> InvalidRequest:
@@ -248,6 +263,8 @@ def _read(running: Running, event: TokenEvent) -> None:
     """Count what was written, for the bill of a tier that does not."""
     if isinstance(event, TextDelta):
         running.chars += len(event.text)
+        if running.span and tracing.with_content():
+            running.text += event.text
     elif isinstance(event, ToolCallDelta):
         running.chars += len(event.arguments)
 
@@ -268,6 +285,10 @@ def _plain(event: TokenEvent) -> TokenEvent:
     return TextDelta(event.text) if isinstance(event, TextDelta) else event
 
 
-async def _replayed(events: list[TokenEvent]) -> AsyncGenerator[TokenEvent, None]:
+async def _replayed(
+    events: list[TokenEvent], error: TiffinError | None
+) -> AsyncGenerator[TokenEvent, None]:
     for event in events:
         yield event
+    if error is not None:
+        raise error

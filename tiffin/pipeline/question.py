@@ -22,6 +22,7 @@ from tiffin.core.values import (
     Source,
     Value,
 )
+from tiffin.corpus.entities import Corpus
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.evidence import Passage as Scored
 from tiffin.grounding.quote import utf16
@@ -73,7 +74,8 @@ class Question:
     passages that were not embedded. `embedded` is set once that is decided. `logits` are the
     reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
     kept answer to the same question in other words, `generation` that of the cache when it was
-    asked for one.
+    asked for one. `orders` are sentences of marked passages that give orders to the model.
+    `corpus` is the corpus that was asked, as it was before it was searched.
     """
 
     request: RagRequest
@@ -108,6 +110,8 @@ class Question:
     citations: list[Citation] = field(default_factory=list)
     recalled: Recalled | None = None
     generation: int = -1
+    orders: frozenset[str] = frozenset()
+    corpus: Corpus | None = None
 
     @property
     def is_quoted(self) -> bool:

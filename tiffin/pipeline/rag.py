@@ -20,7 +20,7 @@ from tiffin.core.values import Cost, Document, RagAnswer, RagEvent, RagRequest, 
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.passages import split_documents
 from tiffin.pipeline.question import Question
-from tiffin.pipeline.stage import Stage, Writer, run
+from tiffin.pipeline.stage import Stage, Writer, run, traced
 from tiffin.telemetry.timeline import Timeline
 
 
@@ -97,6 +97,7 @@ class RagPipeline:
             passages=passages,
             budget=Budget.of(context.deadline, self.budgets_ms, self.rest_ms),
             timeline=Timeline(),
+            degraded=context.bill.degraded,
         )
 
     async def _find(self, question: Question) -> None:
@@ -116,8 +117,8 @@ class RagPipeline:
 
     async def _check(self, check: Stage, question: Question) -> None:
         await question.embedded.wait()
-        with question.timeline.stage(check.name):
-            await check.run(question, question.context)
+        with traced(check, question) as span, question.timeline.stage(check.name):
+            await check.run(question, span.within(question.context))
 
     async def _route(self, question: Question) -> None:
         await question.embedded.wait()

@@ -15,6 +15,7 @@ from tiffin.cache.entry import BrokenError
 from tiffin.cache.keys import chat_key, question_key
 from tiffin.core.context import RequestContext
 from tiffin.core.values import Cost, RagAnswer, RagDelta, RagEvent, RagRequest, RagSources, Timings
+from tiffin.corpus.entities import Corpus
 from tiffin.pipeline.writing import Head, Piece
 
 FREE = Cost(usd=0.0, strongest_usd=0.0, attempts=0, estimated=False)
@@ -33,17 +34,21 @@ class Replay:
         request: RagRequest,
         context: RequestContext,
         compute: Callable[[], AsyncGenerator[RagEvent, None]],
+        corpus: Corpus | None = None,
     ) -> AsyncGenerator[RagEvent, None]:
-        """The events of an answer to the question."""
+        """The events of an answer to the question, over its corpus as it is now."""
         deterministic = request.temperature == 0 or request.seed is not None
         control = control_of(
             context.cache_control, wanted=request.cache, deterministic=deterministic
         )
         if control.off:
             return compute()
-        key = question_key(self._mark, context.tenant, request)
-        ask = Ask(key, control, context, QuestionCodec(), compute, not request.stream)
-        return self._cache.events(ask)
+        state, its = ("", "") if corpus is None else (corpus.state, corpus.id)
+        key = question_key(self._mark, context.tenant, request, state)
+        whole, codec = not request.stream, QuestionCodec()
+        return self._cache.events(
+            Ask(key, control, context, codec, compute, whole, request.query, its)
+        )
 
     def write(
         self,
@@ -67,7 +72,8 @@ class Replay:
         if control.off:
             return compute()
         key = chat_key(self._mark, context.tenant, lane, requests)
-        return self._cache.events(Ask(key, control, context, ChatCodec(), compute, whole))
+        asked = first.messages[-1].content if first.messages else str(first.prompt)
+        return self._cache.events(Ask(key, control, context, ChatCodec(), compute, whole, asked))
 
 
 class _Chat(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ time.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.errors import RECOVERABLE
 from tiffin.core.values import RagEvent
 from tiffin.pipeline.question import Question
+from tiffin.telemetry import metrics, tracing
 
 
 class Stage(ABC):
@@ -34,6 +35,10 @@ class Stage(ABC):
     @abstractmethod
     async def run(self, question: Question, context: RequestContext) -> None:
         """Do the work, within the context's deadline, and write the result to the question."""
+
+    def attributes(self, _: Question) -> dict[str, Any]:
+        """What its span says beside its budget, once it has run (`tiffin.telemetry.genai`)."""
+        return {}
 
     def substitute(self, question: Question) -> None:  # noqa: B027  nothing, unless it says so
         """Do what stands in for the work when its service is away or late."""
@@ -59,10 +64,23 @@ class Writer(Protocol):
 
 async def run(stage: Stage, question: Question) -> None:
     """Run a stage within its budget, or its substitute if it is late or the service is away."""
-    context = replace(question.context, deadline=question.budget.until(stage.name))
-    with question.timeline.stage(stage.name):
+    until = question.budget.until(stage.name)
+    with traced(stage, question) as span, question.timeline.stage(stage.name):
+        context = replace(span.within(question.context), deadline=until)
         try:
             await stage.run(question, context)
-        except RECOVERABLE:
+        except RECOVERABLE as error:
+            metrics.series(metrics.stage_failures_total, stage.name, error.type).inc()
+            span.fail(error.type)
             stage.substitute(question)
             question.degraded.append(stage.degraded)
+        if span:
+            span.tell(stage.attributes(question))
+
+
+def traced(stage: Stage | Writer, question: Question) -> tracing.Off:
+    """The span of a stage: its share of the deadline, and the time it may take at most."""
+    context, name = question.context, stage.name
+    most_s = question.budget.until(name).remaining() if tracing.is_on() else 0.0
+    budget = {"tiffin.stage.budget_ms": stage.budget_ms, "tiffin.stage.most_ms": most_s * 1000}
+    return tracing.span(name, context.traceparent, values=budget)

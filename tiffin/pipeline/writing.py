@@ -56,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Who answers. Comes first, once every answer has begun."""
+    """Who answers. Comes first, once every answer has begun; `degraded` may grow until the end."""
 
     tier: str
     model: str
@@ -73,10 +73,15 @@ class Piece(msgspec.Struct, frozen=True):
 async def pieces(
     first: TokenEvent, rest: AsyncGenerator[TokenEvent, None], limits: Limits, index: int = 0
 ) -> AsyncGenerator[Piece, None]:
-    """What a tier writes, from its first event on. Raises DeadlineExceeded at a limit passed."""
+    """What a tier writes, from its first event on. Raises DeadlineExceeded at a limit passed.
+
+    When the last event leaves, the attempt is closed, so that its cost is on the bill.
+    """
     async with aclosing(rest):
         event: TokenEvent | None = first
         while event is not None:
+            if isinstance(event, Finished):
+                await rest.aclose()
             yield Piece(index, event)
             event = None if isinstance(event, Finished) else await _next(rest, limits)
 

@@ -19,6 +19,7 @@ export class Answer {
     this.text = "";
     this.citations = [];
     this.cache = null;
+    this.stopped = [];
     this.body = el("div.answer", { "aria-busy": "true" });
     this.heading = el("h2", {}, name);
     this.meta = el("span.hint.meta", {}, "asking");
@@ -31,7 +32,7 @@ export class Answer {
   /** Take one event of the stream. */
   take(event) {
     if (event.object === "headers") {
-      this.cache = event.cache && (event.age ? `${event.cache}, ${event.age} s old` : event.cache);
+      this.cache = event;
     } else if (event.object === "rag.sources") {
       this.meta.textContent = `${event.route.model} reads ${count(event.sources.length, "passage")}`;
       this.sources = new SourceList(event.sources);
@@ -40,6 +41,8 @@ export class Answer {
       this.text += event.text;
       this.citations.push(...(event.citations ?? []));
       this.body.replaceChildren(...this.sentences({ answer: this.text, citations: this.citations }), caret());
+    } else if (event.object === "rag.stopped") {
+      this.stopped = event.checks;
     } else if (event.object === "rag.answer") {
       this.finish(event);
     }
@@ -49,7 +52,7 @@ export class Answer {
     const { route, timings, cost } = answer;
     this.meta.textContent = [
       route.tier === route.model ? route.tier : `${route.tier}: ${route.model}`,
-      this.cache && !this.cache.startsWith("miss") ? "from the cache" : duration(timings.total_ms),
+      (this.cache?.cache ?? "miss") === "miss" ? duration(timings.total_ms) : "from the cache",
       dollars(cost.usd),
     ].join("  ·  ");
     this.sources = new SourceList(answer.sources, answer.answered);
@@ -57,7 +60,7 @@ export class Answer {
     this.body.classList.toggle("refused", !answer.answered);
     this.body.replaceChildren(...this.sentences(answer));
     this.rest.replaceChildren(
-      ...[verdict(answer), notes(answer), contradictions(answer), this.sources.element, details({ ...answer, cache: this.cache }, this.about)].filter(Boolean),
+      ...[verdict(answer), notes(answer, this.stopped), contradictions(answer), this.sources.element, details({ ...answer, cache: this.cache }, this.about)].filter(Boolean),
     );
     say(answer.answered ? `Answered, with ${count(answer.citations.length, "citation")}.` : "The documents do not answer this question.");
   }
@@ -81,8 +84,8 @@ export class Answer {
       for (const other of this.body.querySelectorAll("[aria-pressed=true]")) other.setAttribute("aria-pressed", "false");
       sentence.classList.add("active");
       buttons[group.indexOf(citation)].setAttribute("aria-pressed", "true");
-      this.sources.show(citation);
-      say(`Source ${citation.source}: ${citation.quote}`);
+      const name = this.sources.show(citation);
+      say(`Source ${citation.source}, ${name}: ${citation.quote}`);
     };
     const buttons = group.map((citation) =>
       el("button.cite", {
@@ -131,11 +134,11 @@ function verdict({ answered, probability }) {
   return el("p.verdict", { "data-answered": String(answered) }, el("strong", {}, says), meter, el("span.hint", {}, `${percent(probability)} likely that they answer this`));
 }
 
-function notes({ replaced, removed, degraded, finish_reason }) {
+function notes({ replaced, removed, degraded, finish_reason }, stopped) {
   const lines = [
     replaced && `${count(replaced, "sentence")} of the model had no support, so a quote stands in ${replaced === 1 ? "its" : "their"} place.`,
     removed && `${count(removed, "sentence")} of the model had no support and ${removed === 1 ? "was" : "were"} left out.`,
-    finish_reason === "content_filter" && "The safety policy ended or changed this answer.",
+    finish_reason === "content_filter" && `The safety policy ended or changed this answer${stopped.length ? `: ${stopped.join(", ")}` : ""}.`,
     finish_reason === "length" && "The answer reached its longest length and was cut.",
     ...degraded.map((what) => `Given without ${what}: ${WITHOUT[what] ?? "its service was away or late"}.`),
   ].filter(Boolean);

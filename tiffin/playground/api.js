@@ -35,9 +35,34 @@ async function checked(response) {
   throw new ApiError(response.status, body?.error);
 }
 
-export async function getJson(path) {
-  const response = await checked(await reached(path, { headers: headers(), cache: "no-store" }));
+async function json(path, options) {
+  const response = await checked(await reached(path, { cache: "no-store", ...options }));
   return response.json();
+}
+
+export const getJson = (path) => json(path, { headers: headers() });
+export const deleted = (path) => json(path, { method: "DELETE", headers: headers() });
+export const postJson = (path, body) =>
+  json(path, { method: "POST", headers: { "content-type": "application/json", ...headers() }, body: JSON.stringify(body) });
+
+/** Upload a file for a corpus; `progress` gets the share that is sent, which `fetch` does not tell. */
+export function upload(file, progress) {
+  const form = new FormData();
+  form.append("purpose", "user_data");
+  form.append("file", file);
+  return new Promise((done, fail) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "v1/files");
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    request.responseType = "json";
+    request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
+    request.onload = () => {
+      if (request.status < 300) done(request.response);
+      else fail(new ApiError(request.status, request.response?.error));
+    };
+    request.onerror = () => fail(new ApiError(0, { message: "It could not be read or sent." }));
+    request.send(form);
+  });
 }
 
 /** The services' states; `/readyz` answers 503 with the same body while one is missing. */
@@ -56,7 +81,8 @@ export async function* ask(body, signal) {
       signal,
     }),
   );
-  yield { object: "headers", cache: response.headers.get("x-tiffin-cache"), age: response.headers.get("age") };
+  const [cache, similarity, age] = ["x-tiffin-cache", "x-tiffin-cache-similarity", "age"].map((name) => response.headers.get(name));
+  yield { object: "headers", cache, similarity, age };
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const event = JSON.parse(data);

@@ -2,12 +2,14 @@
 
 import { ApiError, ask, getJson, key } from "./api.js";
 import { Answer } from "./answer.js";
+import { Corpora } from "./corpora.js";
 import { Documents } from "./documents.js";
-import { byId, el } from "./dom.js";
+import { byId, count, el } from "./dom.js";
 import { showSnippets } from "./snippets.js";
 import { watchHealth } from "./status.js";
 
 const documents = new Documents();
+const corpora = new Corpora();
 const question = byId("question");
 let about = null;
 let running = null;
@@ -29,7 +31,7 @@ async function connect() {
   documents.limits = about.limits;
   fillModels();
   look();
-  await fillCorpora();
+  await corpora.load().catch((error) => documents.note(error.message));
 }
 
 function banner(text) {
@@ -43,20 +45,9 @@ function fillModels() {
   byId("other").replaceChildren(el("option", { value: "" }, "nothing"), ...about.models.map(option));
 }
 
-/** Corpora, if this server keeps any. */
-async function fillCorpora() {
-  const found = about.corpora ? await getJson("v1/vector_stores").catch(() => null) : null;
-  const stores = found?.data ?? [];
-  byId("corpus-row").hidden = !stores.length;
-  byId("corpus").replaceChildren(
-    el("option", { value: "" }, "the documents below"),
-    ...stores.map((store) => el("option", { value: store.name ?? store.id }, store.name ?? store.id)));
-}
-
 function body(model) {
-  const corpus = byId("corpus").value;
   const made = { query: question.value.trim() };
-  if (corpus) made.corpus = corpus;
+  if (corpora.chosen) made.corpus = corpora.forRequest();
   else made.documents = documents.forRequest();
   if (model !== "auto") made.model = model;
   if (byId("grounding").value) made.grounding = byId("grounding").value;
@@ -72,7 +63,7 @@ async function submit() {
   const bodies = chosen.map(body);
   if (bodies[0].documents?.length === 0) {
     byId("documents-box").open = true;
-    documents.note("Add a document first, or load the sample.");
+    documents.note("Add a text or a file first, or load the sample.");
     return byId("paste").focus();
   }
   const answers = chosen.map((name) => new Answer(chosen.length > 1 ? name : "Answer", about));
@@ -95,8 +86,11 @@ async function follow(answer, sent, signal) {
   }
 }
 
-function showExamples() {
-  byId("examples").replaceChildren(...documents.questions().map((text) =>
+function documentsChanged() {
+  const store = corpora.chosen;
+  byId("documents-count").textContent = store ? count(store.file_counts.total, "file") : documents.summary();
+  const questions = store ? [] : documents.questions();
+  byId("examples").replaceChildren(...questions.map((text) =>
     el("button.chip", { type: "button", onclick: () => useExample(text) }, text)));
 }
 
@@ -124,7 +118,6 @@ question.addEventListener("keydown", (event) => {
     if (!running) submit();
   }
 });
-byId("corpus").addEventListener("change", (event) => (byId("given").hidden = Boolean(event.target.value)));
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   key.set(byId("key").value.trim());
@@ -138,8 +131,9 @@ byId("key-forget").addEventListener("click", () => {
   connect();
 });
 
-documents.onchange = showExamples;
-showExamples();
+documents.onchange = documentsChanged;
+corpora.onchange = documentsChanged;
+documentsChanged();
 if (matchMedia("(max-width: 55rem)").matches) byId("documents-box").open = false;
 const look = watchHealth(() => about);
 const connecting = connect();

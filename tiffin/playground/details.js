@@ -3,14 +3,21 @@
 import { dollars, duration, el } from "./dom.js";
 
 const NAMES = {
+  recall: "Look for a kept answer",
   embed: "Embed",
   search: "Search",
   rerank: "Rerank",
+  widen: "Widen passages",
+  screen: "Check passages",
+  check: "Check input",
   evidence: "Weigh evidence",
   route: "Choose a tier",
   generate: "Answer",
   cite: "Cite",
+  remember: "Keep the answer",
 };
+
+const OUTCOMES = { ran: "ran, only logged", not_run: "did not run, as its service was away" };
 
 export function details(answer, about) {
   return el("div.details", {}, timeline(answer.timings, about), bill(answer));
@@ -78,11 +85,20 @@ function bill({ route, usage, cost, id, cache, checks }) {
     ["Tokens read", `${usage.prompt_tokens} by the LLM (${usage.cached_tokens} cached), ${usage.embedding_tokens} by the embedding, ${usage.rerank_tokens} by the reranker`],
     ["Tokens written", String(usage.completion_tokens)],
     ["Cost", `${dollars(cost.usd)}${cost.estimated ? " (estimated)" : ""}; by the strongest tier ${dollars(cost.strongest_usd)}`],
-    ["Cache", cache],
-    ["Checks", (checks ?? []).map(({ part, check, outcome }) => `${check} of the ${part}: ${outcome.replaceAll("_", " ")}`).join(", ")],
+    ["Cache", verdict(cache)],
+    ["Checks", (checks ?? []).map(({ part, check, outcome }) => `${check.replaceAll("_", " ")} of the ${part}: ${OUTCOMES[outcome] ?? outcome.replaceAll("_", " ")}`).join("; ")],
     ["Request", id],
   ].filter(([, value]) => value);
   return el("section.bill", { "aria-label": "Tier, tokens and cost" },
     el("h3", {}, "Tier, tokens and cost"),
     el("dl", {}, rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
+}
+
+/** What the response's headers say of the cache, in words. */
+function verdict(seen) {
+  if (!seen?.cache) return "not asked";
+  const age = seen.age ? ` ${seen.age} s ago` : "";
+  if (seen.cache === "exact") return `hit: the same question was answered${age}`;
+  if (seen.cache === "semantic") return `hit: a question of the same meaning was answered${age} (similarity ${Number(seen.similarity).toFixed(3)})`;
+  return "miss: no kept answer, so this one was made now";
 }

@@ -1,11 +1,10 @@
-// The panel of documents: paste, drop, edit and remove them. They are kept in this tab only, and go to
-// the server with each question.
+// The texts of this tab: paste, edit and remove them. They are kept in this tab only, and go to the
+// server with each question. Files are corpora.js's.
 
 import { byId, count, el } from "./dom.js";
 import { DOCUMENTS, QUESTIONS } from "./sample.js";
 
 const STORED = "tiffin.documents";
-const SUFFIX = /\.[^.]{1,8}$/;
 
 export class Documents {
   constructor() {
@@ -13,13 +12,8 @@ export class Documents {
     this.limits = { documents: Infinity, document_chars: Infinity };
     this.onchange = () => {};
     byId("add").addEventListener("click", () => this.paste());
-    byId("files").addEventListener("change", (event) => {
-      this.read(event.target.files);
-      event.target.value = "";
-    });
     byId("clear").addEventListener("click", () => this.replace([], "Removed all documents."));
     byId("sample").addEventListener("click", () => this.replace(DOCUMENTS.map((item) => ({ ...item })), "Loaded the sample."));
-    this.acceptDrops();
     this.render();
   }
 
@@ -27,6 +21,11 @@ export class Documents {
   forRequest() {
     if (byId("paste").value.trim()) this.paste();
     return this.items.filter((item) => item.text.trim()).map(({ title, text }) => (title ? { title, text } : { text }));
+  }
+
+  /** How much there is, in words. */
+  summary() {
+    return this.items.length ? `${this.items.length} with ${size(this.items.map((item) => item.text).join(" "))}` : "none yet";
   }
 
   /** Example questions, while the documents are the sample's. */
@@ -40,18 +39,6 @@ export class Documents {
     if (!text) return this.note("There is no text to add yet.");
     field.value = "";
     return this.add([{ title: `Pasted text ${this.items.length + 1}`, text }]);
-  }
-
-  async read(files) {
-    const read = [];
-    const refused = [];
-    for (const file of [...files]) { // a copy: the field empties its own list
-      const text = await file.text();
-      if (text.includes("\u0000") || text.includes("\ufffd") || !text.trim()) refused.push(file.name);
-      else read.push({ title: file.name.replace(SUFFIX, ""), text });
-    }
-    if (read.length) this.add(read);
-    if (refused.length) this.note(`${refused.join(", ")}: not a text file in UTF-8, so not added.`);
   }
 
   add(items) {
@@ -77,7 +64,6 @@ export class Documents {
   }
 
   changed() {
-    byId("documents-count").textContent = summary(this.items);
     try {
       sessionStorage.setItem(STORED, JSON.stringify(this.items));
     } catch {
@@ -87,7 +73,6 @@ export class Documents {
   }
 
   render() {
-    byId("documents-count").textContent = summary(this.items);
     byId("clear").hidden = !this.items.length;
     byId("sample").hidden = isSample(this.items);
     byId("document-list").replaceChildren(...this.items.map((item) => this.row(item)));
@@ -114,26 +99,6 @@ export class Documents {
     }, "×");
     return el("li", {}, el("details", {}, el("summary", {}, name, words), text), remove);
   }
-
-  acceptDrops() {
-    const drop = byId("drop");
-    let depth = 0;
-    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-    addEventListener("dragenter", (event) => {
-      if (isFiles(event)) drop.hidden = (depth += 1) === 0;
-    });
-    addEventListener("dragleave", (event) => {
-      if (isFiles(event)) drop.hidden = (depth -= 1) <= 0;
-    });
-    addEventListener("dragover", (event) => isFiles(event) && event.preventDefault());
-    addEventListener("drop", (event) => {
-      if (!isFiles(event)) return;
-      event.preventDefault();
-      depth = 0;
-      drop.hidden = true;
-      this.read(event.dataTransfer.files);
-    });
-  }
 }
 
 function stored() {
@@ -146,4 +111,3 @@ function stored() {
 
 const isSample = (items) => DOCUMENTS.every(({ title }) => items.some((item) => item.title === title));
 const size = (text) => count((text.match(/\S+/g) ?? []).length, "word");
-const summary = (items) => (items.length ? `${items.length} with ${size(items.map((item) => item.text).join(" "))}` : "none yet");

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
+from contextvars import ContextVar
 
 import httpx2
 
@@ -34,6 +35,9 @@ from tiffin.core.errors import (
 CONNECT_S = 5.0
 MAX_MESSAGE_CHARS = 500
 
+_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""Of the request that is sent: the SDKs have no common parameter for headers."""
+
 _TOO_LONG = ("context length", "context_length", "too long", "maximum context", "token count")
 
 
@@ -42,6 +46,8 @@ class Provider(ABC):
 
     errors: tuple[type[Exception], ...] = ()
     ignores: Iterable[str] = ()
+    decides = False
+    """Whether its protocol has `/v1/decisions`, so that it may answer what is asked there."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         self.name = name
@@ -57,6 +63,7 @@ class Provider(ABC):
         A stream that breaks off early ends without `Finished`; the caller must check for it.
         """
         self._check(request)
+        _traceparent.set(context.traceparent)
         async with aclosing(self._events(request)) as events:
             while True:
                 try:
@@ -185,4 +192,11 @@ def http_client() -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None, connect=CONNECT_S),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
         follow_redirects=True,
+        event_hooks={"request": [_trace]},
     )
+
+
+async def _trace(request: httpx2.Request) -> None:
+    """Send the trace along (W3C trace context), so that a provider's own spans join it."""
+    if traceparent := _traceparent.get():
+        request.headers["traceparent"] = traceparent

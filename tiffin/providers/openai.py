@@ -39,6 +39,7 @@ class OpenAIProvider(Provider):
     """One tier. `api_key` is None if the server needs no key."""
 
     errors = (openai.OpenAIError,)
+    decides = True
 
     def __init__(self, name: str, settings: ProviderSettings, api_key: str | None) -> None:
         super().__init__(name, settings)
@@ -57,6 +58,10 @@ class OpenAIProvider(Provider):
         await self._client.close()
 
     async def _events(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
+        if request.decision is not None:
+            for event in await self._decision(request.decision):
+                yield event
+            return
         stream = await self._client.chat.completions.create(**self._body(request), stream=True)
         reason: FinishReason | None = None
         usage = NO_USAGE
@@ -71,6 +76,19 @@ class OpenAIProvider(Provider):
                         reason = _REASONS.get(choice.finish_reason, "stop")
         if reason is not None:
             yield Finished(reason, usage)
+
+    async def _decision(self, asked: dict[str, Any]) -> list[TokenEvent]:
+        """Its own answers as JSON text. Raises InvalidRequest where there are no decisions."""
+        try:
+            found = await self._client.decisions.create(**asked | {"model": self.model})
+        except (openai.NotFoundError, openai.APIResponseValidationError) as error:
+            raise self._lacks("decisions", "has no such route") from error
+        usage = TokenUsage(
+            prompt_tokens=found.usage.input_tokens,
+            completion_tokens=found.usage.output_tokens,
+            cached_tokens=found.usage.input_tokens_details.cached_tokens,
+        )
+        return [TextDelta(found.model_dump_json()), Finished("stop", usage)]
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         body: dict[str, Any] = {

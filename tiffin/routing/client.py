@@ -53,7 +53,9 @@ class Routing:
         return replace(
             request,
             tiers={tier.name: self._state(tier.name) for tier in self.decider.fleet},
-            spent=self.meter.spent(context.key),
+            spent=self.meter.spent(context),
+            allowed=context.grant.tiers,
+            budgets=dict[str, float](context.grant.budgets.items()),
             strong_share=self.meter.strong_share(),
         )
 

@@ -9,12 +9,10 @@ of the process; in an SQLite file the last ones before a power cut may be lost (
 """
 
 import asyncio
-import datetime as dt
 import logging
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,7 +23,9 @@ import msgspec
 
 from tiffin.core.context import Attempt
 from tiffin.core.messages import RouteDecision, Spent
+from tiffin.routing.spending import SUMS, Spending, Whose, day_of
 from tiffin.routing.storage import BUSY_S, LedgerError, Statement, open_storage
+from tiffin.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ _DECIDED = (
     "INSERT INTO decisions (request_id, at, record) VALUES (?, ?, ?)"
     " ON CONFLICT (request_id, at) DO UPDATE SET record = excluded.record"
 )
-_SPENT = "SELECT key, SUM(usd) FROM attempts WHERE day = ? GROUP BY key"
 
 MAX_COMMIT = 500
 COALESCE_S = 0.02
@@ -77,17 +76,16 @@ class Entry:
     @property
     def day(self) -> str:
         """The UTC day, such as 2026-01-31."""
-        return dt.datetime.fromtimestamp(self.at, dt.UTC).date().isoformat()
+        return day_of(self.at)
 
 
 class _Row(NamedTuple):
-    """A row to write. Once it is written, `usd` counts as spent by that key on that day."""
+    """A row to write. Once it is written, `usd` counts as spent by `whose` key on that day."""
 
     statement: str
     values: tuple[Any, ...]
     done: "Future[None] | None" = None
-    day: str = ""
-    key: str = ""
+    whose: Whose | None = None
     usd: float = 0.0
 
 
@@ -99,9 +97,7 @@ class Ledger:
         self._now = now
         self._todo: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
         self._urgent = threading.Event()
-        self._lock = threading.Lock()
-        self._written: dict[tuple[str, str], float] = {}
-        self._waiting: dict[tuple[str, str], float] = defaultdict(float)
+        self._spending = Spending()
         self._storage = open_storage(where)
         self._refresh()
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
@@ -116,10 +112,9 @@ class Ledger:
 
     def closed(self, entry: Entry, attempt: Attempt) -> None:
         """Record how the attempt ended and what it cost."""
-        row = _Row(_PUT, _row(entry, attempt), None, entry.day, entry.key, attempt.usd)
-        with self._lock:
-            self._waiting[entry.day, entry.key] += attempt.usd
-        self._todo.put(row)
+        whose = Whose(entry.day, entry.tenant, entry.key)
+        self._spending.put_off(whose, attempt.usd)
+        self._todo.put(_Row(_PUT, _row(entry, attempt), None, whose, attempt.usd))
 
     def amended(self, entry: Entry, attempt: Attempt) -> None:
         """Record a change to an attempt whose end and cost are recorded already."""
@@ -130,24 +125,15 @@ class Ledger:
         values = (entry.request_id, entry.at, msgspec.msgpack.encode(recorded))
         self._todo.put(_Row(_DECIDED, values))
 
-    def spent(self, key: str) -> Spent:
-        """What was spent today (UTC). Other replicas' part may be `REFRESH_S` old."""
-        today = self._today()
-        with self._lock:
-            sums = [*self._written.items(), *self._waiting.items()]
-        return Spent(
-            key_usd=sum(usd for (day, who), usd in sums if (day, who) == (today, key)),
-            day_usd=sum(usd for (day, _), usd in sums if day == today),
-        )
+    def spent(self, key: str, tenant: str = "") -> Spent:
+        """What was spent this day and month (UTC). Other replicas' part may be `REFRESH_S` old."""
+        return self._spending.of(tenant, key, self._now())
 
     def close(self) -> None:
         """Write the waiting rows, then close the connection."""
         self._todo.put(None)
         self._urgent.set()
         self._thread.join(BUSY_S)
-
-    def _today(self) -> str:
-        return Entry("", "", "", "", self._now()).day
 
     def _write(self) -> None:
         """Commit waiting rows, up to `MAX_COMMIT` at once. Runs in the writer thread."""
@@ -182,12 +168,7 @@ class Ledger:
             self._storage.write(statements)
         except self._storage.errors:
             self._commit_again(statements)
-        with self._lock:
-            for row in rows:
-                if row.usd:
-                    at = row.day, row.key
-                    self._waiting[at] -= row.usd
-                    self._written[at] = self._written.get(at, 0.0) + row.usd
+        self._spending.committed((row.whose, row.usd) for row in rows if row.whose is not None)
         for row in rows:
             if row.done is not None:
                 row.done.set_result(None)
@@ -203,20 +184,23 @@ class Ledger:
         except errors:
             # An answer is worth more than its row in the ledger, but the operator must know.
             logger.exception("%s: %d rows are lost", self._where, len(statements))
+            metrics.ledger_lost_rows_total.inc(len(statements))
 
     def _try_refresh(self) -> None:
         try:
             self._refresh()
         except LedgerError as error:
             logger.warning("%s; caps count only what this replica spent", error)
+            metrics.ledger_refresh_failures_total.inc()
 
     def _refresh(self) -> None:
-        """Read what all replicas spent today. Called between commits."""
-        today = self._today()
-        rows = self._storage.read(_SPENT, (today,))
-        with self._lock:
-            self._written = {(today, str(key)): float(usd) for key, usd in rows}
-            self._waiting = defaultdict(float, {k: usd for k, usd in self._waiting.items() if usd})
+        """Read what all replicas spent today, and once a day what before. Between commits."""
+        today = day_of(self._now())
+        earlier: list[tuple[Any, ...]] = []
+        if self._spending.read_on != today:
+            earlier = self._storage.read(SUMS, (f"{today[:7]}-01", today))
+        rows = self._storage.read(SUMS, (today, today))
+        self._spending.read(today, rows, earlier=earlier)
 
 
 def _row(entry: Entry, attempt: Attempt) -> tuple[Any, ...]:

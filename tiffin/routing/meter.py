@@ -10,12 +10,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from models.values import Finished, GenerateRequest, TokenUsage
-from tiffin.core.context import NO_USAGE, REPLACED, Attempt, RequestContext
+from tiffin.core.context import ABANDONED, NO_USAGE, REPLACED, Attempt, RequestContext
 from tiffin.core.messages import RouteDecision, Spent
 from tiffin.core.text import estimate_tokens
 from tiffin.routing.fleet import LEAST, Fleet
 from tiffin.routing.ledger import Entry, Ledger, Recorded
-from tiffin.telemetry import metrics
+from tiffin.telemetry import attempts, genai, tracing
+from tiffin.telemetry.tracing import Kind, Off
 
 WEIGHT = 0.2
 """Weight of the newest measurement in a moving average."""
@@ -59,7 +60,10 @@ class Running:
     prompt_tokens: int
     began: float
     committed: "asyncio.Future[None] | None"
+    span: Off
     chars: int = 0
+    text: str = ""
+    """What was written, if spans hold content."""
 
 
 @dataclass
@@ -79,13 +83,14 @@ class Meter:
         """The strongest tier's share of recent answers."""
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
-    def spent(self, key: str) -> Spent:
-        """What was spent today."""
-        return self.ledger.spent(key) if self.ledger else Spent()
+    def spent(self, context: RequestContext) -> Spent:
+        """What was spent this day and month by whoever asks."""
+        return self.ledger.spent(context.key, context.tenant) if self.ledger else Spent()
 
     def decided(self, context: RequestContext, recorded: Recorded) -> None:
-        """Put the decision on the bill and record it for replay."""
+        """Put the decision on the bill, count it and record it for replay."""
         context.bill.decision = recorded.decision
+        attempts.decided(recorded.decision)
         if self.ledger:
             self.ledger.decided(_entry(context, recorded.decision), recorded)
 
@@ -119,7 +124,8 @@ class Meter:
         self.of(tier).in_flight += 1
         entry = _entry(context, decision)
         committed = self.ledger.opened(entry, attempt) if self.ledger else None
-        return Running(attempt, entry, prompt_tokens, time.monotonic(), committed)
+        span = tracing.span(f"chat {attempt.model}", context.traceparent, Kind.CLIENT)
+        return Running(attempt, entry, prompt_tokens, time.monotonic(), committed, span)
 
     async def first(self, running: Running) -> None:
         """Note the first token; return once the ledger has the attempt, or after `COMMIT_S`."""
@@ -147,8 +153,8 @@ class Meter:
         if outcome == "ok":
             figures.ended(attempt.seconds)
         self._price(attempt, figures)
-        metrics.series(metrics.attempts_total, attempt.tier, outcome).inc()
-        metrics.series(metrics.cost_usd_total, attempt.tier).inc(attempt.usd)
+        attempts.observe(attempt)
+        _end(running, finished)
         if self.ledger:
             self.ledger.closed(running.entry, attempt)
 
@@ -174,6 +180,18 @@ class Meter:
                 attempt.usd if same else strongest.price.usd(_unmarked(attempt.usage), gpu_s)
             )
             self.recent.append(same)
+
+
+def _end(running: Running, finished: Finished | None) -> None:
+    """End the attempt's span."""
+    span, attempt = running.span, running.attempt
+    if span:
+        span.tell(genai.answered(attempt, finished))
+        if running.text:
+            span.tell(genai.wrote(running.text, finished))
+        if attempt.outcome not in {"ok", ABANDONED}:
+            span.fail(attempt.outcome)
+    span.end()
 
 
 def answer_tokens(request: GenerateRequest) -> int:

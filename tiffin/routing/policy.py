@@ -5,7 +5,6 @@ recorded requests as the Router over live ones.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -18,20 +17,12 @@ from tiffin.core.messages import (
     RouteRequest,
     TierState,
 )
+from tiffin.routing.caps import Kind, Refusal, too_dear, wait_s
 from tiffin.routing.fleet import Fleet, FleetTier
-
-Kind = Literal["cannot", "spent", "policy", "busy"]
-"""Why a tier is ruled out: it can never answer this, its cost exceeds a cap, the policy avoids it,
-or it does not answer now. The last two are ignored if nothing else is left."""
 
 NO_POLICY = PolicySettings()
 NOT_JUDGED = Complexity("simple", 0.0, 1.0, "not judged")
 """The complexity of a request that names its tier."""
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    kind: Kind
-    reason: str
 
 
 class _Option(msgspec.Struct, frozen=True):
@@ -39,7 +30,7 @@ class _Option(msgspec.Struct, frozen=True):
     p_suffices: float
     usd: float
     ttft_ms: float | None
-    refusals: Sequence[_Refusal]
+    refusals: Sequence[Refusal]
 
     def refused_for(self, *kinds: Kind) -> bool:
         return any(refusal.kind in kinds for refusal in self.refusals)
@@ -67,7 +58,7 @@ def choose(  # noqa: PLR0917  all that a choice depends on
     options = [_option(tier, policy, complexity, request, fleet, caps) for tier in fleet]
     able = [option for option in options if not option.refused_for("cannot", "spent")]
     if not able:
-        raise _nothing_left(options)
+        raise _nothing_left(options, request)
     chosen, reason = _best(_willing(able), policy)
     if not any(option.p_suffices >= policy.target_quality for option in able):
         reason += "; none reaches the target quality"
@@ -88,7 +79,7 @@ def permit(tier: FleetTier, request: RouteRequest, caps: CapSettings) -> float |
     """The most that a request naming this tier may cost. Raises as `choose` does."""
     option = _option(tier, NO_POLICY, NOT_JUDGED, request, Fleet({tier.name: tier}), caps)
     if option.refused_for("cannot", "spent"):
-        raise _nothing_left([option])
+        raise _nothing_left([option], request)
     return _request_cap(NO_POLICY, caps)
 
 
@@ -113,43 +104,26 @@ def _option(  # noqa: PLR0917  as `choose`
     usd = one * request.answers
     refusals = [
         *_cannot(tier, request),
-        *_too_dear(usd, policy, request, caps),
+        *too_dear(usd, policy, request, caps),
         *_unwanted(tier, policy, state, request, fleet),
         *_busy(tier, state),
     ]
     return _Option(tier, p_suffices(tier, complexity), usd, state.ttft_ms, refusals)
 
 
-def _cannot(tier: FleetTier, request: RouteRequest) -> list[_Refusal]:
+def _cannot(tier: FleetTier, request: RouteRequest) -> list[Refusal]:
     refusals = [
-        _Refusal("cannot", f"lacks {need}")
+        Refusal("cannot", f"lacks {need}")
         for need in request.needs
         if need not in tier.capabilities
     ]
+    if request.allowed is not None and tier.name not in request.allowed:
+        refusals.append(Refusal("cannot", "this key may not use it"))
     if request.prompt_tokens >= tier.context_tokens:
         # Our count is an estimate, so this only discourages: the tier itself counts exactly.
         reason = f"reads {tier.context_tokens} tokens, the prompt has about {request.prompt_tokens}"
-        refusals.append(_Refusal("policy", reason))
+        refusals.append(Refusal("policy", reason))
     return refusals
-
-
-def _too_dear(
-    usd: float, policy: PolicySettings, request: RouteRequest, caps: CapSettings
-) -> list[_Refusal]:
-    """Refusals by the caps. The cost is that of the longest answer allowed, so free tiers pass."""
-    if usd <= 0:
-        return []
-    limits: tuple[tuple[Kind, str, float | None, float], ...] = (
-        ("cannot", "the policy's cap on a request", policy.max_request_usd, 0.0),
-        ("cannot", "the cap on a request", caps.request_usd, 0.0),
-        ("spent", "the key's cap for today", caps.key_day_usd, request.spent.key_usd),
-        ("spent", "the cap for today", caps.day_usd, request.spent.day_usd),
-    )
-    return [
-        _Refusal(kind, f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
-        for kind, what, cap, spent in limits
-        if cap is not None and spent + usd > cap
-    ]
 
 
 def _request_cap(policy: PolicySettings, caps: CapSettings) -> float | None:
@@ -163,26 +137,26 @@ def _unwanted(
     state: TierState,
     request: RouteRequest,
     fleet: Fleet,
-) -> list[_Refusal]:
+) -> list[Refusal]:
     refusals = []
     if policy.pin not in (None, tier.name):
-        refusals.append(_Refusal("policy", f"the policy pins {policy.pin}"))
+        refusals.append(Refusal("policy", f"the policy pins {policy.pin}"))
     slow = policy.max_ttft_ms is not None and (state.ttft_ms or 0.0) > policy.max_ttft_ms
     if slow:
         reason = f"recent first tokens took {state.ttft_ms:.0f} ms, over {policy.max_ttft_ms:g}"
-        refusals.append(_Refusal("policy", reason))
+        refusals.append(Refusal("policy", reason))
     share = policy.max_strong_share
     if share is not None and tier == fleet.strongest and request.strong_share >= share:
         reason = f"had {request.strong_share:.0%} of recent requests, over {share:.0%}"
-        refusals.append(_Refusal("policy", reason))
+        refusals.append(Refusal("policy", reason))
     return refusals
 
 
-def _busy(tier: FleetTier, state: TierState) -> list[_Refusal]:
+def _busy(tier: FleetTier, state: TierState) -> list[Refusal]:
     if not state.available:
-        return [_Refusal("busy", "has not been answering")]
+        return [Refusal("busy", "has not been answering")]
     if tier.max_in_flight is not None and state.waiting >= tier.max_in_flight:
-        return [_Refusal("busy", f"has {state.waiting} requests in flight, its limit")]
+        return [Refusal("busy", f"has {state.waiting} requests in flight, its limit")]
     return []
 
 
@@ -214,10 +188,11 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
     return chosen, f"{reason}: {chosen.p_suffices:.2f}"
 
 
-def _nothing_left(options: list[_Option]) -> TiffinError:
+def _nothing_left(options: list[_Option], request: RouteRequest) -> TiffinError:
     """The error that says what rules out each tier."""
     why = " ".join(f"{o.tier.name}: {o.shown().refused}." for o in options)
     if any(option.refused_for("spent") and not option.refused_for("cannot") for option in options):
         message = f"the spending cap is reached. {why}"
-        return SpendingCapReached(message, code="spending_cap_reached")
+        wait = wait_s([option.refusals for option in options], request.spent.at)
+        return SpendingCapReached(message, code="spending_cap_reached", retry_after_s=wait)
     return InvalidRequest(f"no tier can answer this. {why}", code=NO_TIER_SATISFIES)

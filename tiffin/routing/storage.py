@@ -4,6 +4,7 @@ Both are used through Python's DB-API with the same SQL; their differences are h
 PostgreSQL driver is imported only if the address is `postgresql://`.
 """
 
+import datetime as dt
 import importlib
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from models.errors import ModelError
 POSTGRES = "postgresql://"
 PASSWORD_VARIABLE = "PGPASSWORD"  # noqa: S105  where it is, not what
 POSTGRES_PORT = 5432
+DAY_S = 86_400
 BUSY_S = 5.0
 """How long to wait for the lock on the file, or for the database to answer."""
 
@@ -40,7 +42,14 @@ CREATE TABLE IF NOT EXISTS decisions (
 ){without_rowid};
 """
 _SQLITE = _SCHEMA.format(real="REAL", blob="BLOB", without_rowid=" WITHOUT ROWID")
-_POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="")
+_LIMITS = """
+CREATE UNLOGGED TABLE IF NOT EXISTS limits (
+    name TEXT PRIMARY KEY, level DOUBLE PRECISION NOT NULL, seen DOUBLE PRECISION NOT NULL
+);
+"""
+"""What is left of the minute limits of keys (`tiffin.routing.limits`)."""
+
+_POSTGRES = _SCHEMA.format(real="DOUBLE PRECISION", blob="BYTEA", without_rowid="") + _LIMITS
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7310117)"
 """Lock that keeps two replicas that start at once from both creating the tables."""
 
@@ -92,6 +101,32 @@ class Storage:
 def open_storage(where: str | Path) -> Storage:
     """Open the storage at that path or address; create its tables if needed. Raises LedgerError."""
     return _postgres(str(where)) if str(where).startswith(POSTGRES) else _sqlite(Path(where))
+
+
+def forget_before(storage: Storage, first: dt.date) -> tuple[int, int]:
+    """Delete rows of earlier UTC days; how many attempts and decisions these were.
+
+    Each day is a transaction of its own, so that a server that writes does not wait long. Raises
+    LedgerError.
+    """
+    midnight = dt.datetime.combine(first, dt.time(), dt.UTC).timestamp()
+    days = storage.read(
+        "SELECT day, COUNT(*) FROM attempts WHERE day < ? GROUP BY day ORDER BY day",
+        (first.isoformat(),),
+    )
+    (decisions, oldest), *_ = storage.read(
+        "SELECT COUNT(*), MIN(at) FROM decisions WHERE at < ?", (midnight,)
+    )
+    until = [] if oldest is None else [*range(int(oldest), int(midnight), DAY_S), midnight]
+    try:
+        for day, _ in days:
+            storage.write([("DELETE FROM attempts WHERE day = ?", (day,))])
+        for end in until:
+            storage.write([("DELETE FROM decisions WHERE at < ?", (end,))])
+    except storage.errors as error:
+        message = f"the ledger {storage.where} cannot be changed: {_line(error)}"
+        raise LedgerError(message) from error
+    return sum(int(count) for _, count in days), int(decisions)
 
 
 def _sqlite(path: Path) -> Storage:

@@ -5,8 +5,8 @@ it ended is written to the request's context, which the answer and its headers s
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import numpy as np
@@ -94,6 +94,17 @@ class Judge:
         self._tell(context, {check: _outcome(check in said) for check in self.policy})
         return [self._one(checked) for checked in found]
 
+    async def worst(self, sentences: Sequence[str], context: RequestContext) -> list[str]:
+        """Those sentences of a flagged document that are flagged by themselves.
+
+        None of them if the checks do not run in time. What was found is told by `judge` alone.
+        """
+        try:
+            found = await self.guard.check(sentences, list(self.policy), context, documents=True)
+        except RECOVERABLE:
+            return []
+        return [text for text, one in zip(sentences, found, strict=True) if one.findings]
+
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}
         if not actions:
@@ -128,9 +139,35 @@ class Judge:
             note(context, CheckRun(part=self.part, check=check, outcome=shown, action=action))
 
 
-def judge_of(part: Part, policy: Policy, guard: Checker | None) -> Judge | None:
-    """The judge of a part; None if nothing is to be checked."""
-    return Judge(part, policy, guard) if guard is not None and policy else None
+@dataclass(frozen=True)
+class Judges:
+    """Of one part of requests of one route: the common judge, and those of single tenants."""
+
+    common: Judge | None = None
+    tenants: Mapping[str, Judge | None] = field(default_factory=dict)
+
+    def of(self, tenant: str) -> Judge | None:
+        """The judge of that tenant's requests; None if nothing of them is to be checked."""
+        return self.tenants.get(tenant, self.common)
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything is checked for anyone."""
+        return self.common is not None or any(self.tenants.values())
+
+
+NOTHING_CHECKED = Judges()
+
+
+def judges_of(
+    part: Part, common: Policy, tenants: Mapping[str, Policy], guard: Checker | None
+) -> Judges:
+    """The judges of a part. Without a guard nothing is checked."""
+
+    def judge(policy: Policy) -> Judge | None:
+        return Judge(part, policy, guard) if guard is not None and policy else None
+
+    return Judges(judge(common), {tenant: judge(policy) for tenant, policy in tenants.items()})
 
 
 def note(context: RequestContext, run: CheckRun) -> None:

@@ -10,17 +10,14 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from tiffin.core.errors import TiffinError
-from tiffin.core.values import RagAnswer
-
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 answers_total = Counter("tiffin_answers_total", "Questions by how they ended.", ["outcome"])
 stage_seconds = Histogram(
-    "tiffin_stage_seconds", "Time of a pipeline stage.", ["stage"], buckets=_SECONDS
+    "tiffin_stage_seconds", "Time of a pipeline stage.", ["stage"], buckets=SECONDS
 )
 first_token_seconds = Histogram(
-    "tiffin_first_token_seconds", "From request to first text.", ["tier"], buckets=_SECONDS
+    "tiffin_first_token_seconds", "From request to first text.", ["tier"], buckets=SECONDS
 )
 tokens_total = Counter("tiffin_tokens_total", "Tokens read and written.", ["tier", "kind"])
 attempts_total = Counter(
@@ -55,6 +52,11 @@ corpus_unindexed_chunks = Gauge(
     "Chunks that the word index of the corpus written last does not have yet.",
     multiprocess_mode="livemax",
 )
+ingestion_stopped = Gauge(
+    "tiffin_ingestion_stopped",
+    "1 while ingestion waits after an error; the log and /readyz say which.",
+    multiprocess_mode="livemax",
+)
 
 # What services scale on (tiffin.config.scaling): each is told by the service that it is about, but
 # for the calls, which the caller tells: they are there when no replica is.
@@ -70,7 +72,7 @@ service_seconds = Histogram(
     "tiffin_service_seconds",
     "From a request to its whole answer, or to the first event of a stream.",
     ["service"],
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 
 # The saturation of the entry service, as `tiffin.traffic.saturation` sees it.
@@ -93,6 +95,77 @@ admission_waiting = Gauge(
     multiprocess_mode="livesum",
 )
 
+# The tiers.
+tier_seconds = Histogram(
+    "tiffin_tier_seconds",
+    "From asking a tier to the end of its answer.",
+    ["tier"],
+    buckets=(*SECONDS, 60.0, 300.0),
+)
+output_token_seconds = Histogram(
+    "tiffin_output_token_seconds",
+    "Mean time of each token of an answer after its first text.",
+    ["tier"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+decisions_total = Counter(
+    "tiffin_routing_decisions_total",
+    "Routing decisions; `decided_by` is `router`, or `entry` if there was no choice or no router.",
+    ["policy", "tier", "decided_by"],
+)
+breaker_open = Gauge(
+    "tiffin_breaker_open",
+    "1 from when a tier's circuit breaker opens until the tier answers again.",
+    ["tier"],
+    multiprocess_mode="livemax",
+)
+breaker_changes_total = Counter(
+    "tiffin_breaker_changes_total", "Times a circuit breaker opened or closed.", ["tier", "to"]
+)
+
+# What answers are worth.
+stage_failures_total = Counter(
+    "tiffin_stage_failures_total",
+    "Stages that were late or failed and had a substitute, by the error's type.",
+    ["stage", "error"],
+)
+questions_total = Counter(
+    "tiffin_questions_total",
+    "Questions answered, or refused because the documents do not say; by who wrote.",
+    ["tier", "result"],
+)
+answerable_probability = Histogram(
+    "tiffin_answerable_probability",
+    "Probability that the documents answer the question.",
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+)
+unsupported_sentences_total = Counter(
+    "tiffin_unsupported_sentences_total",
+    "Sentences of a model that the documents do not support: replaced by a quote, or removed.",
+    ["done"],
+)
+
+# What must not be lost.
+ledger_lost_rows_total = Counter(
+    "tiffin_ledger_lost_rows_total", "Rows of the ledger that could not be written."
+)
+ledger_refresh_failures_total = Counter(
+    "tiffin_ledger_refresh_failures_total",
+    "Times other replicas' spending could not be read; caps then count this replica only.",
+)
+service_ready = Gauge(
+    "tiffin_service_ready",
+    "1 if the entry service finds the service ready.",
+    ["service"],
+    multiprocess_mode="livemin",
+)
+build_info = Gauge(
+    "tiffin_build_info",
+    "1; the version that runs and its profile.",
+    ["version", "profile"],
+    multiprocess_mode="livemax",
+)
+
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
@@ -106,37 +179,19 @@ def series(metric: Metric, *labels: str) -> Metric:
 @contextmanager
 def working(service: str) -> Generator[None, None, None]:
     """Count a request to a service as in work during the block."""
-    gauge = _taken(service)
+    gauge = taken(service)
     try:
         yield
     finally:
         gauge.dec()
 
 
-def _taken(service: str) -> Gauge:
+def taken(service: str) -> Gauge:
     """Count a request to a service; the gauge is to be told of its end."""
     series(service_requests_total, service).inc()
     gauge: Gauge = series(in_work, service)
     gauge.inc()
     return gauge
-
-
-@contextmanager
-def outcome() -> Generator[None, None, None]:
-    """Count how the question in the block ends: ok, an error's type, or abandoned."""
-    ended, gauge = "abandoned", _taken("RAG")
-    try:
-        yield
-        ended = "ok"
-    except TiffinError as error:
-        ended = error.type
-        raise
-    except Exception:
-        ended = "server_error"
-        raise
-    finally:
-        gauge.dec()
-        series(answers_total, ended).inc()
 
 
 class _Tokens(Protocol):
@@ -155,14 +210,3 @@ def observe_usage(tier: str, usage: _Tokens) -> None:
     """Record what an answer read and wrote."""
     series(tokens_total, tier, "prompt").inc(usage.prompt_tokens)
     series(tokens_total, tier, "completion").inc(usage.completion_tokens)
-
-
-def observe(answer: RagAnswer) -> None:
-    """Record a finished answer."""
-    tier = answer.route.tier
-    for stage, span_ms in answer.timings.stages().items():
-        series(stage_seconds, stage).observe(span_ms / 1000)
-    observe_first_token(tier, answer.timings.first_token_ms / 1000)
-    observe_usage(tier, answer.usage)
-    for what in answer.degraded:
-        series(degraded_total, what).inc()

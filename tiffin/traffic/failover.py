@@ -7,6 +7,7 @@ process, and none of it outlives it.
        ^------------------ it succeeds ------------------------------------'  fails: open again
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from http import HTTPStatus
 
 from tiffin.config.routing import FailoverSettings
 from tiffin.core.errors import UNSUPPORTED_PARAMETER, TiffinError, Unavailable
+from tiffin.telemetry import logs, metrics
+
+logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 
@@ -57,21 +61,33 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The tier began to answer."""
+        if self._open_until:
+            self._show("closed", "it answers again")
         self._failures, self._open_until, self._probing, self._told = 0, 0.0, False, False
 
-    def failed(self, retry_after_s: float | None = None) -> None:
+    def failed(self, retry_after_s: float | None = None, why: str = "") -> None:
         """It could not answer; if it said for how long, it is left alone until then."""
         self._failures += 1
         self._told = retry_after_s is not None
+        was_open = self._open_until > 0
         if retry_after_s is not None:
             self._open_until = self.clock() + retry_after_s
         elif self._probing or self._failures >= self.failures_to_open:
             self._open_until = self.clock() + self.open_s
+        if self._open_until and not was_open:
+            self._show("open", why)
         self._probing = False
 
     def left(self) -> None:
         """The caller left before the tier could answer: nothing is known of the tier."""
         self._probing = False
+
+    def _show(self, now: str, why: str) -> None:
+        """Tell the operator: in the log, and in metrics."""
+        metrics.series(metrics.breaker_open, self.tier).set(now == "open")
+        metrics.series(metrics.breaker_changes_total, self.tier, now).inc()
+        told = logs.fields(tier=self.tier)
+        logger.warning("the circuit breaker of a tier is %s: %s", now, why, extra=told)
 
 
 @dataclass

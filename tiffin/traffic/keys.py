@@ -1,33 +1,43 @@
-"""API keys: made and revoked by `tiffin keys`, asked for by `tiffin.api.middleware.access`.
+"""API keys as a server asks for them; `tiffin.traffic.key_file` makes and changes them.
 
 A key reads `tiffin-<id>-<secret>`. Its file keeps the id and a salted SHA-256 of the secret; the
-secret is random and long, so that a slow hash would only slow down every request.
+secret is random and long, so that a slow hash would only slow down every request. A file of an
+earlier version lacks the newer fields, and every one of them has a default.
 """
 
 import hashlib
 import hmac
 import logging
-import os
 import re
-import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
 
 from tiffin.config.section import SettingsError
 from tiffin.core.errors import Unavailable
+from tiffin.core.grant import Budget, Grant
 
 logger = logging.getLogger(__name__)
 
 _KEY = re.compile(r"tiffin-([0-9a-f]{8})-([A-Za-z0-9_-]{43})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOBODY = "0" * 64
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """One key as the file keeps it. A limit of None is no limit."""
+class Secret(msgspec.Struct, frozen=True):
+    """What is kept of a secret that was replaced: it opens until then, a Unix time."""
+
+    salt: str
+    digest: str
+    until: int
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One key as the file keeps it. A limit of None is no limit; times are Unix times.
+
+    `previous` is the secret before the last rotation.
+    """
 
     id: str
     name: str
@@ -37,93 +47,58 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    expires: int | None = None
+    models: list[str] | None = None
+    tiers: list[str] | None = None
+    day_usd: float | None = None
+    month_usd: float | None = None
+    previous: Secret | None = None
 
-    def opens(self, secret: str) -> bool:
-        """Whether this is its secret; takes as long for a wrong one."""
-        return hmac.compare_digest(_digest(self.salt, secret), self.digest)
-
-
-class _File(msgspec.Struct):
-    keys: list[Key] = []
-
-
-class KeyFile:
-    """The file of keys, as the command line changes it. Two commands at once wait in turn."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.expanduser()
-        self._lock = FileLock(f"{self._path}.lock")
-
-    def read(self) -> list[Key]:
-        """All keys; none while there is no file. Raises SettingsError for one that is damaged."""
-        try:
-            return read(self._path)
-        except FileNotFoundError:
-            return []
-
-    def create(
-        self,
-        name: str,
-        *,
-        tenant: str | None = None,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-    ) -> str:
-        """Add a key and return it: the only time that it is seen. The tenant is its name if None.
-
-        Raises SettingsError for a name that is taken, or is none.
-        """
-        for what in filter(None, (name, tenant)):
-            if not _NAME.fullmatch(what):
-                message = f"{what!r} is no name: use up to 64 letters, digits, '.', '_' and '-'"
-                raise SettingsError(message)
-        id_, secret, salt = secrets.token_hex(4), secrets.token_urlsafe(32), secrets.token_hex(16)
-        key = Key(
-            id=id_,
-            name=name,
-            tenant=tenant or name,
-            salt=salt,
-            digest=_digest(salt, secret),
-            created=int(time.time()),
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
+    def opens(self, secret: str, now: float) -> bool:
+        """Whether this is a secret of it now; takes as long for a wrong one."""
+        if hmac.compare_digest(digest(self.salt, secret), self.digest):
+            return True
+        old = self.previous
+        return (
+            old is not None
+            and now < old.until
+            and hmac.compare_digest(digest(old.salt, secret), old.digest)
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            keys = self.read()
-            if any(other.name == name for other in keys):
-                raise SettingsError(f"there is a key named {name!r} already; revoke it first")
-            self._write([*keys, key])
-        return f"tiffin-{id_}-{secret}"
 
-    def revoke(self, name: str) -> None:
-        """Remove a key; running servers refuse it from the next request on."""
-        with self._lock:
-            keys = self.read()
-            kept = [key for key in keys if key.name != name]
-            if len(kept) == len(keys):
-                known = ", ".join(key.name for key in keys) or "none"
-                raise SettingsError(f"no key is named {name!r}; there are: {known}")
-            self._write(kept)
+    def expired(self, now: float) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and now >= self.expires
 
-    def _write(self, keys: list[Key]) -> None:
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_File(keys)), indent=2))
-        part.replace(self._path)
+
+class Purse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all keys of a tenant together may spend in a UTC day and month; None is no limit."""
+
+    day_usd: float | None = None
+    month_usd: float | None = None
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """The file."""
+
+    keys: list[Key] = []
+    tenants: dict[str, Purse] = {}
 
 
 class KeyRing:
     """The keys as a server asks for them; read again whenever the file has changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path.expanduser()
+        self._now = now
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] | None = {}
+        self._tenants: dict[str, Purse] = {}
 
     def find(self, text: str) -> Key | None:
-        """The key that this text is, or None. Raises Unavailable while the file is damaged."""
+        """The key that this text is, expired or not, or None.
+
+        Raises Unavailable while the file is damaged.
+        """
         self._refresh()
         if self._keys is None:
             raise Unavailable("the keys cannot be read; the server's log says why")
@@ -133,22 +108,40 @@ class KeyRing:
         key = self._keys.get(match[1])
         if key is None:
             # As much work as for a key that is there.
-            hmac.compare_digest(_digest(_NOBODY, match[2]), _NOBODY)
+            hmac.compare_digest(digest(_NOBODY, match[2]), _NOBODY)
             return None
-        return key if key.opens(match[2]) else None
+        return key if key.opens(match[2], self._now()) else None
+
+    def is_over(self, key: Key) -> bool:
+        """Whether the key has expired."""
+        return key.expired(self._now())
+
+    def grant_of(self, key: Key) -> Grant:
+        """What the key allows, with what its tenant may spend."""
+        purse = self._tenants.get(key.tenant, Purse())
+        budgets: dict[Budget, float | None] = {
+            "key_day": key.day_usd,
+            "key_month": key.month_usd,
+            "tenant_day": purse.day_usd,
+            "tenant_month": purse.month_usd,
+        }
+        limits = {name: usd for name, usd in budgets.items() if usd is not None}
+        return Grant(models=key.models, tiers=key.tiers, budgets=limits)
 
     def _refresh(self) -> None:
         try:
             stat = self._path.stat()
             seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except FileNotFoundError:
-            self._seen, self._keys = None, {}
+            self._seen, self._keys, self._tenants = None, {}, {}
             return
         if seen == self._seen:
             return
         self._seen = seen
         try:
-            self._keys = {key.id: key for key in read(self._path)}
+            found = read(self._path)
+            self._keys = {key.id: key for key in found.keys}
+            self._tenants = found.tenants
             logger.info("%d keys are valid", len(self._keys))
         except (SettingsError, OSError) as error:
             # Whoever was revoked could be among the keys read before: let nobody in.
@@ -156,13 +149,14 @@ class KeyRing:
             self._keys = None
 
 
-def read(path: Path) -> list[Key]:
-    """The keys of a file. Raises SettingsError for one that is damaged."""
+def read(path: Path) -> Keys:
+    """What a file holds. Raises SettingsError for one that is damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File).keys
+        return msgspec.json.decode(path.read_bytes(), type=Keys)
     except msgspec.MsgspecError as error:
         raise SettingsError(f"{path.name}: not a file of keys: {error}") from None
 
 
-def _digest(salt: str, secret: str) -> str:
+def digest(salt: str, secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(f"{salt}{secret}".encode()).hexdigest()

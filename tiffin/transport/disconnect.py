@@ -5,11 +5,16 @@ listens. This listens for it.
 """
 
 import asyncio
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT_CLOSED_REQUEST = 499
 """The status logged for a request whose client left before the response began."""
+
+LOOPS_TO_HEAR = 5
+"""Rounds of the event loop from a closed connection until a task that waits for it has run: the
+socket is read, the protocol told, the reader woken, and its task's turn comes."""
 
 
 class CancelOnDisconnect:
@@ -66,10 +71,24 @@ class _Exchange:
         return message
 
     async def _send_tracked(self, message: Message) -> None:
+        if message.get("status") == HTTPStatus.GATEWAY_TIMEOUT and await self._has_left():
+            message = {**message, "status": CLIENT_CLOSED_REQUEST}
         self._started = True
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self._finished = True
         await self._send(message)
+
+    async def _has_left(self) -> bool:
+        """Whether the client has left, after a moment in which the event loop may hear of it.
+
+        A caller whose patience is our deadline leaves as the deadline passes. Its request is then
+        not one that it waited for in vain.
+        """
+        for _ in range(LOOPS_TO_HEAR):
+            if self._gone.is_set():
+                return True
+            await asyncio.sleep(0)
+        return self._gone.is_set()
 
     async def _cancel_when_gone(self, work: "asyncio.Task[None]") -> None:
         await self._body_read.wait()

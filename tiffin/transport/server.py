@@ -23,7 +23,7 @@ from tiffin import __version__
 from tiffin.core import errors
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import ServiceHealth
-from tiffin.telemetry import metrics
+from tiffin.telemetry import logs, metrics, tracing
 from tiffin.traffic.in_flight import Admission
 from tiffin.transport import wire
 from tiffin.transport.coalesce import WriteCoalescer
@@ -102,12 +102,11 @@ class RpcApp:
             with self._admission.place(), metrics.working(self._service):
                 reply.observe(metrics.series(metrics.service_seconds, self._service))
                 method, request, context = await self._read(scope, receive)
-                async with asyncio.timeout(context.deadline.remaining()):
-                    if method.unary is not None:
-                        await reply.message(await method.unary(request, context))
-                    elif method.stream is not None:
-                        every_s = WHOLE_EVERY_S if context.whole else 0.0
-                        await reply.events(method.stream(request, context), every_s)
+                logs.request_id.set(context.request_id)
+                name = f"{self._service}.{scope['path'].removeprefix(wire.PREFIX)}"
+                span = tracing.span(name, context.traceparent, tracing.Kind.SERVER)
+                with span:
+                    await self._run(method, request, span.within(context), reply)
         except TimeoutError:
             await reply.error(errors.DeadlineExceeded(f"{self._service}: the deadline passed"))
         except errors.TiffinError as error:
@@ -117,6 +116,20 @@ class RpcApp:
             if isinstance(translated, errors.UpstreamFailed):
                 logger.exception("%s failed", scope["path"])
             await reply.error(translated)
+
+    async def _run(
+        self,
+        method: _Method,
+        request: Any,  # noqa: ANN401  a message of the method's type
+        context: RequestContext,
+        reply: "_Reply",
+    ) -> None:
+        async with asyncio.timeout(context.deadline.remaining()):
+            if method.unary is not None:
+                await reply.message(await method.unary(request, context))
+            elif method.stream is not None:
+                every_s = WHOLE_EVERY_S if context.whole else 0.0
+                await reply.events(method.stream(request, context), every_s)
 
     def _check_caller(self, scope: Scope) -> None:
         if not _is_tcp(scope):

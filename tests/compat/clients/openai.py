@@ -14,6 +14,7 @@ calls = Calls("openai")
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 CHAT: Any = {"model": "auto", "messages": MESSAGES, "temperature": 0, "max_tokens": 24}
 ASKED: Any = {"model": "auto", "input": QUESTION, "temperature": 0, "max_output_tokens": 24}
+CHOICES: Any = [{"value": "a tower"}, {"value": "a ship"}]
 CITY: Any = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 12}},
@@ -228,6 +229,26 @@ def response_tools() -> None:
 )
 def continued_response() -> None:
     client.responses.create(**ASKED, previous_response_id="resp_1")
+
+
+@calls.works("decisions.create(predicate, choice, score)")
+def decisions() -> None:
+    levels = [{"label": "short"}, {"label": "long"}]
+    questions: Any = [
+        {"type": "predicate", "instructions": "When was the tower built?"},
+        {"type": "choice", "instructions": "What was built?", "choices": CHOICES},
+        {"type": "score", "instructions": "How long is the text?", "levels": levels},
+    ]
+    answer = client.decisions.create(
+        model="auto", input="The Vell Tower was built in 1931.", questions=questions
+    )
+    predicate, choice, score = answer.answers
+    assert predicate.type == "predicate"
+    assert predicate.probability > 0.5
+    assert choice.type == "choice"
+    assert choice.choice == "a tower"
+    assert score.type == "score"
+    assert 0 <= score.score <= 1
 
 
 @calls.works("embeddings.create, which asks for base64")

@@ -5,7 +5,9 @@ the rest: it tells how much is used. Open to everyone are the probes, the versio
 the pages at `/` and `/docs`, which ask for a key themselves.
 """
 
+import datetime as dt
 import math
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,11 +19,14 @@ from tiffin.core.errors import RateLimited, TiffinError, Unauthenticated
 from tiffin.core.text import estimate_tokens
 from tiffin.lifecycle.drain import PROBES
 from tiffin.traffic.keys import Key, KeyRing
-from tiffin.traffic.quota import Bucket, Meter, current
+from tiffin.traffic.quota import Limiter, LocalLimiter, Meter, Side, current
 
 OPEN_PATHS = PROBES | {"/version"}
 OPEN_PAGES = frozenset({"/", "/docs", "/docs/openapi.json", "/openapi.json"})
 """Open to GET only: POST `/` embeds."""
+KEY_HEADERS = ("x-api-key", "api-key")
+"""Where clients of Anthropic's and of Azure's API put their key."""
+
 OPEN_FILES = ("/playground/", "/docs/assets/")
 
 
@@ -36,10 +41,10 @@ def is_open(method: str, path: str) -> bool:
 class KeyGuard:
     """ASGI middleware: refuses what brings no valid key, and what passes the key's limits."""
 
-    def __init__(self, app: ASGIApp, *, keys_file: Path) -> None:
+    def __init__(self, app: ASGIApp, *, keys_file: Path, limiter: Limiter | None = None) -> None:
         self._app = app
         self._ring = KeyRing(keys_file)
-        self._limits: dict[str, _Limits] = {}
+        self._limiter = limiter or LocalLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -47,20 +52,20 @@ class KeyGuard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limits: _Limits | None = None
+        limits = _Limits()
         try:
             key = self._key_of(headers)
-            limits = self._limits_of(key)
-            meter = limits.enter(_estimate(headers))
+            limits = _Limits.of(key, self._limiter)
+            meter = await limits.enter(_estimate(headers))
         except TiffinError as error:
             response = error_response(error)
-            if limits is not None:
-                limits.write(response.headers)
+            limits.write(response.headers)
             if error.status == HTTPStatus.UNAUTHORIZED:
                 response.headers["www-authenticate"] = "Bearer"
             await response(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(tenant=key.tenant, key=key.name)
+        grant = self._ring.grant_of(key)
+        scope.setdefault("state", {}).update(tenant=key.tenant, key=key.name, grant=grant)
         token = current.set(meter)
         try:
             await self._app(scope, receive, _with_limits(send, limits))
@@ -68,61 +73,72 @@ class KeyGuard:
             current.reset(token)
 
     def _key_of(self, headers: Headers) -> Key:
-        scheme, _, text = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not text.strip():
-            text = headers.get("x-api-key", "")  # as Anthropic's clients send it
-        if not text.strip():
+        text = _sent_key(headers)
+        if not text:
             message = "no API key: send it as `Authorization: Bearer KEY`"
             raise Unauthenticated(message, code="missing_api_key")
-        key = self._ring.find(text.strip())
+        key = self._ring.find(text)
         if key is None:
             raise Unauthenticated("the API key is not valid", code="invalid_api_key")
+        if key.expires is not None and self._ring.is_over(key):
+            ended = f"{dt.datetime.fromtimestamp(key.expires, dt.UTC):%Y-%m-%d %H:%M} UTC"
+            raise Unauthenticated(f"the API key expired on {ended}", code="expired_api_key")
         return key
 
-    def _limits_of(self, key: Key) -> "_Limits":
-        limits = self._limits.get(key.id)
-        if limits is None or limits.key != key:
-            limits = self._limits[key.id] = _Limits(key)
-        return limits
+
+def _sent_key(headers: Headers) -> str:
+    """The key in the header where the client puts it; empty if there is none."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and text.strip():
+        return text.strip()
+    for name in KEY_HEADERS:
+        if text := headers.get(name, "").strip():
+            return text
+    return ""
 
 
+@dataclass
 class _Limits:
-    """What is left of one key's minute."""
+    """What one request may take of its key's minute; None is no limit."""
 
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self._requests = _bucket(key.requests_per_minute)
-        self._tokens = _bucket(key.tokens_per_minute)
+    requests: Side | None = None
+    tokens: Side | None = None
 
-    def enter(self, estimate: int) -> Meter:
+    @classmethod
+    def of(cls, key: Key, limiter: Limiter) -> "_Limits":
+        """Those of a key."""
+
+        def side(what: str, per_minute: int | None) -> Side | None:
+            return None if per_minute is None else Side(limiter, key.id, what, per_minute)
+
+        return cls(side("requests", key.requests_per_minute), side("tokens", key.tokens_per_minute))
+
+    async def enter(self, estimate: int) -> Meter:
         """Take a request and the tokens it may cost. Raises RateLimited when they are not there."""
-        for bucket, units, what in (
-            (self._requests, 1, "requests"),
-            (self._tokens, max(1, estimate), "tokens"),
-        ):
-            if bucket is None or (wait_s := bucket.wait_s(units)) == 0:
-                continue
-            message = f"{what}: this key may use {bucket.per_minute:,} {what} a minute"
-            raise RateLimited(
-                message, code="rate_limit_exceeded", retry_after_s=max(1, math.ceil(wait_s))
-            )
-        if self._requests is not None:
-            self._requests.take(1)
-        if self._tokens is not None:
-            self._tokens.take(estimate)
-        return Meter(self._tokens, estimate)
+        if self.requests is not None and (wait_s := await self.requests.take(1)):
+            raise _too_many(self.requests, wait_s)
+        if self.tokens is not None and (wait_s := await self.tokens.take(estimate)):
+            if self.requests is not None:
+                self.requests.settle(-1)
+            raise _too_many(self.tokens, wait_s)
+        return Meter(self.tokens, estimate)
 
     def write(self, headers: MutableHeaders) -> None:
         """Say what is left, as OpenAI's clients read it."""
-        for bucket, what in ((self._requests, "requests"), (self._tokens, "tokens")):
-            if bucket is not None:
-                headers[f"x-ratelimit-limit-{what}"] = str(bucket.per_minute)
-                headers[f"x-ratelimit-remaining-{what}"] = str(bucket.remaining)
-                headers[f"x-ratelimit-reset-{what}"] = f"{bucket.full_in_s():.3f}s"
+        for side in (self.requests, self.tokens):
+            if side is not None:
+                headers[f"x-ratelimit-limit-{side.what}"] = str(side.per_minute)
+                headers[f"x-ratelimit-remaining-{side.what}"] = str(side.remaining)
+                headers[f"x-ratelimit-reset-{side.what}"] = f"{side.full_in_s():.3f}s"
 
 
-def _bucket(per_minute: int | None) -> Bucket | None:
-    return None if per_minute is None else Bucket(per_minute)
+def _too_many(side: Side, wait_s: float) -> RateLimited:
+    again_s = max(1, math.ceil(wait_s))
+    message = (
+        f"{side.what}: this key may use {side.per_minute:,} {side.what} a minute, and"
+        f" {side.per_minute - side.remaining:,} are used; try again in {again_s} s"
+    )
+    return RateLimited(message, code="rate_limit_exceeded", retry_after_s=again_s)
 
 
 def _estimate(headers: Headers) -> int:

@@ -9,6 +9,7 @@ What the request's bill says goes into the response's headers: `x-tiffin-tier`, 
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -17,9 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiffin.api.errors import error_response
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
-from tiffin.core.context import BEGUN, DEFAULT_TENANT, Bill, CacheUse, RequestContext
+from tiffin.core.context import DEFAULT_TENANT, Bill, CacheUse, RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest
+from tiffin.core.grant import EVERYTHING
+from tiffin.telemetry import logs, tracing
+from tiffin.telemetry.tracing import Kind, Off
 
 DEBUG_HEADER = "x-tiffin-debug"
 TIER_HEADER = "x-tiffin-tier"
@@ -57,14 +61,32 @@ class ContextMiddleware:
         sent = dict(reversed(Headers(scope=scope).items()))
         state = scope.setdefault("state", {})
         try:
-            state["context"] = context = self._context(scope["path"], sent, state)
+            context = self._context(scope["path"], sent, state)
         except InvalidRequest as error:
             await error_response(error)(scope, receive, send)
             return
+        with tracing.span(scope["method"], context.traceparent, Kind.SERVER) as span:
+            state["context"] = context = span.within(context)
+            await self._serve(scope, receive, send, context=context, span=span, sent=sent)
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        context: RequestContext,
+        span: Off,
+        sent: Mapping[str, str],
+    ) -> None:
+        """Serve a request that has its context."""
+        logs.request_id.set(context.request_id)
         debug = sent.get(DEBUG_HEADER) == "1"
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if span:
+                    _tell(span, scope, context, message["status"])
                 told = {REQUEST_ID_HEADER: context.request_id}
                 told |= _bill_headers(context.bill, debug=debug)
                 if context.checks:
@@ -90,15 +112,36 @@ class ContextMiddleware:
             deadline_named=timeout_ms is not None,
             cache_control=headers.get("cache-control", ""),
             key=state.get("key", ""),
+            grant=state.get("grant", EVERYTHING),
         )
+
+
+def _tell(span: Off, scope: Scope, context: RequestContext, status: int) -> None:
+    """What a request's span says, by the conventions for HTTP servers."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is not None:
+        span.name(f"{scope['method']} {route}")
+    span.tell(
+        {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "http.response.status_code": status,
+            "url.path": scope["path"],
+            "tiffin.request_id": context.request_id,
+            "tiffin.tenant": context.tenant,
+            "tiffin.deadline_ms": round(context.deadline.remaining() * 1000),
+        }
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
 
 
 def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
     """Who answered and what it cost; of a stream, which has only begun, no cost yet."""
     headers = {}
-    if bill.attempts:
-        headers[TIER_HEADER] = bill.attempts[-1].tier
-        if all(attempt.outcome != BEGUN for attempt in bill.attempts):
+    if bill.answered_by or bill.attempts:
+        headers[TIER_HEADER] = bill.answered_by or bill.attempts[-1].tier
+        if bill.closed:
             headers[COST_HEADER] = f"{bill.usd:.8f}"
     if bill.cache is not None:
         headers |= _cache_headers(bill.cache)

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from tiffin.api.bodies import JSON, JsonRoute, model_answer
@@ -62,17 +62,34 @@ async def inspect(name: str, http: Request) -> Response:
     return Response(msgspec.json.encode(item), media_type=JSON)
 
 
+class Unwanted(Value):
+    """Which answers to remove: those for which all that is named holds."""
+
+    tier: Annotated[str | None, Field(description="It wrote them.")] = None
+    model: Annotated[str | None, Field(description="It wrote them.")] = None
+    document: Annotated[str | None, Field(description="Its id: they cite it.")] = None
+    corpus: Annotated[str | None, Field(description="Its id or name: they are over it.")] = None
+    prefix: Annotated[str | None, Field(description="So begins what was asked.")] = None
+
+    def holds(self, item: Item) -> bool:
+        """Whether the answer is one of them."""
+        wanted = {"tier": self.tier, "model": self.model, "corpus": self.corpus}
+        same = all(getattr(item, name) == said for name, said in wanted.items() if said is not None)
+        cites = self.document is None or self.document in item.documents
+        return same and cites and item.question.startswith(self.prefix or "")
+
+
 @router.delete("/v1/cache", response_model=Removed)
-async def clear(http: Request, tier: str | None = None, document: str | None = None) -> Response:
-    """Remove all answers of your tenant, or those that a tier wrote, or that cite a document."""
+async def clear(http: Request, unwanted: Annotated[Unwanted, Query()]) -> Response:
+    """Remove all answers of your tenant, or those that the parameters name."""
     upkeep = _upkeep(http)
-    if tier is None and document is None:
+    if unwanted == Unwanted():
         return model_answer(Removed(removed=await upkeep.clear()))
-
-    def unwanted(item: Item) -> bool:
-        return item.tier == tier if document is None else document in item.documents
-
-    return model_answer(Removed(removed=await upkeep.remove(unwanted)))
+    if unwanted.corpus is not None:
+        gateway, context = work_of(http)
+        corpus = gateway.corpora.store.corpus_of(context.tenant, unwanted.corpus)
+        unwanted = unwanted.model_copy(update={"corpus": corpus.id})
+    return model_answer(Removed(removed=await upkeep.remove(unwanted.holds)))
 
 
 @router.delete("/v1/cache/{name}", response_model=Removed)

@@ -20,8 +20,9 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Begin, Generation, begin, begun
+from tiffin.api.generation import Begin, Generation, begin
 from tiffin.api.images import check_seen, parts_of
+from tiffin.api.moderation import of_chat
 from tiffin.api.schemas.chat import (
     AnsweredCall,
     AnswerMessage,
@@ -50,6 +51,7 @@ from tiffin.api.schemas.openai import (
 from tiffin.api.sse import STREAM, event_stream, frames
 from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
+from tiffin.pipeline.moderated import Moderated
 from tiffin.pipeline.writing import Piece
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -64,10 +66,21 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     if any(message.parts for message in request.messages):
         check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
     requests = [request] if body.n in (None, 1) else _choices(request, body)
+    moderated = gateway.moderated(body.moderation.blocks(), context) if body.moderation else None
+    headers: dict[str, str] = {}
     start = partial(
         begin,
-        gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache),
+        gateway.write(
+            body.model,
+            requests,
+            context,
+            whole=not body.stream,
+            cache=body.cache,
+            moderated=moderated,
+        ),
         request,
+        context.bill,
+        headers,
         prompt_field="messages",
         schema_field="response_format",
         limit_field="max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
@@ -75,13 +88,10 @@ async def chat_completions(body: ChatRequest, http: Request) -> Response:
     completion_id = f"chatcmpl-{secrets.token_hex(16)}"
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        headers: dict[str, str] = {}
-        beginning = partial(begun, start, headers)
-        chunks = _chunks(completion_id, beginning, len(requests), with_usage=usage)
+        chunks = _chunks(completion_id, start, len(requests), moderated, with_usage=usage)
         return event_stream(frames(chunks), headers)
-    generation = await start()
-    answer = await _whole(completion_id, generation, len(requests))
-    return model_answer(answer, generation.headers)
+    answer = await _whole(completion_id, await start(), len(requests), moderated)
+    return model_answer(answer, headers)
 
 
 def generate_request(body: ChatRequest) -> GenerateRequest:
@@ -180,7 +190,9 @@ class _Answer:
         )
 
 
-async def _whole(completion_id: str, generation: Generation, choices: int) -> ChatCompletion:
+async def _whole(
+    completion_id: str, generation: Generation, choices: int, moderated: Moderated | None
+) -> ChatCompletion:
     answers = [_Answer() for _ in range(choices)]
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
@@ -190,12 +202,18 @@ async def _whole(completion_id: str, generation: Generation, choices: int) -> Ch
         created=generation.created,
         model=generation.head.model,
         choices=[answer.choice(index) for index, answer in enumerate(answers)],
-        usage=usage_of(generation.usages, choices),
+        moderation=of_chat(moderated.said()) if moderated else None,
+        usage=usage_of(generation.usages, generation.bill.usd, choices),
     )
 
 
 async def _chunks(
-    completion_id: str, begin: Begin, choices: int, *, with_usage: bool
+    completion_id: str,
+    begin: Begin,
+    choices: int,
+    moderated: Moderated | None,
+    *,
+    with_usage: bool,
 ) -> AsyncGenerator[ChatChunk, None]:
     """One chunk an event, after one for each choice that opens its message."""
     generation = await begin()
@@ -213,8 +231,11 @@ async def _chunks(
             yield chunk(ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
         async for piece in pieces:
             yield chunk(_chunk_choice(piece))
+    if moderated is not None:
+        yield chunk().model_copy(update={"moderation": of_chat(moderated.said())})
     if with_usage:
-        yield chunk().model_copy(update={"usage": usage_of(generation.usages, choices)})
+        usage = usage_of(generation.usages, generation.bill.usd, choices)
+        yield chunk().model_copy(update={"usage": usage})
 
 
 def _chunk_choice(piece: Piece) -> ChunkChoice:

@@ -17,7 +17,7 @@ from models.values import (
 )
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
-from tiffin.api.generation import Begin, Generation, begin, begun
+from tiffin.api.generation import Begin, Generation, begin
 from tiffin.api.schemas.completions import (
     MAX_PROMPTS,
     Completion,
@@ -41,15 +41,13 @@ async def completions(body: CompletionRequest, http: Request) -> Response:
     requests = generate_requests(body)
     check_prompts(requests, gateway.settings.limits, "prompt")
     events = gateway.write(body.model, requests, context, whole=not body.stream, cache=body.cache)
-    start = partial(begin, events, requests[0], prompt_field="prompt")
+    headers: dict[str, str] = {}
+    start = partial(begin, events, requests[0], context.bill, headers, prompt_field="prompt")
     n = body.n or 1
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        headers: dict[str, str] = {}
-        chunks = _chunks(partial(begun, start, headers), n if usage else 0)
-        return event_stream(frames(chunks), headers)
-    generation = await start()
-    return model_answer(await _whole(generation, len(requests), n), generation.headers)
+        return event_stream(frames(_chunks(start, n if usage else 0)), headers)
+    return model_answer(await _whole(await start(), len(requests), n), headers)
 
 
 def _opened(generation: Generation) -> Completion:
@@ -157,7 +155,7 @@ async def _whole(generation: Generation, answers: int, n: int) -> Completion:
         async for piece in pieces:
             found[piece.index].add(piece)
     choices = [answer.choice(index) for index, answer in enumerate(found)]
-    usage = usage_of(generation.usages, n)
+    usage = usage_of(generation.usages, generation.bill.usd, n)
     return _opened(generation).model_copy(update={"choices": choices, "usage": usage})
 
 
@@ -171,4 +169,5 @@ async def _chunks(begin: Begin, usage_for_n: int) -> AsyncGenerator[Completion, 
             choice = answers.setdefault(piece.index, _Answer()).add(piece)
             yield opened.model_copy(update={"choices": [choice]})
     if usage_for_n:
-        yield opened.model_copy(update={"usage": usage_of(generation.usages, usage_for_n)})
+        usage = usage_of(generation.usages, generation.bill.usd, usage_for_n)
+        yield opened.model_copy(update={"usage": usage})

@@ -14,7 +14,7 @@ from models.values import GenerateRequest
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
 from tiffin.api.errors import anthropic_body, translate
-from tiffin.api.generation import Begin, begin, begun
+from tiffin.api.generation import Begin, begin
 from tiffin.api.images import check_seen
 from tiffin.api.messages_input import conversation, generate_request, tools_of
 from tiffin.api.messages_output import Event, MessageOutput
@@ -33,25 +33,26 @@ async def messages(body: MessagesRequest, http: Request) -> Response:
     check_prompts([request], gateway.settings.limits, "messages")
     if any(message.parts for message in request.messages):
         check_seen(request.messages, gateway.lane_of(body.model), gateway.settings)
+    headers: dict[str, str] = {}
     start = partial(
         begin,
         gateway.write(body.model, [request], context, whole=not body.stream),
         request,
+        context.bill,
+        headers,
         prompt_field="messages",
         schema_field="output_config.format",
     )
     if body.stream:
-        headers: dict[str, str] = {}
         failed = partial(_error_frame, context.request_id)
-        frames = _frames(partial(begun, start, headers), failed)
-        return event_stream(frames, headers, failed)
+        return event_stream(_frames(start, failed), headers, failed)
     generation = await start()
-    output = MessageOutput(generation.head.model)
+    output = MessageOutput(generation.head.model, generation.bill)
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             for _ in output.add(piece.event):
                 pass
-    return model_answer(output.message, generation.headers)
+    return model_answer(output.message, headers)
 
 
 @router.post("/v1/messages/count_tokens", response_model=TokenCount)
@@ -67,7 +68,7 @@ async def count_tokens(body: CountRequest, http: Request) -> Response:
 async def _frames(begin: Begin, failed: Callable[[Exception], str]) -> AsyncGenerator[str, None]:
     """Named frames. A failure after the first ends them with the event `error`."""
     generation = await begin()
-    output = MessageOutput(generation.head.model)
+    output = MessageOutput(generation.head.model, generation.bill)
     async with aclosing(generation.pieces) as pieces:
         yield _frame(output.start())
         try:

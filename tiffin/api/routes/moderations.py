@@ -7,18 +7,15 @@ from fastapi import APIRouter, Request, Response
 
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_inputs, check_model
+from tiffin.api.moderation import result_of
 from tiffin.api.schemas.moderations import (
     ALIASES,
-    CATEGORIES,
-    HEADS,
     MODEL,
     Moderation,
     ModerationBody,
-    ModerationResult,
     TextPart,
 )
 from tiffin.core.errors import NotFound
-from tiffin.core.messages import Checked
 from tiffin.core.text import estimate_tokens
 from tiffin.gateway import work_of
 from tiffin.traffic.admission import EMBED
@@ -43,7 +40,7 @@ async def moderations(body: ModerationBody, http: Request) -> Response:
     charge(estimate_tokens(sum(map(len, texts))))
     return model_answer(
         Moderation(
-            id=f"modr-{secrets.token_hex(16)}", model=MODEL, results=list(map(_result, found))
+            id=f"modr-{secrets.token_hex(16)}", model=MODEL, results=list(map(result_of, found))
         )
     )
 
@@ -54,17 +51,3 @@ def _texts(given: str | Sequence[str] | Sequence[TextPart]) -> list[str]:
         return [given]
     texts = [item for item in given if isinstance(item, str)]
     return texts or ["\n".join(part.text for part in given if isinstance(part, TextPart))]
-
-
-def _result(checked: Checked) -> ModerationResult:
-    found = {finding.kind for finding in checked.findings}
-    names = dict.fromkeys((*CATEGORIES, *HEADS))
-    categories = {name: HEADS.get(name) in found for name in names}
-    return ModerationResult(
-        flagged=any(categories.values()),
-        categories=categories,
-        category_scores={
-            name: round(checked.scores.get(HEADS.get(name, ""), 0.0), 6) for name in names
-        },
-        category_applied_input_types={name: ["text"] if name in HEADS else [] for name in names},
-    )

@@ -16,7 +16,7 @@ from models.values import ChatMessage, GenerateRequest, ToolCall
 from tiffin.api.bodies import JsonRoute, model_answer
 from tiffin.api.checks import check_prompts
 from tiffin.api.errors import translate
-from tiffin.api.generation import Begin, Generation, begin, begun
+from tiffin.api.generation import Begin, Generation, begin
 from tiffin.api.responses_output import Output
 from tiffin.api.schemas.openai import chosen_tool
 from tiffin.api.schemas.responses import (
@@ -35,6 +35,7 @@ from tiffin.api.sse import STREAM, event_stream
 from tiffin.core.error_body import error_body
 from tiffin.core.errors import InvalidRequest
 from tiffin.gateway import work_of
+from tiffin.pipeline.moderated import Moderated
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -47,24 +48,36 @@ async def responses(body: ResponsesRequest, http: Request) -> fastapi.Response:
     gateway, context = work_of(http)
     request = generate_request(body)
     check_prompts([request], gateway.settings.limits, "input")
+    moderated = gateway.moderated(body.moderation.blocks(), context) if body.moderation else None
+    headers: dict[str, str] = {}
     start = partial(
         begin,
-        gateway.write(body.model, [request], context, whole=not body.stream, cache=body.cache),
+        gateway.write(
+            body.model,
+            [request],
+            context,
+            whole=not body.stream,
+            cache=body.cache,
+            moderated=moderated,
+        ),
         request,
+        context.bill,
+        headers,
         prompt_field="input",
         schema_field="text.format",
         limit_field="max_output_tokens",
     )
     if body.stream:
-        headers: dict[str, str] = {}
-        return event_stream(_frames(body, partial(begun, start, headers)), headers, _error_frame)
+        return event_stream(_frames(body, start, moderated), headers, _error_frame)
     generation = await start()
-    output = Output(_opened(body, generation))
+    output = Output(
+        _opened(body, generation), generation.bill, moderated.said if moderated else None
+    )
     async with aclosing(generation.pieces) as pieces:
         async for piece in pieces:
             for _ in output.add(piece.event):
                 pass
-    return model_answer(output.response, generation.headers)
+    return model_answer(output.response, headers)
 
 
 def generate_request(body: ResponsesRequest) -> GenerateRequest:
@@ -148,10 +161,14 @@ def _opened(body: ResponsesRequest, generation: Generation) -> Response:
     )
 
 
-async def _frames(body: ResponsesRequest, begin: Begin) -> AsyncGenerator[str, None]:
+async def _frames(
+    body: ResponsesRequest, begin: Begin, moderated: Moderated | None
+) -> AsyncGenerator[str, None]:
     """Named frames. A failure ends them with the event `error`, which has our body too."""
     generation = await begin()
-    output = Output(_opened(body, generation))
+    output = Output(
+        _opened(body, generation), generation.bill, moderated.said if moderated else None
+    )
     async with aclosing(generation.pieces) as pieces:
         try:
             for event in output.start():

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, Tag, model_validator
 
 from models.values import FinishReason
 from tiffin.api.schemas.logprobs import Logprob
+from tiffin.api.schemas.moderation_field import ChatModeration, ModerationField
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
     Choices,
@@ -184,7 +185,7 @@ class ChatRequest(Sent):
     functions: None = None
     function_call: None = None
     web_search_options: None = None
-    moderation: None = None
+    moderation: ModerationField | None = None
 
     @model_validator(mode="after")
     def _one_limit(self) -> "ChatRequest":
@@ -235,6 +236,7 @@ class ChatCompletion(BaseModel):
     created: int
     model: str
     choices: list[Choice]
+    moderation: Annotated[ChatModeration | None, Field(exclude_if=absent)] = None
     usage: CompletionUsage
 
 
@@ -272,11 +274,15 @@ class ChunkChoice(BaseModel):
 
 
 class ChatChunk(BaseModel):
-    """A piece of the answer. With `include_usage` the last one has the usage and no choices."""
+    """A piece of the answer. With `include_usage` the last one has the usage and no choices.
+
+    If moderation was asked for, one of the last has its results and no choices.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
+    moderation: Annotated[ChatModeration | None, Field(exclude_if=absent)] = None
     usage: Annotated[CompletionUsage | None, Field(exclude_if=absent)] = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, Tag
 
 from tiffin.api.schemas.chat import CacheControl
-from tiffin.api.schemas.openai import JsonObject, ModelName, Sent, TopP, by_type
+from tiffin.api.schemas.openai import JsonObject, ModelName, Sent, TopP, absent, by_type
 from tiffin.core.values import Items
 
 
@@ -200,6 +200,8 @@ class MessageUsage(BaseModel):
     output_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
+    cost: Annotated[float | None, Field(exclude_if=absent)] = None
+    """US dollars; told at the end only."""
 
 
 StopReason = Literal["end_turn", "max_tokens", "tool_use", "refusal"]

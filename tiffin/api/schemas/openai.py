@@ -204,10 +204,14 @@ class CompletionUsage(BaseModel):
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
+    cost: float
+    """US dollars, in the field in which OpenRouter and LiteLLM tell them."""
 
 
-def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> CompletionUsage:
-    """The sum over the choices, by their index."""
+def usage_of(
+    usages: dict[int, TokenUsage], usd: float, choices_per_prompt: int = 1
+) -> CompletionUsage:
+    """The sum over the choices, by their index, and what all attempts cost."""
     prompts = [usage for index, usage in usages.items() if index % choices_per_prompt == 0]
     read = sum(usage.prompt_tokens for usage in prompts)
     written = sum(usage.completion_tokens for usage in usages.values())
@@ -217,6 +221,7 @@ def usage_of(usages: dict[int, TokenUsage], choices_per_prompt: int = 1) -> Comp
         completion_tokens=written,
         total_tokens=read + written,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+        cost=usd,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
 
+from tiffin.api.schemas.moderation_field import ModerationField
 from tiffin.api.schemas.openai import (
     AutoServiceTier,
     Function,
@@ -217,5 +218,5 @@ class ResponsesRequest(Sent):
     service_tier: AutoServiceTier = None
     reasoning: Reasoning | None = None
     prompt: None = None
-    moderation: None = None
+    moderation: ModerationField | None = None
     context_management: None = None

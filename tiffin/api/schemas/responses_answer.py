@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from tiffin.api.schemas.logprobs import EventLogprob, Logprob
+from tiffin.api.schemas.moderation_field import ResponseModeration
 from tiffin.api.schemas.openai import absent
 from tiffin.api.schemas.responses import NamedFunction, ResponsesTool, Status, TextOptions
 
@@ -63,6 +64,8 @@ class ResponseUsage(BaseModel):
     output_tokens: int
     output_tokens_details: OutputTokensDetails = OutputTokensDetails()
     total_tokens: int
+    cost: float
+    """US dollars."""
 
 
 class IncompleteDetails(BaseModel):
@@ -86,6 +89,7 @@ class Response(BaseModel):
     metadata: dict[str, str]
     model: str
     output: list[OutputItem]
+    moderation: Annotated[ResponseModeration | None, Field(exclude_if=absent)] = None
     parallel_tool_calls: bool
     previous_response_id: None = None
     service_tier: Literal["default"] = "default"

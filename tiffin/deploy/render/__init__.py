@@ -13,6 +13,9 @@ Files = dict[str, str]
 ADDED = {".env", "bento.tar", "requirements.txt"}
 """Files that the rendered instructions tell the user to put beside them."""
 
+MADE = "Made by `tiffin deploy render"
+"""In the first line of a file that was rendered, if it may have comments."""
+
 TARGETS: dict[str, Callable[[Plan], Files]] = {
     "bentocloud": bentocloud.render,
     "kubernetes": kubernetes.render,
@@ -24,20 +27,30 @@ TARGETS: dict[str, Callable[[Plan], Files]] = {
 
 
 def write(target: str, plan: Plan, folder: Path) -> list[Path]:
-    """Write the files of a platform into a folder, creating it.
+    """Write the files of a platform into a folder, creating it. Raises SettingsError as `save`."""
+    return save(TARGETS[target](plan), folder)
+
+
+def save(files: Files, folder: Path) -> list[Path]:
+    """Write rendered files into a folder; what an earlier rendering left of itself goes.
 
     Raises SettingsError if the folder holds other files.
     """
-    files = TARGETS[target](plan)
     if folder.exists():
         kept = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-        if strange := sorted(kept - files.keys() - ADDED):
-            message = (
-                f"{folder} holds {strange[0]}, which is not rendered here: choose another folder"
-            )
+        strange = sorted(kept - files.keys() - ADDED)
+        if mine := next((name for name in strange if not _is_ours(folder / name)), None):
+            message = f"{folder} holds {mine}, which is not rendered here: choose another folder"
             raise SettingsError(message)
+        for name in strange:
+            (folder / name).unlink()
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return [folder / name for name in files]
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open(errors="replace") as file:
+        return MADE in file.readline()

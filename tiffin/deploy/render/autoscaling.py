@@ -2,33 +2,18 @@
 
 Both watch the same queries. Rate and queue depth are divided among the replicas (AverageValue). A
 latency is that of the whole service (Value): the replicas grow by its ratio to the target.
+
+KEDA gets no `fallback`: while Prometheus is away, a fixed number could only be wrong, and without
+one the replicas stay as they are.
 """
 
-from typing import Any
+from urllib.parse import urlsplit
 
 from tiffin.config.scaling import Scaling
 from tiffin.config.services import Signal
-from tiffin.deploy.render.plan import Plan, slug
-
-PROMETHEUS = "http://prometheus-operated.monitoring:9090"
-SHARED: frozenset[Signal] = frozenset({"request_rate_per_s", "queue_depth"})
-Manifest = dict[str, Any]
-
-
-def query(plan: Plan, service: str, signal: Signal) -> str:
-    """The PromQL query for a signal of a service; it gives 0 while there is nothing to measure."""
-    only = f'{{service="{service}"}}'
-    p95 = f"histogram_quantile(0.95, sum by (le) (rate(tiffin_service_seconds_bucket{only}[2m])))"
-    # While no replica runs, only the callers can tell that one is wanted.
-    asked = "calls" if plan.services[service].min == 0 else "service_requests"
-    text = {
-        "request_rate_per_s": f"sum(rate(tiffin_{asked}_total{only}[1m]))",
-        "queue_depth": f"sum(tiffin_in_work{only})",
-        "latency_p95_ms": f"1000 * {p95}",
-        "first_token_p95_ms": f"1000 * {p95}",
-        "gpu_percent": f'avg(DCGM_FI_DEV_GPU_UTIL{{pod=~"{plan.name}-{slug(service)}-.*"}})',
-    }[signal]
-    return f"({text} > 0) or vector(0)"
+from tiffin.deploy.render.plan import Plan
+from tiffin.deploy.render.pod import Manifest, labels
+from tiffin.deploy.render.queries import SHARED, query, release
 
 
 def scaled_object(plan: Plan, service: str) -> Manifest:
@@ -40,10 +25,12 @@ def scaled_object(plan: Plan, service: str) -> Manifest:
             "name": signal.replace("_", "-"),
             "metricType": "AverageValue" if signal in SHARED else "Value",
             "metadata": {
-                "serverAddress": PROMETHEUS,
+                "serverAddress": plan.cluster.prometheus,
                 "query": query(plan, service, signal),
                 "threshold": f"{target:g}",
                 "activationThreshold": "0",
+                # No value is an error, and an error leaves the replicas alone.
+                "ignoreNullValues": "false",
             },
         }
         for signal, target in scaling.signals.items()
@@ -55,17 +42,13 @@ def scaled_object(plan: Plan, service: str) -> Manifest:
         "cooldownPeriod": scaling.scale_down_window_s,
         "minReplicaCount": scaling.min,
         "maxReplicaCount": scaling.max,
-        # An outage of Prometheus is no reason to stop replicas.
-        "fallback": {"failureThreshold": 3, "replicas": max(1, scaling.min)},
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
         "triggers": triggers,
     }
-    if any(signal not in SHARED for signal in scaling.signals):
-        del spec["fallback"]  # KEDA supports it only for metrics of type AverageValue
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": {"name": name},
+        "metadata": _metadata(plan, service),
         "spec": spec,
     }
 
@@ -89,7 +72,7 @@ def hpa(plan: Plan, service: str) -> Manifest:
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name},
+        "metadata": _metadata(plan, service),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": max(1, scaling.min),
@@ -104,7 +87,7 @@ def adapter_values(plan: Plan) -> Manifest:
     """The metrics that the HPAs name, as values of prometheus-adapter's chart."""
     rules = [
         {
-            "seriesQuery": "tiffin_service_requests_total",
+            "seriesQuery": f"up{{{release(plan)}}}",
             "resources": {"namespaced": False},
             "name": {"as": _metric(plan, service, signal)},
             "metricsQuery": query(plan, service, signal),
@@ -112,11 +95,24 @@ def adapter_values(plan: Plan) -> Manifest:
         for service, scaling in plan.services.items()
         for signal in scaling.signals
     ]
-    return {"prometheus": {"url": PROMETHEUS.rsplit(":", 1)[0]}, "rules": {"external": rules}}
+    address = urlsplit(plan.cluster.prometheus)
+    port = {"port": address.port} if address.port else {}
+    url = f"{address.scheme}://{address.hostname}"
+    path = {"path": address.path} if address.path else {}
+    return {"prometheus": {"url": url, **port, **path}, "rules": {"external": rules}}
+
+
+def _metadata(plan: Plan, service: str) -> Manifest:
+    return {
+        "name": plan.host(service),
+        "namespace": plan.cluster.namespace,
+        "labels": labels(plan, service),
+    }
 
 
 def _metric(plan: Plan, service: str, signal: Signal) -> str:
-    return f"{plan.name}_{slug(service).replace('-', '_')}_{signal}"
+    """A name of its own in the cluster, for which one prometheus-adapter serves all releases."""
+    return "_".join((plan.cluster.namespace, plan.host(service), signal)).replace("-", "_")
 
 
 def _quantity(value: float) -> str:

@@ -16,14 +16,11 @@ def render(plan: Plan) -> dict[str, str]:
         "name": plan.name,
         "bento": plan.bento,
         "access_authorization": True,
-        "secrets": ["tiffin-internal", *([PROVIDERS_SECRET] if plan.provider_keys else [])],
+        "secrets": ["tiffin-internal", *([PROVIDERS_SECRET] if plan.all_secrets else [])],
         # With `access_authorization`, BentoCloud checks its own token before a request reaches us.
         "envs": [
             {"name": variable, "value": value}
-            for variable, value in {
-                "TIFFIN_PROFILE": plan.settings.profile,
-                **WITHOUT_KEYS,
-            }.items()
+            for variable, value in {**plan.variables, **WITHOUT_KEYS}.items()
         ],
         "services": {name: _service(plan, name) for name in plan.services},
     }

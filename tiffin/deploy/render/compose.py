@@ -8,11 +8,11 @@ service, and our transport opens one connection for each request, so the request
 from typing import Any
 
 from tiffin.config.services import ENTRY
+from tiffin.deploy.render.carried import TOKEN
 from tiffin.deploy.render.plan import (
     PORT,
     SOURCE_IN_IMAGE,
     START,
-    TOKEN,
     USER_IN_IMAGE,
     WITHOUT_KEYS,
     Plan,
@@ -46,10 +46,12 @@ def render(plan: Plan) -> dict[str, str]:
 def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
     scaling = plan.services[name]
     environment = {
-        **plan.environment(name, slug),
+        # Compose would read a dollar sign as a variable.
+        **{k: v.replace("$", "$$") for k, v in plan.environment(name, slug).items()},
         # The published port can be reached from this machine only.
         **(WITHOUT_KEYS if name == ENTRY else {}),
-        **({key: f"${{{key}:?set it}}" for key in plan.provider_keys} if name == ENTRY else {}),
+        **(_secrets(plan) if name == ENTRY else {}),
+        **{variable: f"${{{variable}:?set it}}" for variable in plan.secrets},
         TOKEN: f"${{{TOKEN}:?set it to a secret of 16 bytes or more}}",
     }
     limits = {
@@ -85,4 +87,12 @@ def _service(plan: Plan, name: str, gpus: list[str]) -> dict[str, Any]:
         "deploy": {"replicas": scaling.min, "resources": resources},
         "restart": "unless-stopped",
         "stop_grace_period": "60s",
+    }
+
+
+def _secrets(plan: Plan) -> dict[str, str]:
+    """Of the entry service, out of this environment; a store may do without a password."""
+    return {
+        **{key: f"${{{key}:?set it}}" for key in plan.provider_keys},
+        **{password: f"${{{password}:-}}" for password in plan.passwords},
     }

@@ -36,7 +36,7 @@ app = modal.App("{name}")
 image = (
     modal.Image.from_registry("{image}")
     .entrypoint([])
-    .env({{"MODAL_WORKSPACE": WORKSPACE, "TIFFIN_PROFILE": "{profile}"}})
+    .env({{"MODAL_WORKSPACE": WORKSPACE, **{variables}}})
 )
 secrets = [
     modal.Secret.from_name("tiffin-internal", required_keys=["TIFFIN_INTERNAL__TOKEN"]),
@@ -87,11 +87,11 @@ def render(plan: Plan) -> dict[str, str]:
         file=file,
         name=plan.name,
         image=plan.image,
-        profile=plan.settings.profile,
+        variables=json.dumps(plan.variables),
         command=json.dumps(list(START)),
         port=PORT,
         source=SOURCE_IN_IMAGE,
-        providers=_providers_secret(plan.provider_keys),
+        providers=_providers_secret(plan.all_secrets),
     )
     return {file: head + "".join(_service(plan, name) for name in plan.services)}
 

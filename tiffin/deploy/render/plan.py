@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
@@ -18,6 +18,8 @@ from tiffin.config.section import SettingsError
 from tiffin.config.services import ENTRY, Signal
 from tiffin.config.settings import Settings, place_in_profile
 from tiffin.config.topology import dependencies
+from tiffin.deploy.render.carried import carried, secrets
+from tiffin.deploy.render.cluster import Cluster
 
 PORT = 3000
 SOURCE_IN_IMAGE = "/home/bentoml/bento/src"
@@ -27,9 +29,7 @@ USER_IN_IMAGE = 1034
 START = ("python", "-m", "tiffin.cli.main", "deploy", "start")
 """Run in SOURCE_IN_IMAGE, this starts the service that the environment names."""
 
-TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
 PROVIDERS_SECRET = "tiffin-providers"  # noqa: S105  the name of a secret
-KEYS_FILE = "TIFFIN_ACCESS__KEYS_FILE"
 WITHOUT_KEYS = {"TIFFIN_ACCESS__WITHOUT_KEYS": "true"}
 """For an entry service that only authenticated callers, or only this machine, can reach."""
 
@@ -42,6 +42,8 @@ class Plan:
     image: str
     bento: str = "tiffin:latest"
     name: str = "tiffin"
+    cluster: Cluster = field(default_factory=Cluster)
+    """Of Kubernetes."""
 
     @property
     def services(self) -> dict[str, Scaling]:
@@ -74,14 +76,38 @@ class Plan:
             "TIFFIN_HOME": "/tmp/tiffin",  # noqa: S108
             # The root is read-only, and libraries keep what they compile in the home folder.
             "HOME": "/tmp",  # noqa: S108
-            "TIFFIN_PROFILE": self.settings.profile,
+            **self.variables,
         }
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The settings that every container is given: the profile, and what variables set here."""
+        return {"TIFFIN_PROFILE": self.settings.profile, **carried()}
 
     @property
     def provider_keys(self) -> list[str]:
         """The variables with the keys of providers, which the entry service needs."""
         found = map(key_variable, self.settings.providers.values())
         return sorted({variable for variable in found if variable})
+
+    @property
+    def passwords(self) -> list[str]:
+        """The variables with the passwords of stores that the entry service may need."""
+        shared = {
+            "PGPASSWORD": "://" in self.settings.ledger_at(),
+            "REDIS_PASSWORD": self.settings.cache.redis is not None,
+        }
+        return [variable for variable, wanted in shared.items() if wanted]
+
+    @cached_property
+    def secrets(self) -> list[str]:
+        """Other variables that are set here and hold a secret, for every container."""
+        return secrets()
+
+    @property
+    def all_secrets(self) -> list[str]:
+        """All of them, for a platform that gives each container the same."""
+        return [*self.provider_keys, *self.passwords, *self.secrets]
 
     def whole_gpus(self, service: str) -> int:
         """GPUs of one replica of a service; platforms give whole GPUs only."""
@@ -124,8 +150,19 @@ def slug(service: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", service).lower()
 
 
-def to_yaml(*documents: object, comment: str) -> str:
+class _Dumper(yaml.CSafeDumper):
+    """Writes a part that occurs twice twice: many readers of YAML do not take anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Whatever it is."""
+        del data
+        return True
+
+
+def to_yaml(*documents: object, comment: str = "") -> str:
     """YAML that begins with a comment."""
     head = "".join(f"# {line}\n" for line in comment.splitlines())
-    body = yaml.safe_dump_all(documents, sort_keys=False, width=100, default_flow_style=False)
+    body = yaml.dump_all(
+        documents, Dumper=_Dumper, sort_keys=False, width=100, default_flow_style=False
+    )
     return head + body

@@ -38,7 +38,7 @@ class Runner(BaseRunner):
         """Serve the Bento on loopback and wait until it is ready."""
         subprocess.run(["bentoml", "import", "bento.tar"], check=True)
         command = ["bentoml", "serve", "{bento}", "--host", "127.0.0.1", "--port", "3000"]
-        environment = {{**os.environ, "TIFFIN_PROFILE": "{profile}"}}
+        environment = {{**os.environ, **{variables}}}
         self.server = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + START_LIMIT_S
         while True:
@@ -66,8 +66,8 @@ class Runner(BaseRunner):
 
 def render(plan: Plan) -> dict[str, str]:
     """The files, by their paths."""
-    if plan.provider_keys:
-        needed = ", ".join(plan.provider_keys)
+    if plan.all_secrets:
+        needed = ", ".join(plan.all_secrets)
         message = f"Replicate gives a model no secret, and profile {plan.settings.profile} needs "
         raise SettingsError(message + needed)
     gpu = plan.gpus_together() > 0
@@ -91,7 +91,7 @@ def render(plan: Plan) -> dict[str, str]:
     return {
         "cog.yaml": to_yaml(cog, comment=comment),
         "run.py": RUN.format(
-            bento=plan.bento, profile=plan.settings.profile, start_limit_s=start_limit_s
+            bento=plan.bento, variables=json.dumps(plan.variables), start_limit_s=start_limit_s
         ),
         # For POST https://api.replicate.com/v1/deployments, beside `model` and `version`.
         "deployment.json": json.dumps(deployment, indent=2) + "\n",

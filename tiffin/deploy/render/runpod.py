@@ -76,10 +76,10 @@ def _environment(plan: Plan) -> dict[str, str]:
     return {
         "PORT": str(PORT),
         "PORT_HEALTH": str(PORT),  # RunPod polls /ping on this port
-        "TIFFIN_PROFILE": plan.settings.profile,
+        **plan.variables,
         "BENTOML_HOST": "0.0.0.0",  # noqa: S104  inside of the worker
         **WITHOUT_KEYS,  # the endpoint asks for the account's key
-        **{key: f"{{{{ RUNPOD_SECRET_{key} }}}}" for key in plan.provider_keys},
+        **{key: f"{{{{ RUNPOD_SECRET_{key} }}}}" for key in plan.all_secrets},
     }
 
 

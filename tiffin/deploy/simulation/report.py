@@ -24,24 +24,38 @@ class Finding:
     slo_s: float
     scaling: Scaling
 
-    def cells(self) -> list[str]:
-        """The cells of a row under HEADINGS."""
+    def figures(self) -> dict[str, float]:
+        """What HEADINGS name, as numbers for a program; shares are from 0 to 1."""
         latencies, moments = self.outcome.latencies_s, self.outcome.moments
-        missed = sum(latency > self.slo_s for latency in latencies) / max(1, len(latencies))
         counts = [moment.replicas for moment in moments] or [0]
         hours = self.outcome.replica_s / 3600
-        idle = self.outcome.idle_s / max(1e-9, self.outcome.replica_s)
+        missed = sum(latency > self.slo_s for latency in latencies)
+        return {
+            "replicas_mean": sum(counts) / len(counts),
+            "replicas_most": max(counts),
+            "queue_most": max((moment.queue for moment in moments), default=0),
+            **{f"p{percent}_s": percentile(latencies, percent) for percent in (50, 95, 99)},
+            "cold": self.outcome.cold / max(1, len(latencies)),
+            "slo_misses": missed / max(1, len(latencies)),
+            "replica_hours": hours,
+            "idle": self.outcome.idle_s / max(1e-9, self.outcome.replica_s),
+            "usd": hours * self.scaling.usd_per_hour,
+        }
+
+    def cells(self) -> list[str]:
+        """The cells of a row under HEADINGS."""
+        mean, most, queue, p50, p95, p99, cold, missed, hours, idle, usd = self.figures().values()
         return [
             self.name,
-            f"{sum(counts) / len(counts):.2f}",
-            str(max(counts)),
-            str(max((moment.queue for moment in moments), default=0)),
-            *(f"{percentile(latencies, percent):.2f}" for percent in (50, 95, 99)),
-            f"{100 * self.outcome.cold / max(1, len(latencies)):.1f} %",
+            f"{mean:.2f}",
+            f"{most:.0f}",
+            f"{queue:.0f}",
+            *(f"{seconds:.2f}" for seconds in (p50, p95, p99)),
+            f"{100 * cold:.1f} %",
             f"{100 * missed:.1f} %",
             f"{hours:.2f}",
             f"{100 * idle:.0f} %",
-            f"${hours * self.scaling.usd_per_hour:.2f}",
+            f"${usd:.2f}",
         ]
 
 

@@ -5,6 +5,7 @@ them all takes most of the time of an answer.
 """
 
 import asyncio
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tiffin.pipeline.lexical import narrowed
 from tiffin.pipeline.passages import Passage, halved
 from tiffin.pipeline.question import Question, Vector
 from tiffin.pipeline.stage import Stage
+from tiffin.telemetry import genai
 
 LEAST_CHARS = 32
 """A passage this short is never cut, whatever the service says: no model reads so few."""
@@ -47,6 +49,10 @@ class Embed(Stage):
             await self._read(question, context)
         finally:
             question.embedded.set()
+
+    def attributes(self, question: Question) -> dict[str, Any]:
+        """Embeddings, by the conventions."""
+        return genai.embeddings(question.embedding_tokens)
 
     async def _read(self, question: Question, context: RequestContext) -> None:
         texts = [question.request.query, *(passage.text for passage in question.passages)]

@@ -18,7 +18,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
-from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading
+from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading, without
 from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -69,7 +69,11 @@ class Evidence(Stage):
             if asked == told:  # the words can still be compared
                 self.substitute(question)
                 return
-        found = candidates(query, passages, language=told)
+        found = without(question.orders, candidates(query, passages, language=told))
+        question.least_probability = self._head.threshold(question.false_refusals)
+        if not found:  # every sentence gives orders to the model
+            question.probability = 0.0
+            return
         found, said = await self._score(question, found, context)
         question.evidence = evidence(query, found, said)
         question.contradictions = _contradictions(question)

@@ -31,7 +31,7 @@ from tiffin.pipeline.prompt import rag_messages
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.released import Release
 from tiffin.pipeline.writing import Limits, pieces
-from tiffin.safety.policy import Judge
+from tiffin.safety.policy import NOTHING_CHECKED, Judge, Judges
 
 
 class CheckedGate:
@@ -84,7 +84,7 @@ class CheckedGate:
 class Generate:
     """Asks a tier. `models` maps each tier to its model's name, the cheapest first.
 
-    `judge` holds what is written to the safety policy, if there is one.
+    `judges` hold what is written to the safety policy of the tenant.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Generate:
         generator: Generator,
         models: Mapping[str, str],
         limits: StreamSettings,
-        judge: Judge | None = None,
+        judges: Judges = NOTHING_CHECKED,
     ) -> None:
         self._generator = generator
         self._models = models
         self._limits = limits
-        self._judge = judge
+        self._judges = judges
 
     async def write(self, question: Question) -> AsyncGenerator[RagEvent, None]:
         """Yield RagSources and RagDeltas; the question's draft takes in what is released."""
@@ -112,7 +112,7 @@ class Generate:
         draft.route = Route(tier=begun.tier, model=self._models[begun.tier], reason=decision.reason)
         if begun.tier != decision.tier:
             question.degraded.append("tier")
-        gate = CheckedGate(question, self._judge)
+        gate = CheckedGate(question, self._judges.of(question.context.tenant))
         citer = Citer(question.sources) if gate.checks else None
         async with aclosing(pieces(begun.first, begun.rest, limits)) as events:
             yield RagSources(

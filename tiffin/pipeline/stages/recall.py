@@ -92,16 +92,12 @@ class Remember(Stage):
 
 
 def _key(memory: Memory, question: Question) -> str:
-    return scope_key(memory.mark, question.context.tenant, question.request)
+    state = "" if question.corpus is None else question.corpus.state
+    return scope_key(memory.mark, question.context.tenant, question.request, state)
 
 
 def _may_share(question: Question) -> Vector | None:
-    """The question's embedding, if a model is to answer it and its evidence was judged.
-
-    Answers over a corpus are not shared, because it may change.
-    """
-    if question.request.corpus is not None:
-        return None
+    """The question's embedding, if a model is to answer it and its evidence was judged."""
     if question.is_quoted or not question.evidence or question.vectors is None:
         return None
     vector: Vector = question.vectors[0]
@@ -194,5 +190,6 @@ def _remembered(
         tier=draft.route.tier,
         created=time.time(),
         usd=question.context.bill.usd,
+        corpus="" if question.corpus is None else question.corpus.id,
         seconds=question.timeline.timings().generate_ms / 1000,
     )

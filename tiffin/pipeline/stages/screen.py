@@ -4,15 +4,16 @@
 those and not on whole documents, with the embeddings that they have anyway.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import CONTENT_FILTER, InvalidRequest, Unavailable
+from tiffin.core.sentences import split_sentences
 from tiffin.pipeline.question import Candidate, Question, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.pipeline.stages.rerank import sources_of
-from tiffin.safety.policy import Judge, refusal
+from tiffin.safety.policy import Judge, Judges, refusal
 
 MARGIN_CHARS = 200
 """Of the document on either side of a passage: a sentence may be split over two."""
@@ -27,15 +28,17 @@ class CheckQuestion(Stage):
     name = "check"
     degraded = "check"
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judges: Judges) -> None:
         super().__init__(0)
-        self._judge = judge
+        self._judges = judges
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Redact the question, or raise InvalidRequest or Unavailable."""
-        query = question.request.query
+        judge, query = self._judges.of(context.tenant), question.request.query
+        if judge is None:
+            return
         vectors = None if question.vectors is None else question.vectors[:1]
-        (said,) = await self._judge.judge([query], context, vectors=vectors)
+        (said,) = await judge.judge([query], context, vectors=vectors)
         if said.action == "block":
             raise refusal("input", "query", said)
         if said.spans:
@@ -48,16 +51,16 @@ class Screen(Stage):
     name = "screen"
     degraded = "screen"
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judges: Judges) -> None:
         super().__init__(0)
-        self._judge = judge
+        self._judges = judges
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write the candidates that may be read. Raises InvalidRequest if none may."""
-        found = question.candidates
-        if not found:
+        judge, found = self._judges.of(context.tenant), question.candidates
+        if judge is None or not found:
             return
-        said = await self._judge.judge(
+        said = await judge.judge(
             [_with_margins(candidate) for candidate in found],
             context,
             vectors=_vectors(question, found),
@@ -71,6 +74,7 @@ class Screen(Stage):
                 kept[index] = replace(candidate, flags=judgement.checks)
             elif judgement.action != "redact":
                 kept[index] = candidate
+        question.orders = await _orders(judge, kept.values(), context)
         if len(kept) < len(found):
             question.degraded.append(LEFT_OUT)
         if not kept:
@@ -85,6 +89,17 @@ class Screen(Stage):
     def substitute(self, _: Question) -> None:
         """Only a policy that blocks lets the stage fail, and then nothing stands in for it."""
         raise Unavailable("safety: the passages were not checked", code="safety_unavailable")
+
+
+async def _orders(
+    judge: Judge, kept: Iterable[Candidate], context: RequestContext
+) -> frozenset[str]:
+    """The sentences of marked passages that are flagged by themselves: they are no evidence."""
+    marked = [one.passage.text for one in kept if one.flags]
+    if not marked:
+        return frozenset()
+    parts = [part.text for text in marked for part in split_sentences(text)]
+    return frozenset(await judge.worst(parts, context))
 
 
 def _with_margins(candidate: Candidate) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
+from typing import Any
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
@@ -13,6 +14,7 @@ from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Candidate, Question
 from tiffin.pipeline.stage import Stage
+from tiffin.telemetry import genai
 
 
 class Search(Stage):
@@ -43,6 +45,10 @@ class Search(Stage):
         if not question.candidates:
             question.probability = 0.0
 
+    def attributes(self, question: Question) -> dict[str, Any]:
+        """A retrieval, by the conventions."""
+        return genai.retrieval(question.request.corpus, question.top_k)
+
     def substitute(self, question: Question) -> None:
         """There is none for a corpus: an answer without it would be another one."""
         if question.request.corpus is not None:
@@ -53,6 +59,7 @@ class Search(Stage):
         if request.corpus is None:
             return []
         corpus = self._store.find(context.tenant, request.corpus)
+        question.corpus = corpus
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
         return [_candidate(hit) for hit in await self._searcher.search(corpus, wanted, context)]

@@ -1,0 +1,155 @@
+"""A whole question beside the RAG pipeline that BentoML's documentation would have one build.
+
+The same weights, the same ten passages, answers of at most as many tokens. Tiffin answers as its
+laptop profile does (`quote`) and by the LLM (`small`); the peer, `bench.stock_services`, knows only
+the second. They take turns, so that a busy moment hits all.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, cycle
+from pathlib import Path
+from statistics import median
+from threading import Lock
+from typing import Any
+
+import bentoml
+import httpx2
+
+from bench.encoders import PASSAGES, texts_of
+from bench.table import Table
+from tests.support.stack import free_port, running_stack
+
+PASSAGES_EACH, MAX_TOKENS = 10, 64
+ROUNDS, WARM_UP = 9, 2
+CALLERS, WINDOWS, WINDOW_S = 4, 3, 20
+REACH = 1.5
+PEER = "stock BentoML, written"
+
+Ask = Callable[[str, list[str]], Any]
+
+
+def run() -> Table:
+    """Start both, measure, stop them."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
+        bentoml.serve(
+            "bench.stock_services:StockQuestion", working_dir=".", port=free_port()
+        ) as stock,
+        httpx2.Client(base_url=stack.url, timeout=120) as tiffin,
+        httpx2.Client(base_url=stock.url, timeout=120) as peer,
+    ):
+        bentoml.SyncHTTPClient(stock.url, server_ready_timeout=120).close()
+        ways = {
+            "Tiffin, quoted": _of_tiffin(tiffin, "quote"),
+            "Tiffin, written": _of_tiffin(tiffin, "small"),
+            PEER: _of_stock(peer),
+        }
+        alone_s = _alone(ways)
+        rates = _crowded(ways)
+    return _table(alone_s, rates)
+
+
+def _of_tiffin(client: httpx2.Client, model: str) -> Ask:
+    def ask(query: str, documents: list[str]) -> object:
+        body = {"query": query, "documents": documents, "model": model, "max_tokens": MAX_TOKENS}
+        return client.post("/rag_query", json=body).raise_for_status().json()
+
+    return ask
+
+
+def _of_stock(client: httpx2.Client) -> Ask:
+    def ask(query: str, documents: list[str]) -> object:
+        body = {"query": query, "documents": documents, "max_tokens": MAX_TOKENS}
+        return client.post("/answer", json=body).raise_for_status().json()
+
+    return ask
+
+
+def _documents() -> Iterator[list[str]]:
+    """Passages that nobody has seen, again and again, because vectors of known ones are kept."""
+    return (texts_of(PASSAGES_EACH, shift=3 + number) for number in count())
+
+
+def _asked() -> Iterator[str]:
+    questions = json.loads(PASSAGES.read_text(encoding="utf-8"))["questions"]
+    return cycle(item["question"] for item in questions)
+
+
+def _alone(ways: dict[str, Ask]) -> dict[str, list[float]]:
+    """Seconds of each question, one at a time; each is asked all ways, one after the other."""
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    documents, asked = _documents(), _asked()
+    for _ in range(WARM_UP + ROUNDS):
+        query = next(asked)
+        for name, ask in ways.items():
+            texts = next(documents)
+            began = time.perf_counter()
+            ask(query, texts)
+            took[name].append(time.perf_counter() - began)
+    return {name: seconds[WARM_UP:] for name, seconds in took.items()}
+
+
+def _crowded(ways: dict[str, Ask]) -> dict[str, list[float]]:
+    """Questions per second of each window; in a window several callers ask one way."""
+    work = zip(_asked(), _documents(), strict=False)
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(WINDOWS):
+        for name, ask in ways.items():
+            rates[name].append(_rate(ask, work))
+    return rates
+
+
+def _rate(ask: Ask, work: Iterator[tuple[str, list[str]]]) -> float:
+    began = time.perf_counter()
+    turn = Lock()
+
+    def caller(_: int) -> int:
+        answered = 0
+        while time.perf_counter() < began + WINDOW_S:
+            with turn:
+                query, documents = next(work)
+            ask(query, documents)
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        answered = sum(callers.map(caller, range(CALLERS)))
+    return answered / (time.perf_counter() - began)
+
+
+def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]]) -> Table:
+    rows = []
+    for name, seconds in alone_s.items():
+        faster = [theirs / ours for theirs, ours in zip(alone_s[PEER], seconds, strict=True)]
+        more = [ours / theirs for theirs, ours in zip(rates[PEER], rates[name], strict=True)]
+        rows.append(
+            (
+                name,
+                f"{median(seconds):.2f}",
+                f"{min(seconds):.2f}, {max(seconds):.2f}",
+                f"{median(faster):.2f}",
+                f"{median(rates[name]):.2f}",
+                f"{min(rates[name]):.2f}, {max(rates[name]):.2f}",
+                f"{median(more):.2f}",
+            )
+        )
+    return Table(
+        f"A whole question over {PASSAGES_EACH} passages, compared with stock BentoML",
+        (
+            "answered by",
+            "p50 alone, s",
+            "best, worst",
+            "times as fast",
+            f"questions/s of {CALLERS} callers",
+            "worst, best",
+            "times as many",
+        ),
+        rows,
+        f"{ROUNDS} questions alone and {WINDOWS} windows of {WINDOW_S} s, in turns. To reach: "
+        f"{REACH} times as fast and as many.",
+    )

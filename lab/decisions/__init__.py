@@ -1,0 +1,1 @@
+"""What `/v1/decisions` is worth on public sets."""
