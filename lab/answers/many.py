@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.answers.data import CACHE, Case, Part, everyday, part_of, squad
+from lab.answers.probe import Probe
 from lab.answers.report import groups, right, share
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
@@ -98,12 +99,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     scores, head = Scores(options.scores, threads=options.threads), Head.load()
+    probe = Probe.shipped()
     for count in options.passages:
         asked = list(cases(options.part, options.questions, count))
         for name, narrow in (("all", False), ("narrowed", True)):
             limit = None if narrow else MAX_PAIRS
             found = [
-                score(searched(case, scores, narrow=narrow), scores, embedded=limit)
+                score(searched(case, scores, narrow=narrow), scores, probe, embedded=limit)
                 for case in asked
             ]
             print(*lines(f"{count} passages, {name}", found, head), sep="\n")  # noqa: T201

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.answers.data import CACHE, SEED, squad_cases
+from lab.answers.probe import Probe
 from lab.answers.report import share
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
@@ -70,7 +71,8 @@ def main() -> None:
     draw = random.Random(SEED)  # noqa: S311  a sample, not a secret
     released: dict[str, list[bool]] = defaultdict(list)
     groups: dict[str, list[str]] = defaultdict(list)
-    cases = [score(case, scores) for case in squad_cases("test", options.questions)]
+    probe = Probe.shipped()
+    cases = [score(case, scores, probe) for case in squad_cases("test", options.questions)]
     for item, other in zip(cases[::2], cases[1::2], strict=True):
         for name, passed in judged(item, other, draw):
             released[name].append(passed)

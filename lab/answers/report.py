@@ -59,13 +59,14 @@ def lines(head: Head, scored: Sequence[Scored], rate: float = 0.05) -> Iterator[
     refused = said < head.threshold(rate)
     over = {
         name: [i for i, item in enumerate(scored) if item.case.over == name]
-        for name in ("sample", "nearest", "everyday")
+        for name in ("sample", "nearest", "everyday", "reworded")
     }
     for name, chosen in over.items():
         yield from _answers(name, scored, refused, said, chosen)
-    own = over["everyday"]
-    for kind in sorted({scored[i].case.kind for i in own}):
-        yield from _kind(kind, scored, refused, [i for i in own if scored[i].case.kind == kind])
+    for name in ("everyday", "reworded"):
+        for kind in sorted({scored[i].case.kind for i in over[name]}):
+            rows_of = [i for i in over[name] if scored[i].case.kind == kind]
+            yield from _kind(f"{name}, {kind}", scored, refused, rows_of)
     for name, chosen in over.items():
         decisive = [i for i in chosen if said[i] >= DECISIVE]
         hits = [right(scored[i].case, scored[i].evidence(3)) for i in decisive]
@@ -114,7 +115,7 @@ def _kind(
 ) -> Iterator[str]:
     of = groups(scored, rows)
     yield share(f"  {kind}: refused", [bool(refused[i]) for i in rows], of)
-    if kind != "unanswerable":
+    if not kind.endswith("unanswerable"):
         for count in (2, 3):
             hits = [right(scored[i].case, scored[i].evidence(count), count) for i in rows]
             yield share(f"  {kind}: right in the best {count}", hits, of)

@@ -5,10 +5,14 @@ refused either, so that more is served here than by a server.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
+from lab.answers.probe import Probe
 from lab.answers.scores import Scores
 from lab.cache.data import Pair
-from tiffin.grounding.evidence import Passage, candidates, evidence
+from tiffin.grounding.evidence import Passage, Said, candidates, evidence
+
+_probe = cache(Probe.shipped)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ def _evidence(question: str, pair: Pair, scores: Scores) -> tuple[str, ...]:
     if not passages:
         return ()
     found = candidates(question, passages)
-    logits = scores.logits(question, [item.text for item in found])
+    states = scores.states(question, [item.text for item in found])
+    readings = _probe().readings(states[:, 1:])
     cosines = scores.cosines(question, [item.window for item in found])
-    return tuple(one.sentence for one in evidence(question, found, logits, cosines))
+    said = Said(states[:, 0].tolist(), readings, cosines)
+    return tuple(one.sentence for one in evidence(question, found, said))

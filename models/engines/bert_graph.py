@@ -17,6 +17,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
+from models.engines.reading import Reading
 from models.errors import ModelError
 
 Output = Literal["mean", "cls", "score"]
@@ -67,10 +68,12 @@ class Weights:
         self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def bert_graph(config: Mapping[str, Any], weights: Weights, output: Output) -> openvino.Model:
+def bert_graph(
+    config: Mapping[str, Any], weights: Weights, output: Output, reading: Reading | None = None
+) -> openvino.Model:
     """The graph from ids, types (int32) and mask (bool), each (rows, tokens), to float32 rows.
 
-    Raises Unconvertible.
+    The columns of a reading come after the others. Raises Unconvertible.
     """
     _check(config)
     graph = _Bert(config, weights)
@@ -78,15 +81,20 @@ def bert_graph(config: Mapping[str, Any], weights: Weights, output: Output) -> o
     types = op.parameter([-1, -1], np.int32, "types")
     mask = op.parameter([-1, -1], np.bool_, "mask")
     hidden = graph.embedded(ids, types)
+    read = op.constant(np.float32(0) if reading is None else reading.bias)
     for layer in range(config["num_hidden_layers"]):
         last = layer == config["num_hidden_layers"] - 1
         first_only = last and output != "mean"  # the others' last layer would not be read
         hidden = graph.layer(f"encoder.layer.{layer}", hidden, mask, first_only=first_only)
+        if reading is not None and (row := reading.weights.get(layer + 1)) is not None:
+            read = op.add(read, graph.read(hidden, row))
     rows = graph.mean(hidden, mask) if output == "mean" else op.squeeze(hidden, _ints(1))
     if output == "score":
         rows = graph.dense("classifier", op.tanh(graph.dense("pooler.dense", rows)))
     else:
         rows = op.normalize_l2(rows, _ints(-1), 1e-24, "max")
+    if reading is not None:
+        rows = op.concat([rows, read], 1)
     weights.check_all_read()
     return openvino.Model([rows], [ids, types, mask], "bert")
 
@@ -143,6 +151,10 @@ class _Bert:
         kept = op.unsqueeze(op.convert(mask, "f32"), _ints(2))
         total = op.reduce_sum(op.multiply(hidden, kept), _ints(1))
         return op.divide(total, op.reduce_sum(kept, _ints(1)))
+
+    def read(self, hidden: Any, row: NDArray[np.float32]) -> Any:  # noqa: ANN401
+        first = op.squeeze(op.slice(hidden, _ints(0), _ints(1), _ints(1), _ints(1)), _ints(1))
+        return op.matmul(first, op.constant(row), False, True)  # noqa: FBT003
 
     def _attention(self, name: str, hidden: Any, mask: Any) -> Any:  # noqa: ANN401
         shape = _ints(0, 0, self._heads, self._hidden // self._heads)

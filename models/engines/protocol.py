@@ -47,8 +47,9 @@ Tokenized = TypeVar("Tokenized")
 class EncoderEngine(Protocol[Raw_contra, Tokenized]):
     """Turns inputs into float32 rows: vectors (embedding) or one logit (cross-encoder).
 
-    The methods block: `tiffin.traffic.batching` calls them off the event loop. Of a tokenized input
-    only its length is public (`tokens`, special tokens included), and whether it was `cut`.
+    Beside the logit may stand a reading (`models.engines.reading`). The methods block:
+    `tiffin.traffic.batching` calls them off the event loop. Of a tokenized input only its length is
+    public (`tokens`, special tokens included), and whether it was `cut`.
     """
 
     max_tokens: int

@@ -7,6 +7,7 @@ batches by tokens; every step is the library's own, and so are the results.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch.nn.functional import normalize
 from transformers.utils.logging import disable_progress_bar
 
+from models.engines.reading import shipped
 from models.engines.tokens import Device, Text, TokenizedText, Vocabulary, padded
 from models.errors import InputTooLong, WeightsError
 
@@ -139,13 +141,33 @@ class Embedder(_Encoder[Text]):
 
 
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):
-    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation."""
+    """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
+
+    A second column has the reading of a model that one was made for.
+    """
 
     library = CrossEncoder
 
+    def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
+        super().__init__(model_dir, device=device, threads=threads)
+        self._reading = shipped(model_dir)
+        self._states: dict[int, NDArray[np.float32]] = {}
+        for layers in self._reading.weights if self._reading else ():
+            end = f"encoder.layer.{layers - 1}"
+            layer = next(item for name, item in self._model.named_modules() if name.endswith(end))
+            layer.register_forward_hook(partial(self._keep, layers))
+
+    def _keep(self, layers: int, _module: Any, _inputs: Any, output: Any) -> None:  # noqa: ANN401  a hook
+        hidden = output[0] if isinstance(output, tuple) else output
+        self._states[layers] = _float32(hidden[:, 0].float())
+
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """One forward pass: float32 of shape (len(batch), 1), higher is more relevant."""
-        return _float32(self._forward(batch, "scores"))
+        """One forward pass: float32 of shape (len(batch), 1 or 2), higher is more relevant."""
+        rows = _float32(self._forward(batch, "scores"))
+        if self._reading is None:
+            return rows
+        read = sum(self._states[layers] @ row.T for layers, row in self._reading.weights.items())
+        return np.hstack([rows, read + self._reading.bias])
 
 
 def _model_arguments(model_dir: Path, device: Device) -> dict[str, Any]:

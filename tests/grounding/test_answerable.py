@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.grounding.answerable import SHIPPED, Head, HeadError, features
-from tiffin.grounding.evidence import Passage, candidates
+from tiffin.grounding.answerable import SHIPPED, WITHOUT_READINGS, Head, HeadError, features
+from tiffin.grounding.evidence import Passage, Said, candidates
 from tiffin.grounding.language import language_of, refusal
 from tiffin.grounding.questions import asks, fits
 
+PLAIN = Head.load(WITHOUT_READINGS)
 PASSAGE = Passage(0, "The bridge was opened in 1931. Alma Kell drew it.", 6.0)
 
 
 def probability(question: str, logit: float) -> float:
     passage = Passage(0, PASSAGE.text, logit)
     found = candidates(question, [passage])
-    logits = [logit, *([-9.0] * (len(found) - 1))]
-    return Head.load().probability(features(question, [passage], found, logits))
+    said = Said([logit, *([-9.0] * (len(found) - 1))])
+    return PLAIN.probability(features(question, [passage], found, said))
 
 
 def test_a_high_score_answers_and_a_low_one_does_not() -> None:
-    head = Head.load()
     assert probability("When was the bridge opened?", 7.0) > 0.9
-    assert probability("When was the bridge opened?", -11.0) < head.threshold(0.05)
+    assert probability("When was the bridge opened?", -11.0) < PLAIN.threshold(0.05)
 
 
 def test_a_name_that_occurs_nowhere_counts_against_an_answer() -> None:
@@ -36,8 +36,8 @@ def test_a_name_that_occurs_nowhere_counts_against_an_answer() -> None:
 
 
 def test_no_passage_at_all_is_refused() -> None:
-    head = Head.load()
-    assert head.probability(features("Why?", [], [], [])) < head.threshold(0.05)
+    for head in (Head.load(), PLAIN):
+        assert head.probability(features("Why?", [], [], Said(()))) < head.threshold(0.05)
 
 
 def test_a_higher_wanted_rate_refuses_more() -> None:

@@ -4,7 +4,16 @@ import time
 
 import pytest
 
-from tiffin.grounding.evidence import MAX_PAIRS, Candidate, Passage, candidates, distinct, evidence
+from tiffin.grounding.evidence import (
+    MAX_PAIRS,
+    Candidate,
+    Passage,
+    Said,
+    candidates,
+    distinct,
+    evidence,
+    leading,
+)
 from tiffin.grounding.quote import answer_of, contradictions, quotes, utf16
 
 BRIDGE = Passage(4, "Kell drew the bridge. It was opened in 1931. Its span measures 212 m.", 5.0)
@@ -41,9 +50,18 @@ def test_the_call_is_bounded_and_takes_those_that_share_words() -> None:
     assert "The harbour opened in 1931." in [item.text for item in found]
 
 
+def test_a_sentence_in_other_words_leads_by_its_reading() -> None:
+    texts = ["The bridge has been closed today.", "Kell drew it.", "Dogs are welcome."]
+    found = candidates("Who was the architect?", [Passage(0, " ".join(texts), -11.0)])
+    said = Said([-10.0, -11.0, -11.0], readings=[-9.0, 2.0, -9.0])
+    kept, said_of_kept = leading(found, said, limit=1)
+    assert [item.text for item in kept] == ["Kell drew it."]
+    assert (said_of_kept.logits, said_of_kept.readings) == ([-11.0], [2.0])
+
+
 def test_a_sentence_that_leans_on_the_one_before_comes_with_it() -> None:
     found = candidates("When was the bridge opened?", [BRIDGE])
-    best = evidence("When was the bridge opened?", found, [0.0, 9.0, -3.0], limit=1)
+    best = evidence("When was the bridge opened?", found, Said([0.0, 9.0, -3.0]), limit=1)
     assert best[0].text == "Kell drew the bridge. It was opened in 1931."
 
 
@@ -54,13 +72,13 @@ def test_evidence_from_two_passages_is_kept_when_a_question_names_both() -> None
     ]
     question = "What do the Heron and the Ibis weigh?"
     found = candidates(question, passages)
-    best = evidence(question, found, [5.0, 4.0, 3.5], limit=2)
+    best = evidence(question, found, Said([5.0, 4.0, 3.5]), limit=2)
     assert {item.passage.index for item in best} == {0, 1}
 
 
 def test_a_quote_is_a_span_of_its_passage_and_of_the_answer() -> None:
     found, logits = scored("How long is the span?", BRIDGE, GUIDE)
-    chosen = evidence("How long is the span?", found, logits, limit=3)
+    chosen = evidence("How long is the span?", found, Said(logits), limit=3)
     result = quotes(chosen)
     answer = answer_of(result)
     texts = {4: BRIDGE.text, 7: GUIDE.text}
@@ -72,9 +90,9 @@ def test_a_quote_is_a_span_of_its_passage_and_of_the_answer() -> None:
 def test_neighbours_become_one_quote_and_strangers_stay_apart() -> None:
     found = candidates("When was it opened, and how long is it?", [BRIDGE, GUIDE])
     logits = [-9.0, 9.0, 8.0, -9.0, -9.0]
-    chosen = evidence("When was it opened, and how long is it?", found, logits, limit=2)
+    chosen = evidence("When was it opened, and how long is it?", found, Said(logits), limit=2)
     assert [quote.text for quote in quotes(chosen)] == [BRIDGE.text]
-    apart = evidence("q", [found[0], found[3]], [1.0, 0.0], limit=2)
+    apart = evidence("q", [found[0], found[3]], Said([1.0, 0.0]), limit=2)
     assert answer_of(quotes(apart)).count("\n") == 1
 
 
@@ -84,7 +102,8 @@ def test_a_sentence_next_door_is_not_quoted_unless_it_contradicts() -> None:
     near = Passage(1, "The bridge in the next town is painted red.", 0.0)
     other = Passage(2, "The span of the bridge is 240 m long.", 0.0)
     for passage, count in ((near, 1), (other, 2)):
-        chosen = evidence(question, *scored(question, best, passage))
+        found, logits = scored(question, best, passage)
+        chosen = evidence(question, found, Said(logits))
         assert len(quotes(chosen)) == count, passage.text
 
 
@@ -93,13 +112,13 @@ def test_figures_that_differ_are_named() -> None:
         Passage(0, "Its main span measures 212 m.", 1),
         Passage(1, "At 240 m its main span is long.", 1),
     ]
-    chosen = evidence("span", candidates("span", passages), [2.0, 1.0], limit=2)
+    chosen = evidence("span", candidates("span", passages), Said([2.0, 1.0]), limit=2)
     assert [(a.passage.index, b.passage.index) for a, b in contradictions(chosen)] == [(0, 1)]
     same = [
         Passage(0, "Its main span measures 212 m.", 1),
         Passage(1, "The main span has 212 metres.", 1),
     ]
-    assert not contradictions(evidence("span", candidates("span", same), [2.0, 1.0], limit=2))
+    assert not contradictions(evidence("span", candidates("span", same), Said([2.0, 1.0]), limit=2))
 
 
 def test_utf16_counts_what_javascript_counts() -> None:
@@ -110,5 +129,5 @@ def test_utf16_counts_what_javascript_counts() -> None:
 @pytest.mark.parametrize("text", ["", "...", "x" * 10_000, "1 2 3 " * 1000, "混ぜた scripts текст"])
 def test_odd_passages_give_evidence_or_none(text: str) -> None:
     found = candidates("Why?", [Passage(0, text, -11.0)])
-    chosen = evidence("Why?", found, [-11.0] * len(found))
+    chosen = evidence("Why?", found, Said([-11.0] * len(found)))
     answer_of(quotes(chosen))

@@ -7,7 +7,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.values import Document, Grounding, RagRequest
 from tiffin.grounding.evidence import Passage as Scored
-from tiffin.grounding.evidence import candidates, evidence
+from tiffin.grounding.evidence import Said, candidates, evidence
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.passages import split_documents
@@ -27,7 +27,7 @@ def question(query: str, grounding: Grounding = "strict") -> Question:
         top_n=2,
         max_tokens=60,
         grounding=grounding,
-        least_probability=0.5,
+        false_refusals=0.05,
         prefer="write",
         context=RequestContext(deadline),
         documents=[document],
@@ -37,7 +37,7 @@ def question(query: str, grounding: Grounding = "strict") -> Question:
         candidates=[Candidate(passage, document, 0.9)],
     )
     found = candidates(query, [Scored(0, TEXT, 5.0)])
-    asked.evidence = evidence(query, found, [5.0 - rank for rank in range(len(found))])
+    asked.evidence = evidence(query, found, Said([5.0 - rank for rank in range(len(found))]))
     return asked
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.grounding.evidence import Candidate, Passage, worth
+from tiffin.grounding.evidence import Candidate, Passage, Said
 from tiffin.grounding.quantities import numbers
 from tiffin.grounding.questions import asks, fits
 from tiffin.grounding.wording import fold, names, words
 
 SHIPPED = Path(__file__).with_name("answerable.json")
+WITHOUT_READINGS = Path(__file__).with_name("answerable_without_readings.json")
+"""For rerankers that have none, but the shipped one's logits."""
 NO_LOGIT = -12.0
 """The reranker's logit for a text that has nothing to do with the question."""
 
@@ -42,14 +44,14 @@ def features(
     question: str,
     passages: Sequence[Passage],
     scored: Sequence[Candidate],
-    logits: Sequence[float],
-    cosines: Sequence[float] | None = None,
+    said: Said,
 ) -> dict[str, float]:
     """The head's inputs by name. Takes a few milliseconds."""
-    worths = worth(logits, cosines)
+    worths = said.worths()
     order = sorted(range(len(scored)), key=lambda index: -worths[index])
     best = [scored[index].text for index in order[:3]]
-    heights = [*sorted(logits, reverse=True), NO_LOGIT, NO_LOGIT]
+    heights = [*sorted(said.logits, reverse=True), NO_LOGIT, NO_LOGIT]
+    merits = [*sorted(worths, reverse=True), NO_LOGIT, NO_LOGIT]
     depth = max((item.logit for item in passages), default=NO_LOGIT)
     everything = " ".join(item.text for item in passages)
     asked = words(question)
@@ -64,6 +66,8 @@ def features(
         "names_missing": _missing_names(question, everything),
         "numbers_missing": _missing_numbers(question, everything),
         "yes_no": float(asks(question) == "yes-no"),
+        "worth": merits[0],
+        "second_worth": merits[1],
     }
 
 
@@ -81,7 +85,7 @@ def _folded_words(text: str) -> frozenset[str]:
     return frozenset(re.split(r"\W+", fold(text))) | names(text)
 
 
-NAMES = tuple(features("", (), (), ()))
+NAMES = tuple(features("", (), (), Said(())))
 
 
 @dataclass(frozen=True)

@@ -172,38 +172,52 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return both > 0 and both >= SAME * max(len(one), len(other))
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the models said of sentences, in their order.
+
+    The reranker gives `logits` and, if it has them, `readings` (`models.engines.reading`), and the
+    embedder `cosines` of the question and each `window`.
+    """
+
+    logits: Sequence[float]
+    readings: Sequence[float] | None = None
+    cosines: Sequence[float] | None = None
+
+    def worths(self) -> list[float]:
+        """One number a sentence: the higher, the rather it answers."""
+        none = [0.0] * len(self.logits)
+        rows = zip(self.logits, self.readings or none, self.cosines or none, strict=True)
+        return [logit + reading + COSINE * cosine for logit, reading, cosine in rows]
+
+    def of(self, kept: Sequence[int]) -> "Said":
+        """The same of some of the sentences."""
+        logits, readings = (
+            column and [column[index] for index in kept] for column in (self.logits, self.readings)
+        )
+        return Said(logits or (), readings)
+
+
 def leading(
-    scored: Sequence[Candidate], logits: Sequence[float], limit: int = LEADING
-) -> tuple[list[Candidate], list[float]]:
-    """The candidates that may be evidence, with their logits, in the order of both."""
-    order = sorted(range(len(scored)), key=lambda index: -logits[index])
-    kept = sorted(order[:limit])
-    return [scored[index] for index in kept], [logits[index] for index in kept]
-
-
-def worth(logits: Sequence[float], cosines: Sequence[float] | None) -> list[float]:
-    """One number per candidate from reranker and embedder; or from the reranker alone."""
-    if cosines is None:
-        return list(logits)
-    return [logit + COSINE * cosine for logit, cosine in zip(logits, cosines, strict=True)]
+    scored: Sequence[Candidate], said: Said, limit: int = LEADING
+) -> tuple[list[Candidate], Said]:
+    """The candidates that may be evidence, with what the reranker said, in the order of both."""
+    worths = said.worths()
+    kept = sorted(sorted(range(len(scored)), key=lambda index: -worths[index])[:limit])
+    return [scored[index] for index in kept], said.of(kept)
 
 
 def evidence(
-    question: str,
-    scored: Sequence[Candidate],
-    logits: Sequence[float],
-    cosines: Sequence[float] | None = None,
-    *,
-    limit: int = 3,
+    question: str, scored: Sequence[Candidate], said: Said, *, limit: int = 3
 ) -> list[Evidence]:
     """The best sentences, best first, each with the one before it if it cannot be read without.
 
     After the first, a sentence that holds words of the question which those before it lack is
-    worth more: a question may need two passages. `cosines` compare the question with `window`.
+    worth more: a question may need two passages.
     """
     asked = words(question)
-    worths = worth(logits, cosines)
-    left = sorted(zip(scored, worths, logits, strict=True), key=lambda item: -item[1])
+    rows = zip(scored, said.worths(), said.logits, strict=True)
+    left = sorted(rows, key=lambda item: -item[1])
     chosen: list[Evidence] = []
     missing = asked
     while left and len(chosen) < limit:

@@ -72,6 +72,24 @@ COUNTED_WITHIN = 5
 WEAK = 0.4
 """How well a number of another kind than the one asked for fits."""
 
+UNNAMED = 0.7
+"""How well "your family doctor" or "in the cellar" fits a question for a person or a place."""
+
+_ROLE = re.compile(
+    r"\b(?:he|she|we|you|they|whoever|anyone|everyone|nobody|each|either|some(?:one|body)|people|person|"
+    r"staff|team|company|firm|board|police|court|bank|bakery|office|service|department|desk|"
+    r"manager|head|chair\w*|leader|director|owner|landlord|tenant|member|neighbour|parent|child|"
+    r"adult|guest|customer|client|reader|user|admin\w*|employe[er]|colleague|apprentice|student|pupil|"
+    r"teacher|doctor|nurse|midwife|engineer|technician|fitter|driver|warden|clerk|assessor|gardener|"
+    r"provider|supplier|insurer|lender|maker|manufacturer|author|editor|judge|lawyer|officer|"
+    r"minister|king|queen|president|architect|carer|mentor|guide|party)s?\b"
+)
+_LOCATED = re.compile(
+    r"\b(?:in|into|inside|at|on|onto|under|behind|beside|near|opposite|above|below|outside|between|"
+    r"next to|out of|from|to) "
+    r"(?:the|a|an|any|every|each|our|your|its|their|room|building|floor|gate|level|page|menu|[a-z-]+\.[a-z.]+)\b"
+)
+
 
 def fits(question: str, text: str) -> float:
     """How well the text holds the kind of thing that the question asks for.
@@ -80,7 +98,9 @@ def fits(question: str, text: str) -> float:
     """
     kind = asks(question)
     if kind in {"person", "place"}:
-        return float(bool(names(text) - names(question)))
+        described = _ROLE if kind == "person" else _LOCATED
+        named = bool(names(text) - names(question))
+        return 1.0 if named else UNNAMED * bool(described.search(fold(text)))
     if kind in {"amount", "time"}:
         return _fits_number(fold(question), question, text)
     return 0.5

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.core.scores import best_first
-from tiffin.grounding.evidence import Evidence, candidates, evidence, without
+from tiffin.grounding.evidence import Evidence, Said, candidates, evidence, without
 from tiffin.grounding.wording import fold, occurrence, words
 from tiffin.pipeline.passages import Passage
 from tiffin.pipeline.question import Question
@@ -60,4 +60,4 @@ def lexical_evidence(question: Question) -> list[Evidence]:
     passages = question.as_passages([item.similarity for item in question.candidates])
     found = without(question.orders, candidates(query, passages))
     shares = overlap(query, [item.text for item in found]).tolist()
-    return evidence(query, found, shares)
+    return evidence(query, found, Said(shares))

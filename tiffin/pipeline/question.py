@@ -84,7 +84,7 @@ class Question:
     top_n: int
     max_tokens: int
     grounding: Grounding
-    least_probability: float
+    false_refusals: float
     prefer: Prefer
     context: RequestContext
     documents: Sequence[Document]
@@ -103,6 +103,7 @@ class Question:
     evidence: list[Evidence] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
     probability: float | None = None
+    least_probability: float = 0.0
     replaced: int = 0
     removed: int = 0
     decision: RouteDecision | None = None

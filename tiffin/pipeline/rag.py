@@ -17,7 +17,6 @@ from tiffin.core.context import Bill, RequestContext
 from tiffin.core.errors import DeadlineExceeded, InvalidRequest
 from tiffin.core.names import AUTO
 from tiffin.core.values import Cost, Document, RagAnswer, RagEvent, RagRequest, Usage
-from tiffin.grounding.answerable import Head
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.passages import split_documents
 from tiffin.pipeline.question import Question
@@ -38,7 +37,6 @@ class RagPipeline:
     writer: Writer
     closing: Sequence[Stage]
     defaults: RagSettings
-    head: Head
     rest_ms: float
     check: Stage | None = None
 
@@ -92,7 +90,7 @@ class RagPipeline:
             top_n=request.top_n or defaults.top_n,
             max_tokens=request.max_tokens or defaults.max_answer_tokens,
             grounding=request.grounding or defaults.grounding,
-            least_probability=self.head.threshold(rate),
+            false_refusals=rate,
             prefer=defaults.prefer if request.model == AUTO else "write",
             context=context,
             documents=documents,

@@ -9,13 +9,16 @@ In a language that the models do not read, the sentences that share words with t
 quoted, and nothing is written.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from tiffin.cache.vectors import Embeds
 from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
-from tiffin.grounding import answerable
-from tiffin.grounding.evidence import candidates, evidence, leading, without
+from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
+from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading, without
 from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -33,7 +36,6 @@ class Evidence(Stage):
         self,
         embedding: Embeds,
         reranker: RerankerClient,
-        head: answerable.Head,
         budget_ms: float,
         *,
         scored: frozenset[str] = frozenset(),
@@ -48,10 +50,10 @@ class Evidence(Stage):
         self._written = written
         self._embedding = embedding
         self._reranker = reranker
-        self._head = head
+        self._head, self._without_readings = Head.load(), Head.load(WITHOUT_READINGS)
 
     async def run(self, question: Question, context: RequestContext) -> None:
-        """Write `evidence`, `contradictions` and `probability`."""
+        """Write `evidence`, `contradictions`, `probability` and what is the least of it."""
         unwanted = question.grounding == "off" and not question.is_quoted
         if unwanted or not question.candidates:
             return
@@ -68,30 +70,32 @@ class Evidence(Stage):
                 self.substitute(question)
                 return
         found = without(question.orders, candidates(query, passages, language=told))
+        question.least_probability = self._head.threshold(question.false_refusals)
         if not found:  # every sentence gives orders to the model
             question.probability = 0.0
             return
-        scored, read = await self._reranker.score(query, [item.text for item in found], context)
-        found, logits = leading(found, scored.tolist())
-        windows = [query, *(item.window for item in found)]
-        vectors, embedded = await self._embedding.embed(windows, context)
-        question.rerank_tokens += read
-        question.embedding_tokens += embedded
-        scores = found, logits, (vectors[1:] @ vectors[0]).tolist()
-        question.evidence = evidence(query, *scores)
-        question.contradictions = [
-            Contradiction(
-                sources=(
-                    question.source_of(one.passage.index).index,
-                    question.source_of(other.passage.index).index,
-                ),
-                quotes=(one.text, other.text),
-            )
-            for one, other in contradictions(question.evidence)
-        ]
-        question.probability = self._head.probability(answerable.features(query, passages, *scores))
-        if question.prefer == "decisive" and question.probability >= answerable.DECISIVE:
+        found, said = await self._score(question, found, context)
+        question.evidence = evidence(query, found, said)
+        question.contradictions = _contradictions(question)
+        head = self._without_readings if said.readings is None else self._head
+        question.probability = head.probability(features(query, passages, found, said))
+        question.least_probability = head.threshold(question.false_refusals)
+        if question.prefer == "decisive" and question.probability >= DECISIVE:
             question.prefer = "quote"
+
+    async def _score(
+        self, question: Question, found: Sequence[Candidate], context: RequestContext
+    ) -> tuple[list[Candidate], Said]:
+        """The candidates that lead, and what both models say of them."""
+        query, texts = question.request.query, [item.text for item in found]
+        read = await self._reranker.read(query, texts, context)
+        readings = None if read.readings is None else read.readings.tolist()
+        kept, said = leading(found, Said(read.logits.tolist(), readings))
+        windows = [query, *(item.window for item in kept)]
+        vectors, embedded = await self._embedding.embed(windows, context)
+        question.rerank_tokens += read.tokens
+        question.embedding_tokens += embedded
+        return kept, replace(said, cosines=(vectors[1:] @ vectors[0]).tolist())
 
     def substitute(self, question: Question) -> None:
         """Take the sentences that share most words with the question."""
@@ -100,3 +104,16 @@ class Evidence(Stage):
 
 def _reads(languages: frozenset[str], *wanted: str) -> bool:
     return not languages or languages.issuperset(wanted)
+
+
+def _contradictions(question: Question) -> list[Contradiction]:
+    return [
+        Contradiction(
+            sources=(
+                question.source_of(one.passage.index).index,
+                question.source_of(other.passage.index).index,
+            ),
+            quotes=(one.text, other.text),
+        )
+        for one, other in contradictions(question.evidence)
+    ]
