@@ -219,9 +219,9 @@ async def test_a_timeout_of_ours_is_no_504_if_the_caller_has_gone_by_then(
 def test_tenants_beyond_the_first_share_one_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "TENANTS_SHOWN", 2)
     monkeypatch.setattr(requests, "_shown", set())
-    for tenant in ("one", "two", "three", "four", "one"):
+    for tenant in ("first", "second", "third", "fourth", "first"):
         requests.observe(requests.Ended("/t", 200, tenant, None, None, 0.1))
     labels = {"outcome": "ok"}
-    assert counted("tiffin_tenant_requests_total", tenant="one", **labels) == 2
-    assert counted("tiffin_tenant_requests_total", tenant="three", **labels) == 0
+    assert counted("tiffin_tenant_requests_total", tenant="first", **labels) == 2
+    assert counted("tiffin_tenant_requests_total", tenant="third", **labels) == 0
     assert counted("tiffin_tenant_requests_total", tenant=requests.OTHERS, **labels) == 2

@@ -137,7 +137,8 @@ def test_a_stream_sends_sources_then_text_then_the_whole_answer(
     body |= {"timeout_ms": PATIENT_MS, "model": "small", "grounding": "off"}
     with client.stream("POST", "/rag_query", json=body) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        frames = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+        lines = [line for line in response.iter_lines() if line and not line.startswith(":")]
+        frames = [line.removeprefix("data: ") for line in lines]
     assert frames[-1] == "[DONE]"
     events = [json.loads(frame) for frame in frames[:-1]]
     kinds = [event["object"] for event in events]

@@ -100,9 +100,9 @@ class Services:
         query, passages = request.query, request.passages
         queries = [query] * len(passages) if isinstance(query, str) else query
         pairs = zip(queries, passages, strict=True)
-        logits = [len(_words(query) & _words(text)) - 2.0 for query, text in pairs]
-        scores = Array.of(np.array(logits, np.float32))
-        return RerankScores(scores, len(logits), self._cut(passages))
+        logits = np.array([len(_words(q) & _words(text)) - 2.0 for q, text in pairs], np.float32)
+        read = Array.of(2 * logits)  # as if it could read, so that the default's head judges
+        return RerankScores(Array.of(logits), len(logits), self._cut(passages), read)
 
     def _cut(self, texts: Iterable[str]) -> list[int]:
         return [index for index, text in enumerate(texts) if len(text.split()) > self.reads]

@@ -7,7 +7,7 @@ is next to this file as JSON, with what it was trained on; `lab.answers.train` m
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,27 +48,35 @@ def features(
 ) -> dict[str, float]:
     """The head's inputs by name. Takes a few milliseconds."""
     worths = said.worths()
-    order = sorted(range(len(scored)), key=lambda index: -worths[index])
-    best = [scored[index].text for index in order[:3]]
+    best = _best(scored, worths)
+    alike = _best(scored, replace(said, readings=None).worths())
     heights = [*sorted(said.logits, reverse=True), NO_LOGIT, NO_LOGIT]
     merits = [*sorted(worths, reverse=True), NO_LOGIT, NO_LOGIT]
     depth = max((item.logit for item in passages), default=NO_LOGIT)
     everything = " ".join(item.text for item in passages)
     asked = words(question)
-    share = len(asked & words(" ".join(best))) / len(asked) if asked else 0.0
-    lacks = 1.0 - fits(question, " ".join(best))
+    shares = [len(asked & words(text)) / max(1, len(asked)) for text in (best, alike)]
+    lacks = 1.0 - fits(question, best)
     return {
         "sentence": heights[0],
         "second": heights[1],
         "passage": max(depth, PASSAGE_FLOOR),
-        "worded": share * max(heights[0], SENTENCE_FLOOR),
+        "worded": shares[0] * max(heights[0], SENTENCE_FLOOR),
+        "worded_alike": shares[1] * max(heights[0], SENTENCE_FLOOR),
         "lacks_kind": lacks if depth < 0 else 0.0,
         "names_missing": _missing_names(question, everything),
         "numbers_missing": _missing_numbers(question, everything),
         "yes_no": float(asks(question) == "yes-no"),
         "worth": merits[0],
         "second_worth": merits[1],
+        "worth_unlike": max(0.0, -heights[0]) * merits[0],
     }
+
+
+def _best(scored: Sequence[Candidate], worths: Sequence[float]) -> str:
+    """The texts of the three sentences that are worth most."""
+    order = sorted(range(len(scored)), key=lambda index: -worths[index])
+    return " ".join(scored[index].text for index in order[:3])
 
 
 def _missing_names(question: str, text: str) -> float:

@@ -121,7 +121,9 @@ class Question:
 
     @property
     def answered(self) -> bool:
-        """Whether the documents probably answer. Without a probability, they may."""
+        """Whether the documents probably answer. Without a probability, what was found may."""
+        if not self.candidates:
+            return False
         return self.probability is None or self.probability >= self.least_probability
 
     @property
@@ -130,7 +132,7 @@ class Question:
 
         If nothing was found, nothing can be said.
         """
-        return not self.candidates or (self.grounding == "strict" and not self.answered)
+        return not self.answered and (self.grounding == "strict" or not self.candidates)
 
     def as_passages(self, scores: Sequence[float]) -> list[Scored]:
         """The candidates with a score each; `index` is their position."""

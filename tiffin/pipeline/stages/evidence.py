@@ -62,7 +62,8 @@ class Evidence(Stage):
             return
         query, passages = question.request.query, question.as_passages(question.logits)
         asked, told = language_of(query), language_of(passages[0].text)
-        if not _reads(self._scored, asked, told):
+        known = _reads(self._scored, asked, told)
+        if not known:
             question.degraded.append("language")
             if question.request.model == AUTO and not _reads(self._written, asked, told):
                 question.prefer = "quote"
@@ -74,7 +75,7 @@ class Evidence(Stage):
         if not found:  # every sentence gives orders to the model
             question.probability = 0.0
             return
-        found, said = await self._score(question, found, context)
+        found, said = await self._score(question, found, context, readings=known)
         question.evidence = evidence(query, found, said)
         question.contradictions = _contradictions(question)
         head = self._without_readings if said.readings is None else self._head
@@ -84,13 +85,19 @@ class Evidence(Stage):
             question.prefer = "quote"
 
     async def _score(
-        self, question: Question, found: Sequence[Candidate], context: RequestContext
+        self,
+        question: Question,
+        found: Sequence[Candidate],
+        context: RequestContext,
+        *,
+        readings: bool,
     ) -> tuple[list[Candidate], Said]:
-        """The candidates that lead, and what both models say of them."""
+        """The candidates that lead, and what both models say of them, with or without readings."""
         query, texts = question.request.query, [item.text for item in found]
         read = await self._reranker.read(query, texts, context)
-        readings = None if read.readings is None else read.readings.tolist()
-        kept, said = leading(found, Said(read.logits.tolist(), readings))
+        row = read.readings if readings else None
+        said = Said(read.logits.tolist(), None if row is None else row.tolist())
+        kept, said = leading(found, said)
         windows = [query, *(item.window for item in kept)]
         vectors, embedded = await self._embedding.embed(windows, context)
         question.rerank_tokens += read.tokens
