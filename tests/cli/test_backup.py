@@ -53,6 +53,7 @@ def record(ledger: Path, at: float, number: int = 0) -> None:
     books.close()
 
 
+@pytest.mark.slow
 async def test_what_was_backed_up_while_serving_answers_in_another_place(
     tmp_path: Path, home: Callable[[str], Path]
 ) -> None:

@@ -54,6 +54,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path, "m")
 
 
+@pytest.mark.slow
 async def test_an_index_finds_what_the_exact_scan_finds_and_what_came_later(store: Store) -> None:
     corpus = stored(store, some_texts(CHUNKS))
     exact = [await find(store, corpus.id, text, 10) for text in some_texts(10, seed=1)]

@@ -46,6 +46,7 @@ def provider(url: str, **more: str) -> str:
     return json.dumps({"large": mine | more})
 
 
+@pytest.mark.slow
 def test_what_variables_set_reaches_every_pod(tmp_path: Path) -> None:
     given = {
         "TIFFIN_PROVIDERS": provider(OWN),

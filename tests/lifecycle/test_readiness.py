@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tests.support.serving import served
 from tiffin.clients import EmbeddingClient
 from tiffin.core.context import RequestContext
@@ -63,6 +65,7 @@ async def call(client: EmbeddingClient) -> BaseException | None:
     return outcome if isinstance(outcome, BaseException) else None
 
 
+@pytest.mark.slow
 async def test_services_are_looked_at_more_often_while_there_are_requests() -> None:
     service = Watched()
 

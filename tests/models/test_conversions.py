@@ -143,6 +143,7 @@ def test_gguf_without_its_libraries_says_which_extra_has_them(
         convert("dequantise-gguf", source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.models
 def test_the_reranker_scores_a_pair_the_same_alone_and_in_a_batch() -> None:
     from sentence_transformers import CrossEncoder

@@ -45,6 +45,7 @@ def probes(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Runn
 both = pytest.mark.parametrize("which", ["ours", "stock"])
 
 
+@pytest.mark.slow
 @both
 def test_no_timer_of_bentoml_s_ends_a_request(probes: dict[str, Running], which: str) -> None:
     assert probes[which].post("/slow").status_code == (200 if which == "ours" else 504)
