@@ -19,6 +19,7 @@ from services.reranker import Reranker
 from services.router import Router
 from services.safety import Safety
 from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
+from tiffin.composition import build
 from tiffin.config.routing import check_keys
 from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER
@@ -27,7 +28,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
-from tiffin.gateway import Clients, build, whole_answer
+from tiffin.gateway import Clients, whole_answer
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.storage import LedgerError, open_storage
 from tiffin.transport.client import ServiceClient

@@ -121,5 +121,5 @@ def test_a_folder_of_a_newer_lancedb_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_start_without_corpora_imports_no_lancedb() -> None:
-    script = "import sys, tiffin.gateway; sys.exit('lancedb' in sys.modules)"
+    script = "import sys, tiffin.composition; sys.exit('lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -26,6 +26,7 @@ from tiffin.clients import (
     RouterClient,
     SafetyClient,
 )
+from tiffin.composition import build
 from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import TiffinError
@@ -46,7 +47,7 @@ from tiffin.core.messages import (
     ServiceHealth,
     TokenCount,
 )
-from tiffin.gateway import Clients, build
+from tiffin.gateway import Clients
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.decide import Decider

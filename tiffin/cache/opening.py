@@ -1,4 +1,4 @@
-"""Opens the store that the settings name. Called by `tiffin.gateway` at start."""
+"""Opens the store that the settings name. Called by `tiffin.composition` at start."""
 
 from importlib.util import find_spec
 

@@ -1,7 +1,7 @@
 """Embeddings of texts that were embedded before, such as the passages of a document asked of again.
 
-`tiffin.gateway` puts it in front of the Embedding client for the pipeline. A text's vector depends
-on nothing but the text and the model, which is one for the life of a process.
+`tiffin.composition` puts it in front of the Embedding client for the pipeline. A text's vector
+depends on nothing but the text and the model, which is one for the life of a process.
 """
 
 import hashlib

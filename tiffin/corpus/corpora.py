@@ -1,4 +1,4 @@
-"""Everything about corpora that the entry service has, in one: `tiffin.gateway` makes it."""
+"""Everything about corpora that the entry service has, in one: `tiffin.composition` makes it."""
 
 import asyncio
 

@@ -6,7 +6,7 @@
     FOLDER/locks/              one file lock a corpus
     FOLDER/layout.json         which layout and LanceDB wrote it
 
-Made by `tiffin.gateway`. Nothing is created before the first upload or corpus, so that a Tiffin
+Made by `tiffin.composition`. Nothing is created before the first upload or corpus, so that a Tiffin
 without corpora pays nothing.
 """
 

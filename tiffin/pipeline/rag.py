@@ -1,4 +1,4 @@
-"""The pipeline of one question: a list of stages. `tiffin.gateway` composes it.
+"""The pipeline of one question: a list of stages. `tiffin.composition` composes it.
 
     split -> embed -> search -> rerank -> evidence -> refused, quoted or written -> cite
                   '-> route -------------------------^

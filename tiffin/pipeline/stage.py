@@ -2,8 +2,8 @@
 
 A stage knows its own name, budget, work and substitute, and nothing of its neighbours: it reads
 from the question and writes to it. Budgets, timings, metrics and the answer's `degraded` follow
-from the list of stages that `tiffin.gateway` composes. A stage that is not in the list reserves no
-time.
+from the list of stages that `tiffin.composition` composes. A stage that is not in the list reserves
+no time.
 """
 
 from abc import ABC, abstractmethod

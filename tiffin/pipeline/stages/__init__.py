@@ -1,1 +1,1 @@
-"""The stages of a question, one a file. `tiffin.gateway` puts them in order."""
+"""The stages of a question, one a file. `tiffin.composition` puts them in order."""

@@ -1,0 +1,186 @@
+"""The composition of the entry service: `build(settings, clients)` makes its `Gateway`.
+
+`services/rag.py` calls it with clients of the services, and the tests with clients of stand-ins,
+so that tests run the wiring that production runs.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+from models.user_catalog import catalog_of
+from tiffin.cache.answers import AnswerCache
+from tiffin.cache.keys import fingerprint
+from tiffin.cache.opening import open_store
+from tiffin.cache.vectors import Embeds, KnownVectors
+from tiffin.config.safety import SafetySettings
+from tiffin.config.services import BY_TIER
+from tiffin.config.settings import Settings
+from tiffin.core.checks import Part
+from tiffin.corpus.corpora import Corpora
+from tiffin.gateway import Clients, Gateway
+from tiffin.lifecycle.drain import Drain
+from tiffin.lifecycle.readiness import Readiness
+from tiffin.pipeline.answering import Answer
+from tiffin.pipeline.chat import ChatPipeline
+from tiffin.pipeline.chat_safety import ChatPolicies
+from tiffin.pipeline.decisions import Decisions
+from tiffin.pipeline.first_token import FirstToken
+from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.replay import Replay
+from tiffin.pipeline.stages.cite import Cite
+from tiffin.pipeline.stages.embed import Embed
+from tiffin.pipeline.stages.evidence import Evidence
+from tiffin.pipeline.stages.generate import Generate
+from tiffin.pipeline.stages.recall import Memory, Recall, Remember
+from tiffin.pipeline.stages.rerank import Rerank
+from tiffin.pipeline.stages.route import Route
+from tiffin.pipeline.stages.screen import CheckQuestion, Screen
+from tiffin.pipeline.stages.search import Search
+from tiffin.pipeline.stages.widen import Widen
+from tiffin.providers.connect import connect_providers
+from tiffin.routing.assembly import decider_of
+from tiffin.routing.client import Routing
+from tiffin.routing.ledger import Ledger
+from tiffin.routing.meter import Meter
+from tiffin.safety.guard import Guard
+from tiffin.safety.policy import Judges, judges_of
+from tiffin.traffic.admission import AdmissionQueue
+from tiffin.traffic.failover import Failover
+
+
+def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
+    """Compose the application. Raises SettingsError and LedgerError."""
+    providers = connect_providers(settings.providers)
+    decider = decider_of(settings, with_model=False)
+    ledger = Ledger(settings.ledger_at())
+    meter = Meter(decider.fleet, ledger)
+    failover = Failover(settings.routing.failover)
+    generator = Generator({**clients.tiers, **providers}, meter, failover)
+    routing = Routing(clients.router, decider, meter, failover)
+    models = {tier.name: tier.model for tier in decider.fleet}
+    stream = settings.resilience.stream
+    store, mark = open_store(settings.cache), fingerprint(settings)
+    exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
+    corpora = Corpora(settings, clients.embedding)
+    guard = guard_of(settings.safety, clients)
+    judges = partial(_judges, settings.safety, guard)
+    checks = ChatPolicies(judges("chat", "input"), judges("chat", "output"))
+    output = judges("rag", "output")
+    pipeline = _pipeline(
+        settings,
+        clients,
+        corpora,
+        judges,
+        memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
+        route=Route(routing),
+        writer=Answer(
+            Generate(generator, models, stream, output),
+            settings.resilience.budget.generate_ms,
+            output,
+        ),
+    )
+    served = clients.by_service()
+    chats = ChatPipeline(routing, generator, models, stream, checks)
+    return Gateway(
+        settings=settings,
+        clients=clients,
+        models=models,
+        pipeline=pipeline,
+        chat=chats,
+        readiness=Readiness(
+            served,
+            drain,
+            optional=frozenset(served),
+            any_of=frozenset(BY_TIER[tier].name for tier in clients.tiers),
+            may_sleep=clients.may_sleep,
+        ),
+        admission=AdmissionQueue(
+            settings.limits.concurrency, settings.resilience.admission, pipeline.reserved_share
+        ),
+        drain=drain,
+        providers=providers,
+        ledger=ledger,
+        store=store,
+        replay=Replay(exact, mark) if exact else None,
+        corpora=corpora,
+        decisions=Decisions(
+            pipeline.stream,
+            FirstToken(chats.stream, models),
+            clients.reranker,
+            settings.reranker.model,
+            frozenset(name for name, provider in providers.items() if provider.decides),
+        ),
+        guard=guard,
+    )
+
+
+def _pipeline(
+    settings: Settings,
+    clients: Clients,
+    corpora: Corpora,
+    judges: Callable[[Literal["rag", "chat"], Part], Judges],
+    *,
+    memory: Memory | None,
+    route: Route,
+    writer: Answer,
+) -> RagPipeline:
+    """The way of a question: its stages, in order."""
+    budget = settings.resilience.budget
+    question, passages = judges("rag", "input"), judges("rag", "passages")
+    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    embedding: Embeds = clients.embedding
+    if settings.cache.retrieval:
+        embedding = KnownVectors(embedding, settings.cache.max_bytes)
+    return RagPipeline(
+        retrieval=(
+            Embed(embedding, budget.embed_ms),
+            Search(corpora.store, corpora.searcher, budget.search_ms),
+            Rerank(clients.reranker, budget.rerank_ms),
+            Widen(embedding, clients.reranker),
+            *([Screen(passages)] if passages.needed else []),
+            Evidence(
+                embedding,
+                clients.reranker,
+                budget.evidence_ms,
+                scored=reads.get(settings.reranker.model, frozenset()),
+                written=_written(settings, reads),
+            ),
+            *([Recall(memory)] if memory else []),
+        ),
+        route=route,
+        writer=writer,
+        closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
+        defaults=settings.rag,
+        rest_ms=budget.rest_ms,
+        check=CheckQuestion(question) if question.needed else None,
+    )
+
+
+def _judges(
+    safety: SafetySettings, guard: Guard | None, route: Literal["rag", "chat"], part: Part
+) -> Judges:
+    """What judges that part of requests of a route, for every tenant."""
+    tenants = {
+        name: getattr(own, part)
+        for name, its in safety.tenants.items()
+        if (own := getattr(its, route)) is not None
+    }
+    return judges_of(part, getattr(getattr(safety, route), part), tenants, guard)
+
+
+def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:
+    """What asks the Safety service; None if it does not run."""
+    if clients.safety is None:
+        return None
+    return Guard(
+        clients.embedding, clients.safety, safety.false_positives, safety.timeout_ms / 1000
+    )
+
+
+def _written(settings: Settings, reads: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The languages that the LLMs read together; empty if one of them reads any."""
+    of_tiers = [reads.get(tier.model, frozenset()) for tier in settings.tiers.values()]
+    any_language = bool(settings.providers) or frozenset() in of_tiers
+    return frozenset() if any_language else frozenset().union(*of_tiers)
