@@ -167,7 +167,7 @@ async def test_the_answer_comes_with_sources_citations_and_usage(
     assert answer["route"] == {
         "tier": "small",
         "model": "model-small",
-        "reason": "the cheapest that suffices with probability 0.7: 0.85",
+        "reason": "the cheapest that is expected to suffice with 0.7: 0.85",
     }
 
 

@@ -8,7 +8,7 @@ from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
 from tiffin.config.routing import check_keys
 from tiffin.config.settings import SettingsError, load_settings
 from tiffin.providers.connect import connect_providers
-from tiffin.routing.assembly import fleet_of
+from tiffin.routing.assembly import decider_of, fleet_of
 
 
 def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
@@ -92,3 +92,12 @@ def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
         check_keys(settings.providers)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     assert set(connect_providers(settings.providers)) == {"large"}
+
+
+def test_a_start_says_whose_quality_nobody_measured(caplog: pytest.LogCaptureFixture) -> None:
+    decider_of(settings_with())
+    assert "`quality` is not set for mid, big" in caplog.text
+    caplog.clear()
+    measured = {"mid": provider(CHEAP, quality=0.4), "big": provider(DEAR, quality=0.9)}
+    decider_of(settings_with(providers=measured))
+    assert not caplog.records

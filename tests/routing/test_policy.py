@@ -45,7 +45,7 @@ def test_the_cheapest_that_suffices_is_asked() -> None:
     assert decide({"target_quality": 0.6}, HARD).tier == "mid"
     strong = decide({"target_quality": 0.9}, HARD)
     assert (strong.tier, strong.fallbacks) == ("big", ["mid", "small"])
-    assert strong.reason == "the cheapest that suffices with probability 0.9: 1.00"
+    assert strong.reason == "the cheapest that is expected to suffice with 0.9: 1.00"
 
 
 def test_every_alternative_tells_its_chance_its_cost_and_what_rules_it_out() -> None:

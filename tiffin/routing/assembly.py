@@ -4,6 +4,7 @@ Called at start by the Router, which chooses by them, and by the entry service, 
 by them; also by `tiffin router replay`.
 """
 
+import logging
 from collections.abc import Mapping
 
 from tiffin.config.routing import (
@@ -20,6 +21,8 @@ from tiffin.routing.complexity import SHIPPED, ComplexityModel
 from tiffin.routing.decide import Decider
 from tiffin.routing.fleet import LEAST, NOMINAL, NOMINAL_S, Fleet, FleetTier
 from tiffin.routing.prices import Price
+
+_log = logging.getLogger(__name__)
 
 
 def fleet_of(settings: Settings) -> Fleet:
@@ -60,7 +63,23 @@ def decider_of(settings: Settings, *, with_model: bool = True) -> Decider:
     routing = settings.routing
     path = routing.complexity_model or SHIPPED
     model = ComplexityModel.load(path) if with_model else None
-    return Decider(fleet_of(settings), routing.policies, routing.caps, model)
+    fleet = fleet_of(settings)
+    if with_model:
+        _warn_of_guesses(fleet, settings)
+    return Decider(fleet, routing.policies, routing.caps, model)
+
+
+def _warn_of_guesses(fleet: Fleet, settings: Settings) -> None:
+    """Say of which tiers the quality is only what their place by price suggests."""
+    cards = {str(name): card.quality for name, card in settings.tiers.items()}
+    cards |= {name: card.quality for name, card in settings.providers.items()}
+    unknown = [tier.name for tier in list(fleet)[1:] if cards[tier.name] is None]
+    if unknown:
+        _log.warning(
+            "routing takes the order of prices for quality, because `quality` is not set for %s:"
+            " measure it with `tiffin eval answers --model TIER`",
+            ", ".join(unknown),
+        )
 
 
 def _price(price: PriceSettings) -> Price:

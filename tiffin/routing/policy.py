@@ -176,7 +176,7 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
     enough = [option for option in willing if option.p_suffices >= policy.target_quality]
     if not enough:
         chosen = max(willing, key=lambda option: (option.p_suffices, -option.usd))
-        return chosen, f"the strongest: it suffices with probability {chosen.p_suffices:.2f}"
+        return chosen, f"the strongest, which is expected to suffice with {chosen.p_suffices:.2f}"
     orders: dict[str, Callable[[_Option], tuple[float, ...]]] = {
         # Among equals, such as tiers without prices, the first wins: the fleet is cheapest first.
         "cheapest": lambda option: (option.usd,),
@@ -184,7 +184,7 @@ def _best(willing: list[_Option], policy: PolicySettings) -> tuple[_Option, str]
         "best": lambda option: (-option.p_suffices, option.usd),
     }
     chosen = min(enough, key=orders[policy.prefer])
-    reason = f"the {policy.prefer} that suffices with probability {policy.target_quality:g}"
+    reason = f"the {policy.prefer} that is expected to suffice with {policy.target_quality:g}"
     return chosen, f"{reason}: {chosen.p_suffices:.2f}"
 
 
