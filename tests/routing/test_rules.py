@@ -5,8 +5,18 @@ import pytest
 from tiffin.routing.rules import demand_of
 
 
-def test_a_plain_question_demands_nothing() -> None:
-    assert demand_of("When was the tower finished?") is None
+@pytest.mark.parametrize(
+    "query",
+    [
+        "When was the tower finished?",
+        "Who wrote the code of conduct?",
+        "What does proof of purchase mean for my warranty?",
+        "How do I write to the class teacher?",
+        "When was the programme approved?",
+    ],
+)
+def test_a_plain_question_demands_nothing(query: str) -> None:
+    assert demand_of(query) is None
 
 
 @pytest.mark.parametrize(
@@ -17,6 +27,11 @@ def test_a_plain_question_demands_nothing() -> None:
         ("What is $\\frac{17}{23}$ plus\nA. \\sqrt{2}", "mathematics"),
         ("What is 17 * 23?", "mathematics"),
         ("Compare the two treaties.", "reasoning"),
+        ("Write a Python function that reverses a list.", "asks for code"),
+        ("Could you implement quicksort in Rust?", "asks for code"),
+        ("Fix this SQL query, please.", "asks for code"),
+        ("Prove that the square root of 2 is irrational.", "asks for a proof"),
+        ("Give a proof by induction.", "asks for a proof"),
         ("word " * 61, "longer than 60 words"),
     ],
 )
