@@ -18,7 +18,8 @@ depth."""
 _WANTS_CODE = re.compile(
     r"\b(?:write|implement|code|program|refactor|debug|fix|optimi[sz]e)\s+(?:(?!to\b)[^\s.?!]+\s+){0,4}"
     r"(?:functions?|scripts?|programs?|class(?:es)?|methods?|algorithms?|quer(?:y|ies)|regex\w*|"
-    r"unit tests?|code|python|javascript|typescript|java|rust|golang|c\+\+|sql|bash|html|css)(?!\w)",
+    r"unit tests?|code|python|javascript|typescript|java|rust|golang|c\+\+|sql|bash|html|css)"
+    r"(?!\w)",
     re.IGNORECASE,
 )
 _WANTS_PROOF = re.compile(
