@@ -80,3 +80,11 @@ async def test_a_tenant_sees_and_clears_only_its_own(settings: Settings, tmp_pat
         assert (await client.delete("/v1/cache", headers=theirs)).json() == {"removed": 1}
         assert await layer(client, **ours) == "exact"
         assert await layer(client, **theirs) == "miss"
+
+
+async def test_what_names_nothing_removes_nothing(settings: Settings) -> None:
+    async with entry(Services(), settings) as client:
+        for query in ("corpus=", "prefix=", "colour=red"):
+            response = await client.delete(f"/v1/cache?{query}")
+            assert response.status_code == 400
+            assert response.json()["error"]["param"] == query.partition("=")[0]

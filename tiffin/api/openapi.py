@@ -209,6 +209,7 @@ def _parameter(name: str) -> dict[str, Any]:
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Add to one operation what FastAPI does not know about."""
     read = (REQUEST_ID_HEADER,) if path in BENTOML else SENT
+    names_something = "{" in path or "parameters" in operation
     parameters = [{"$ref": f"#/components/parameters/{name}"} for name in read]
     operation["parameters"] = operation.get("parameters", []) + parameters
     if description := operation.get("description"):
@@ -220,7 +221,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         statuses = PROBE
     elif "requestBody" in operation:
         statuses = tuple(ERRORS)
-    elif "{" in path:
+    elif names_something:
         statuses = ("404", *WITHOUT_BODY)
     for answer in responses.values():
         if EVENTS in answer.get("content", {}):

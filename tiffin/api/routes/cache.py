@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tiffin.api.bodies import JSON, JsonRoute, model_answer
+from tiffin.api.queries import described, query_of
 from tiffin.cache.upkeep import Item, Upkeep
 from tiffin.core.errors import NotFound
 from tiffin.core.values import Value
@@ -62,14 +63,17 @@ async def inspect(name: str, http: Request) -> Response:
     return Response(msgspec.json.encode(item), media_type=JSON)
 
 
+Named = Annotated[str, Field(min_length=1)]
+
+
 class Unwanted(Value):
     """Which answers to remove: those for which all that is named holds."""
 
-    tier: Annotated[str | None, Field(description="It wrote them.")] = None
-    model: Annotated[str | None, Field(description="It wrote them.")] = None
-    document: Annotated[str | None, Field(description="Its id: they cite it.")] = None
-    corpus: Annotated[str | None, Field(description="Its id or name: they are over it.")] = None
-    prefix: Annotated[str | None, Field(description="So begins what was asked.")] = None
+    tier: Annotated[Named | None, Field(description="It wrote them.")] = None
+    model: Annotated[Named | None, Field(description="It wrote them.")] = None
+    document: Annotated[Named | None, Field(description="Its id: they cite it.")] = None
+    corpus: Annotated[Named | None, Field(description="Its id or name: they are over it.")] = None
+    prefix: Annotated[Named | None, Field(description="So begins what was asked.")] = None
 
     def holds(self, item: Item) -> bool:
         """Whether the answer is one of them."""
@@ -80,10 +84,10 @@ class Unwanted(Value):
         return same and over and cites and item.question.startswith(self.prefix or "")
 
 
-@router.delete("/v1/cache", response_model=Removed)
-async def clear(http: Request, unwanted: Annotated[Unwanted, Query()]) -> Response:
+@router.delete("/v1/cache", response_model=Removed, openapi_extra=described(Unwanted))
+async def clear(http: Request) -> Response:
     """Remove all answers of your tenant, or those that the parameters name."""
-    upkeep = _upkeep(http)
+    upkeep, unwanted = _upkeep(http), query_of(http, Unwanted)
     if unwanted == Unwanted():
         return model_answer(Removed(removed=await upkeep.clear()))
     if unwanted.corpus is not None:
