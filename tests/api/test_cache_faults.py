@@ -64,6 +64,7 @@ async def test_a_server_that_is_gone_costs_no_answer_and_soon_no_time(
     assert len(services.calls) == 41
 
 
+@pytest.mark.slow
 async def test_a_mute_server_costs_no_answer(
     shared: Settings, server: Server, services: Services
 ) -> None:

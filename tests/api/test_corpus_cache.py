@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.api.test_rag_corpus import QUESTION, fill
 from tests.support.corpora import HANDBOOK, TOWER, Hashed, asking, filled
@@ -56,6 +57,7 @@ async def test_an_answer_over_two_corpora_is_kept_until_one_of_them_changes(
     assert (said, removed) == (["miss", "exact", "exact", "miss"], 2)
 
 
+@pytest.mark.slow
 async def test_a_change_is_seen_by_whoever_asks_after_it_while_others_write(
     settings: Settings,
 ) -> None:

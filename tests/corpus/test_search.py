@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.ingesting import TENANT, ingest, queued, vectors_of
 from tiffin.core.context import RequestContext
@@ -59,6 +60,7 @@ async def test_a_filter_loses_no_match_among_many_others(tmp_path: Path) -> None
     assert hits[0].score > 0.5
 
 
+@pytest.mark.slow
 async def test_searches_go_on_while_the_corpus_changes(tmp_path: Path) -> None:
     store = Store(tmp_path, "m")
     corpus = queued(store, {"a.txt": "the first text about tickets"})

@@ -59,6 +59,7 @@ def test_every_request_is_answered_once() -> None:
     assert min(outcome.latencies_s) > 0
 
 
+@pytest.mark.slow
 def test_replicas_follow_the_load_and_stay_in_their_bounds() -> None:
     scaling = Scaling(min=1, max=6, signals={"queue_depth": 2}, scale_down_window_s=120)
     outcome = Simulation(diurnal(12, HOUR, seed=4), Work(0.3), scaling, ("queue_depth",)).run()

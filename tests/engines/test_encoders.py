@@ -36,16 +36,18 @@ def corpus() -> dict[str, Any]:
 
 
 ENGINES = ("openvino", "sentence_transformers")
+PARAMS = [ENGINES[0], pytest.param(ENGINES[1], marks=pytest.mark.slow)]
+"""The second imports torch, which takes seconds."""
 ODD = ["word " * 1000, "", "Größe naïve ÉÀ 漢字 😀 \u200b don't"]
 """Texts that are longer than the models read, empty, or written in other letters."""
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=PARAMS)
 def embedder(request: pytest.FixtureRequest) -> Any:
     return _embedder(request.param)
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=PARAMS)
 def scorer(request: pytest.FixtureRequest) -> Any:
     return _scorer(request.param)
 
@@ -149,6 +151,7 @@ def test_tokens_of_another_model_are_refused_where_they_can_be_told(embedder: An
         embedder.tokenize([[101, 30522]])
 
 
+@pytest.mark.slow
 def test_both_engines_read_the_same_tokens(corpus: dict[str, Any]) -> None:
     one, other = map(_embedder, ENGINES)
     texts = [*corpus["passages"], *ODD]

@@ -85,6 +85,7 @@ async def test_services_are_looked_at_more_often_while_there_are_requests() -> N
     assert 1 <= idle <= min(one_long, many_short) / 2
 
 
+@pytest.mark.slow
 async def test_a_silent_service_is_noticed_by_who_calls_it_and_by_who_does_not() -> None:
     service = Watched()
     async with service.watch() as (readiness, client):

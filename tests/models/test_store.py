@@ -221,6 +221,7 @@ def test_what_a_killed_download_left_on_the_disk_is_removed_by_the_next_pull(
     assert not list((tmp_path / "home" / "downloads" / "toy").iterdir())
 
 
+@pytest.mark.slow
 def test_of_two_pulls_at_once_one_downloads_and_the_other_waits(
     tmp_path: Path, store: Store, toy: Model
 ) -> None:

@@ -52,7 +52,7 @@ class Compound(_Filter):
     """All of several filters, or any of them."""
 
     type: Literal["and", "or"]
-    filters: Annotated[list["Filter"], Field(min_length=1, max_length=32)]
+    filters: Annotated[list["Filter"], Field(max_length=32)]
 
     def allows(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a file with these attributes passes."""
