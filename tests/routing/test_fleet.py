@@ -97,7 +97,7 @@ def test_the_hybrid_profile_asks_for_one_key_and_works_with_it(
 
 def test_a_start_says_whose_quality_nobody_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(assembly._log, "warning", lambda text, *names: said.append(text % names))
+    monkeypatch.setattr(assembly.logger, "warning", lambda text, *names: said.append(text % names))
     decider_of(settings_with())
     assert "`quality` is not set for mid, big" in said.pop()
     measured = {"mid": provider(CHEAP, quality=0.4), "big": provider(DEAR, quality=0.9)}

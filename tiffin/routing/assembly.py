@@ -22,7 +22,7 @@ from tiffin.routing.decide import Decider
 from tiffin.routing.fleet import LEAST, NOMINAL, NOMINAL_S, Fleet, FleetTier
 from tiffin.routing.prices import Price
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def fleet_of(settings: Settings) -> Fleet:
@@ -75,7 +75,7 @@ def _warn_of_guesses(fleet: Fleet, settings: Settings) -> None:
     cards |= {name: card.quality for name, card in settings.providers.items()}
     unknown = [tier.name for tier in list(fleet)[1:] if cards[tier.name] is None]
     if unknown:
-        _log.warning(
+        logger.warning(
             "routing takes the order of prices for quality, because `quality` is not set for %s:"
             " measure it with `tiffin eval answers --model TIER`",
             ", ".join(unknown),
