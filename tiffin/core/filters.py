@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Scalar = str | int | float | bool
 
@@ -17,6 +17,16 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+
+
+MAX_VALUES = 1000
+
+
+def _few(values: list[Scalar]) -> list[Scalar]:
+    """Not a limit of the schema, beside which generators of tests fail at the recursion below."""
+    if len(values) > MAX_VALUES:
+        raise ValueError(f"at most {MAX_VALUES} values, not {len(values)}")
+    return values
 
 
 class _Filter(BaseModel):
@@ -29,7 +39,7 @@ class Comparison(_Filter):
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
     key: Annotated[str, Field(min_length=1, max_length=64)]
     value: Annotated[
-        Scalar | Annotated[list[Scalar], Field(max_length=1000)],
+        Scalar | Annotated[list[Scalar], AfterValidator(_few)],
         Field(description="A list for `in` and `nin`, otherwise one value."),
     ]
 
