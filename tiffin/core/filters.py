@@ -23,7 +23,7 @@ MAX_VALUES = 1000
 
 
 def _few(values: list[Scalar]) -> list[Scalar]:
-    """Not a limit of the schema, beside which generators of tests fail at the recursion below."""
+    """At most so many, because each is compared with every file."""
     if len(values) > MAX_VALUES:
         raise ValueError(f"at most {MAX_VALUES} values, not {len(values)}")
     return values
