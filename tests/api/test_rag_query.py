@@ -149,7 +149,7 @@ async def test_routing_takes_the_querys_embedding_and_runs_beside_the_reranker(
     async with entry(services, settings) as client:
         timings = (await client.post("/rag_query", json=QUESTION)).json()["timings"]
     assert services.calls.count("embed") == 1, "the router gets the vector that retrieval made"
-    assert timings["route_ms"] >= 300
+    assert services.calls.count("route") == 1
     before_generation = timings["total_ms"] - timings["generate_ms"]
     assert before_generation < 100 + 300 + 250, "routing would add its 300 ms if it came in between"
 
