@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.answers.scores import HIDDEN, LAYERS
+from lab.logistic import Floats, logistic
 from models.engines.reading import SHIPPED, fingerprint
-
-Floats = NDArray[np.float64]
 
 RIDGE = 400.0
 """By cross-validation over articles and texts of the development part."""
@@ -79,20 +78,3 @@ def fit_probe(pairs: Sequence[Pairs]) -> Probe:
     a_logit = weights[0] / worths.std()
     own = weights[1:] / scale / a_logit
     return Probe(own, float(bias / a_logit - mean @ own))
-
-
-def logistic(x: Floats, y: NDArray[np.bool_], ridge: Floats) -> tuple[Floats, float]:
-    """Weights and bias, by Newton's method; both answers weigh the same."""
-    x = np.hstack([x, np.ones((len(x), 1))])
-    penalty = np.diag([*ridge, 0.0])
-    balance = np.where(y, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    weights = np.zeros(x.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ weights))
-        gradient = x.T @ (balance * (p - y)) + penalty @ weights
-        curvature = (x * (balance * p * (1 - p))[:, None]).T @ x + penalty
-        step = np.linalg.solve(curvature, gradient)
-        weights -= step
-        if np.abs(step).max() < 1e-6:  # noqa: PLR2004
-            break
-    return weights[:-1], float(weights[-1])

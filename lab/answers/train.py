@@ -30,10 +30,11 @@ from lab.answers.data import (
     reworded,
     squad_cases,
 )
-from lab.answers.probe import NOTHING, Floats, fit_probe, logistic
+from lab.answers.probe import NOTHING, fit_probe
 from lab.answers.report import auc, lines
 from lab.answers.scored import Found, Scored, find, judge
 from lab.answers.scores import Scores
+from lab.logistic import Floats, logistic
 from tiffin.grounding.answerable import NAMES, SHIPPED, WITHOUT_READINGS, Head
 
 RIDGE = 3.0
@@ -124,9 +125,10 @@ def trained(scored: Sequence[Scored], metadata: Mapping[str, str], *, reads: boo
         scored = [item for item in scored if item.case.over != "reworded"]
     data = table(scored, TIMES_SQUAD if reads else 1)
     said = held_out(data)
-    public = np.array([item.case.over in OF_SQUAD for item in scored])[data.answerable]
+    public = np.array([item.case.over in OF_SQUAD for item in scored])
+    answered = public[data.answerable]
     share = 0.5 if reads else 1.0
-    weights = np.where(public, share / public.sum(), (1 - share) / (~public).sum())
+    weights = np.where(answered, share / answered.sum(), (1 - share) / (~answered).sum())
     order = np.argsort(said[data.answerable])
     below, sorted_said = np.cumsum(weights[order]), said[data.answerable][order]
     thresholds = {
@@ -136,15 +138,10 @@ def trained(scored: Sequence[Scored], metadata: Mapping[str, str], *, reads: boo
         "data": DATA + (" and reworded questions" if reads else " questions"),
         "rows": str(len(data.rows)),
         "auc_cross_validated": f"{auc(said, data.answerable):.4f}",
-        "auc_of_own": f"{_auc_of(said, data, scored, public=False):.4f}",
-        "auc_of_squad": f"{_auc_of(said, data, scored, public=True):.4f}",
+        "auc_of_own": f"{auc(said[~public], data.answerable[~public]):.4f}",
+        "auc_of_squad": f"{auc(said[public], data.answerable[public]):.4f}",
     }
     return fit(data, thresholds, {**metadata, **named})
-
-
-def _auc_of(said: Floats, data: Table, scored: Sequence[Scored], *, public: bool) -> float:
-    rows = np.array([(item.case.over in OF_SQUAD) == public for item in scored])
-    return auc(said[rows], data.answerable[rows])
 
 
 def cases(part: Part, scores: Scores, questions: int, nearest: int) -> list[Case]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.logistic import logistic
 from lab.safety import attacks, data
 from lab.safety.attacks import SEED
 from tiffin.safety.detector import UNSURE_RATE, with_words
@@ -42,21 +43,9 @@ TWEETS = 6000
 
 
 def fit(rows: Floats, labels: Labels, ridge: float) -> Head:
-    """Logistic regression with a ridge, by Newton's method; both classes weigh the same."""
-    x = np.hstack([rows.astype(np.float64), np.ones((len(rows), 1))])
-    y = labels.astype(np.float64)
-    balance = np.where(labels, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    penalty = np.diag([ridge] * rows.shape[1] + [0.0])
-    weights = np.zeros(x.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (balance * (p - y)) + penalty @ weights
-        curvature = (x * (balance * p * (1 - p))[:, None]).T @ x + penalty
-        step = np.linalg.solve(curvature, gradient)
-        weights -= step
-        if np.abs(step).max() < 1e-6:  # noqa: PLR2004
-            break
-    return Head(weights[:-1].astype(np.float32), float(weights[-1]), {}, {})
+    """Logistic regression, with the same ridge for all columns."""
+    weights, bias = logistic(rows.astype(np.float64), labels, np.full(rows.shape[1], ridge))
+    return Head(weights.astype(np.float32), bias, {}, {})
 
 
 def train(
