@@ -18,7 +18,7 @@ SUMS = (
 
 
 class Whose(NamedTuple):
-    """The UTC day, such as 2026-01-31, and who spent."""
+    """The UTC day, such as 2026-01-31, or a month, and who spent."""
 
     day: str
     tenant: str
@@ -63,8 +63,7 @@ class Spending:
         """Take over what the ledger has of today and, where it was read too, of earlier days."""
         with self._lock:
             if self.read_on != today:
-                sums = _sums(earlier)
-                self._earlier = {whose: usd for whose, usd in sums.items() if whose.day != today}
+                self._earlier = _of_months(earlier, but=today)
                 self.read_on = today
             self._written = _sums(rows)
             self._waiting = defaultdict(float, {k: usd for k, usd in self._waiting.items() if usd})
@@ -90,6 +89,15 @@ class Spending:
 
 def _sums(rows: Iterable[tuple[object, ...]]) -> dict[Whose, float]:
     return {Whose(str(day), str(who), str(key)): float(str(usd)) for day, who, key, usd in rows}
+
+
+def _of_months(rows: Iterable[tuple[object, ...]], but: str) -> dict[Whose, float]:
+    """The sums of months, such as 2026-01, without one day: each request walks over them."""
+    sums: dict[Whose, float] = defaultdict(float)
+    for whose, usd in _sums(rows).items():
+        if whose.day != but:
+            sums[whose._replace(day=whose.day[:7])] += usd
+    return dict(sums)
 
 
 def _on(when: str, rows: Iterable[tuple[Whose, float]]) -> float:
