@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Scalar = str | int | float | bool
 
@@ -17,16 +17,6 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-
-
-MAX_VALUES = 1000
-
-
-def _few(values: list[Scalar]) -> list[Scalar]:
-    """At most so many, because each is compared with every file."""
-    if len(values) > MAX_VALUES:
-        raise ValueError(f"at most {MAX_VALUES} values, not {len(values)}")
-    return values
 
 
 class _Filter(BaseModel):
@@ -39,7 +29,7 @@ class Comparison(_Filter):
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
     key: Annotated[str, Field(min_length=1, max_length=64)]
     value: Annotated[
-        Scalar | Annotated[list[Scalar], AfterValidator(_few)],
+        Scalar | Annotated[list[Scalar], Field(max_length=1000)],
         Field(description="A list for `in` and `nin`, otherwise one value."),
     ]
 
@@ -62,7 +52,7 @@ class Compound(_Filter):
     """All of several filters, or any of them."""
 
     type: Literal["and", "or"]
-    filters: Annotated[list["Filter"], Field(max_length=32)]
+    filters: Annotated[list["Filter"], Field(min_length=1, max_length=32)]
 
     def allows(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a file with these attributes passes."""
