@@ -105,7 +105,7 @@ def bench(
     if as_json:
         print_json(found)
     else:
-        _print(found, outcomes)
+        _print(found)
 
 
 def _shares(mix: str) -> dict[str, float]:
@@ -179,7 +179,7 @@ def _found(outcomes: Sequence[Outcome], took_s: float, wanted: Wanted) -> dict[s
         for kind in KINDS
         if any(one.kind == kind for one in outcomes)
     }
-    stages = {stage: _ms([s for s in _stage_s(outcomes, stage) if s]) for stage in STAGES}
+    stages = {stage: _ms(_stage_s(outcomes, stage)) for stage in STAGES}
     good = sum(map(wanted.met, outcomes))
     return {
         "seconds": round(took_s, 1),
@@ -194,7 +194,9 @@ def _found(outcomes: Sequence[Outcome], took_s: float, wanted: Wanted) -> dict[s
 
 
 def _stage_s(outcomes: Sequence[Outcome], stage: str) -> list[float]:
-    return [(one.stages_ms.get(f"{stage}_ms") or 0.0) / 1000 for one in outcomes]
+    """How long a stage took, where it ran."""
+    found = (one.stages_ms.get(f"{stage}_ms") for one in outcomes)
+    return [ms / 1000 for ms in found if ms]
 
 
 def _figures(outcomes: Sequence[Outcome], wanted: Wanted) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def _ms(seconds: Sequence[float], share: float = 0.5) -> float | None:
     return round(float(np.quantile(seconds, share)) * 1000, 1)
 
 
-def _print(found: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
+def _print(found: dict[str, Any]) -> None:
     table = Table("", "sent", "good", "p50", "p95", "TTFT", "p95", "between")
     for kind, figures in found["kinds"].items():
         counts = [str(figures[name]) for name in ("sent", "good")]
@@ -239,6 +241,6 @@ def _print(found: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
         f"Good (first text in {within['first_s']:g} s, all in {within['whole_s']:g} s): "
         f"{found['good_per_s']:g}/s of {found['sent_per_s']:g}/s sent, for {found['seconds']:g} s"
     )
-    bad = Counter(one.end for one in outcomes if one.end != "ok")
+    bad = Counter({end: count for end, count in found["ended"].items() if end != "ok"})
     if bad:
         click.echo("Not answered: " + ", ".join(f"{n} {end}" for end, n in bad.most_common()))

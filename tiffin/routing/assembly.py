@@ -27,10 +27,7 @@ logger = logging.getLogger(__name__)
 
 def fleet_of(settings: Settings) -> Fleet:
     """The tiers that the settings name. Raises SettingsError when they contradict each other."""
-    cards: dict[str, TierSettings | ProviderSettings] = {
-        str(name): tier for name, tier in settings.tiers.items()
-    }
-    cards |= settings.providers
+    cards = _cards(settings)
     _check_names(settings)
     _check_vision(settings)
     prices = {name: _price(card.price) for name, card in cards.items()}
@@ -58,6 +55,11 @@ def fleet_of(settings: Settings) -> Fleet:
     return fleet
 
 
+def _cards(settings: Settings) -> dict[str, TierSettings | ProviderSettings]:
+    """What the settings say of each tier, our own and the providers', by its name."""
+    return {**{str(name): tier for name, tier in settings.tiers.items()}, **settings.providers}
+
+
 def decider_of(settings: Settings, *, with_model: bool = True) -> Decider:
     """The decider that the settings describe. Raises SettingsError and ComplexityModelError."""
     routing = settings.routing
@@ -71,9 +73,8 @@ def decider_of(settings: Settings, *, with_model: bool = True) -> Decider:
 
 def _warn_of_guesses(fleet: Fleet, settings: Settings) -> None:
     """Say of which tiers the quality is only what their place by price suggests."""
-    cards = {str(name): card.quality for name, card in settings.tiers.items()}
-    cards |= {name: card.quality for name, card in settings.providers.items()}
-    unknown = [tier.name for tier in list(fleet)[1:] if cards[tier.name] is None]
+    cards = _cards(settings)
+    unknown = [tier.name for tier in list(fleet)[1:] if cards[tier.name].quality is None]
     if unknown:
         logger.warning(
             "routing takes the order of prices for quality, because `quality` is not set for %s:"

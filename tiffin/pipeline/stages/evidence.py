@@ -71,9 +71,9 @@ class Evidence(Stage):
                 self.substitute(question)
                 return
         found = without(question.orders, candidates(query, passages, language=told))
-        question.least_probability = self._head.threshold(question.false_refusals)
-        if not found:  # every sentence gives orders to the model
+        if not found:  # no sentence, or each gives orders to the model
             question.probability = 0.0
+            question.least_probability = self._head.threshold(question.false_refusals)
             return
         found, said = await self._score(question, found, context, readings=known)
         question.evidence = evidence(query, found, said)

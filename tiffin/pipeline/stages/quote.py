@@ -46,10 +46,10 @@ def recalled(question: Question, kept: Recalled) -> Iterator[RagEvent]:
 
 def refuse(question: Question) -> Iterator[RagEvent]:
     """Say in the question's language that the documents do not answer, as events."""
-    probability, least = question.probability or 0.0, question.least_probability
-    reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
-    if not question.candidates:
-        reason = "nothing was found"
+    reason = "nothing was found"
+    if question.candidates:
+        probability, least = question.probability or 0.0, question.least_probability
+        reason = f"the documents answer with probability {probability:.2f}, below {least:.2f}"
     text = refusal(language_of(question.request.query))
     question.draft.write(text, Route(tier=QUOTE, model=QUOTE, reason=reason))
     yield _sources(question)
