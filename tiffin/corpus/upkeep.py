@@ -1,7 +1,7 @@
 """Keeps the tables of corpora in order, and says how they are. `ingest.py` calls it, in threads.
 
 What was deleted leaves the table, pieces are merged, words are indexed; vectors too, once there are
-too many for the exact scan. All of it goes on beside searches, and one process at a time does it.
+too many for the exact scan. All of it happens while searches go on, in one process at a time.
 An index of vectors is used only if it is measured to find what the exact scan finds.
 """
 

@@ -72,7 +72,7 @@ calls_total = Counter("tiffin_calls_total", "Calls of a service, by its caller."
 service_requests_total = Counter("tiffin_service_requests_total", "Requests taken.", ["service"])
 in_work = Gauge(
     "tiffin_in_work",
-    "Requests in work or waiting: the depth of the service's queue.",
+    "Requests in progress or waiting: the depth of the service's queue.",
     ["service"],
     multiprocess_mode="livesum",
 )
