@@ -32,7 +32,9 @@ def documents(turn: int) -> dict[str, str]:
 
 def contents(store: Store, corpus: str) -> list[tuple[str, int, str]]:
     """Every chunk that can be found: its file's name, its number and its text."""
-    table, files = store.table(corpus), store.records.visible(corpus)
+    found = store.records.corpus_by_id(corpus)
+    assert found is not None
+    table, files = store.table(found.table), store.records.visible(corpus)
     return sorted(
         (visible.name, row.number, row.text)
         for file, visible in files.items()

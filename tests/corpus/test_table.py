@@ -28,19 +28,20 @@ def append(table: Table, file: str, *texts: str, first: int) -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
+    return Table(connect(tmp_path / "chunks"), "vs_1")
 
 
-def test_a_second_writer_is_refused(tmp_path: Path, table: Table) -> None:
-    other = Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
-    with table.writing(), pytest.raises(filelock.Timeout), other.writing():
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    one, other = Store(tmp_path, "m"), Store(tmp_path, "m")
+    _ = one.records
+    with one.writing("vs_1"), pytest.raises(filelock.Timeout), other.writing("vs_1"):
         pass
-    with other.writing():
+    with other.writing("vs_1"):
         pass
 
 
 def test_a_reader_sees_at_once_what_another_connection_wrote(tmp_path: Path, table: Table) -> None:
-    reader = Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
+    reader = Table(connect(tmp_path / "chunks"), "vs_1")
     append(table, "a", "one", first=1)
     assert reader.health().chunks == 1
     append(table, "b", "two", first=2)
@@ -116,7 +117,7 @@ def test_a_folder_of_a_newer_lancedb_is_refused(tmp_path: Path) -> None:
     Store(tmp_path, "m").records.close()
     newer = store_module._Layout(store_module.LAYOUT, "999.0.0")  # noqa: SLF001
     (tmp_path / "layout.json").write_bytes(msgspec.json.encode(newer))
-    with pytest.raises(SettingsError, match=r"written by layout 1 with LanceDB 999\.0\.0"):
+    with pytest.raises(SettingsError, match=r"written by layout 2 with LanceDB 999\.0\.0"):
         _ = Store(tmp_path, "m").records
 
 

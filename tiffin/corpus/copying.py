@@ -13,6 +13,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from tiffin.corpus.entities import Corpus
+
 RECORDS = "records.sqlite3"
 LAYOUT = "layout.json"
 VERSIONS = "_versions"
@@ -41,8 +43,8 @@ def copy_corpora(folder: Path, into: Path) -> None:
         closing(sqlite3.connect(into / RECORDS)) as copied,
         closing(_reading(folder / RECORDS)) as live,
     ):
-        for (corpus,) in copied.execute("SELECT id FROM corpora").fetchall():
-            _link_table(folder / "chunks" / f"{corpus}.lance", into / "chunks" / f"{corpus}.lance")
+        for table in _tables(copied):
+            _link_table(folder / "chunks" / f"{table}.lance", into / "chunks" / f"{table}.lance")
         for file, digest in copied.execute("SELECT id, digest FROM files").fetchall():
             if not _link(folder / "files" / digest, into / "files" / digest):
                 copied.execute("DELETE FROM files WHERE id = ?", (file,))
@@ -52,6 +54,12 @@ def copy_corpora(folder: Path, into: Path) -> None:
 
 def _reading(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _tables(copied: sqlite3.Connection) -> list[str]:
+    """The tables that are searched. One that is being filled anew is begun anew after a restore."""
+    rows = copied.execute("SELECT * FROM corpora").fetchall()  # the last column is new in layout 2
+    return [Corpus(*row).table for row in rows]
 
 
 def _mend(copied: sqlite3.Connection, live: sqlite3.Connection) -> None:

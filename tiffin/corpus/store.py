@@ -3,6 +3,7 @@
     FOLDER/records.sqlite3     whose, which, what state       records.py
     FOLDER/files/DIGEST        bytes of uploads, once each
     FOLDER/chunks/             LanceDB, one table a corpus    table.py
+                               and one more while it is embedded anew
     FOLDER/locks/              one file lock a corpus
     FOLDER/layout.json         which layout and LanceDB wrote it
 
@@ -13,6 +14,7 @@ without corpora pays nothing.
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version as version_of
@@ -24,14 +26,15 @@ from filelock import FileLock, Timeout
 
 from tiffin.config.section import SettingsError
 from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
-from tiffin.corpus.entities import Corpus, File
+from tiffin.corpus.entities import Corpus, File, owner
 from tiffin.corpus.records import Records
-from tiffin.corpus.table import Table, connect
+from tiffin.corpus.table import KEEP_VERSIONS, Table, connect
 
-LAYOUT = 1
+LAYOUT = 2
 """Incremented when an older Tiffin would misread what a newer one writes."""
 
-CHUNK_BYTES = 1 << 20
+KEPT_S = KEEP_VERSIONS.total_seconds()
+"""How long the table of a corpus that was embedded anew stays for the searches that read it."""
 
 
 class _Layout(msgspec.Struct, frozen=True):
@@ -73,50 +76,57 @@ class Store:
                 self._records = Records(self.folder / "records.sqlite3")
             return self._records
 
-    def table(self, corpus: str) -> Table:
-        """The chunks of a corpus. The first call imports LanceDB."""
+    def table(self, name: str) -> Table:
+        """The table of this name (`Corpus.table`). The first call imports LanceDB."""
         with self._lock:
-            if corpus not in self._tables:
+            if name not in self._tables:
                 _ = self.records
                 if self._connection is None:
                     self._connection = connect(self.folder / "chunks")
-                self._tables[corpus] = Table(self._connection, corpus, self.folder / "locks")
-            return self._tables[corpus]
+                self._tables[name] = Table(self._connection, name)
+            return self._tables[name]
 
-    def alone(self) -> AbstractContextManager[object]:
-        """Be the only process that compacts or indexes. Raises filelock.Timeout if it is not."""
-        return FileLock(self.folder / "locks" / "upkeep.lock").acquire(blocking=False)
+    def alone(self, doing: str = "upkeep") -> AbstractContextManager[object]:
+        """Be the only process that does this to any corpus, such as to compact or index it.
+
+        Raises filelock.Timeout if another one does.
+        """
+        lock = FileLock(self.folder / "locks" / f"{doing}.lock", thread_local=False)
+        return lock.acquire(blocking=False)
+
+    def writing(self, corpus: str) -> AbstractContextManager[object]:
+        """Be the only one that writes this corpus. Raises filelock.Timeout if another one does."""
+        return self.alone(corpus)
 
     def clean(self) -> None:
-        """Remove the chunks of corpora that are gone or have expired, if no process writes them."""
-        kept = {corpus.id for corpus in self.records.all_corpora() if not corpus.is_expired}
-        for corpus in set(self._stored_tables()) - kept:
-            table = self.table(corpus)
-            with suppress(Timeout), table.writing():
-                table.drop()
-                with self._lock:
-                    self._tables.pop(corpus, None)
+        """Remove tables that no corpus needs any more, if no process writes them."""
+        for name in self._unneeded():
+            with suppress(Timeout), self.writing(owner(name)):
+                if name in self._unneeded():
+                    self.table(name).drop()
+                    with self._lock:
+                        self._tables.pop(name, None)
 
-    def _stored_tables(self) -> list[str]:
-        folder = self.folder / "chunks"
-        return [path.stem for path in folder.glob("*.lance")] if folder.exists() else []
+    def _unneeded(self) -> set[str]:
+        """Tables of corpora that are gone or expired, or were embedded anew some time ago."""
+        stored = {path.stem for path in (self.folder / "chunks").glob("*.lance")}
+        needed = {one.table for one in self.records.all_corpora() if not one.is_expired}
+        for one in self.records.reembeddings():
+            if one.done is None:
+                needed.add(one.table)
+            elif one.done > time.time() - KEPT_S:
+                needed.update(name for name in stored if owner(name) == one.corpus)
+        return stored - needed
 
     def find(self, tenant: str, reference: str) -> Corpus:
         """A tenant's corpus by id or name.
 
-        Raises NotFound, and InvalidRequest for a name that several have, an expired corpus, or one
-        whose vectors are of another embedder.
+        Raises NotFound, and InvalidRequest for a name that several have or an expired corpus.
         """
         found = self.corpus_of(tenant, reference)
         if found.is_expired:
             message = f"corpus: {reference!r} has expired; upload its files into a new one"
             raise InvalidRequest(message, param="corpus", code="corpus_expired")
-        if found.embedder != self.embedder:
-            message = (
-                f"corpus: {reference!r} was embedded by {found.embedder}, and this server embeds by"
-                f" {self.embedder}: set TIFFIN_EMBEDDING__MODEL back, or ingest the files again"
-            )
-            raise InvalidRequest(message, param="corpus", code="other_embedder")
         return found
 
     def corpus_of(self, tenant: str, reference: str) -> Corpus:
