@@ -1,8 +1,8 @@
 """Ingestion without a server, for tests that kill it.
 
-`python -m tests.support.ingesting FOLDER` ingests what waits, and with `other` behind it embeds by
-another embedder what is to be. The embedders are stand-ins that hash words; the store, the parser
-and LanceDB are the real ones.
+`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS]]` ingests what waits for that embedder,
+and embeds anew what is to be; CHUNKS is an address of object storage. The embedders are stand-ins
+that hash words; the store, the parser and LanceDB are the real ones.
 """
 
 import asyncio
@@ -87,6 +87,7 @@ def _reembedding(store: Store) -> bool:
 
 
 if __name__ == "__main__":
-    name = sys.argv[2] if len(sys.argv) > 2 else "test"
-    opened = Store(Path(sys.argv[1]), name)
+    folder, *given = sys.argv[1:]
+    name = given[0] if given else "test"
+    opened = Store(Path(folder), name, *given[1:])
     asyncio.run(ingest(opened, OTHER_WIDTH if name == OTHER else WIDTH))

@@ -4,7 +4,8 @@ The records are copied first, because a chunk counts only if they say so: what i
 is in the copied tables, and not found. LanceDB never changes a file that it has written, so that a
 hard link is a copy that takes no time and no space; a table's versions are linked before the data
 that they name. What was removed meanwhile is taken out of the copied records, and what was changed
-is marked to be ingested again.
+is marked to be ingested again. So is everything if the tables are on object storage, because no
+link can be made there.
 """
 
 import os
@@ -13,7 +14,10 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tiffin.corpus.entities import Corpus
+from tiffin.corpus.layout import read_layout, write_layout
 
 RECORDS = "records.sqlite3"
 LAYOUT = "layout.json"
@@ -36,7 +40,8 @@ def copy_corpora(folder: Path, into: Path) -> None:
     Raises OSError and sqlite3.Error.
     """
     copy_sqlite(folder / RECORDS, into / RECORDS)
-    shutil.copyfile(folder / LAYOUT, into / LAYOUT)
+    layout = read_layout(folder / LAYOUT)
+    write_layout(into / LAYOUT, replace(layout, tables=None))
     (into / "files").mkdir()
     (into / "chunks").mkdir()
     with (
@@ -45,6 +50,8 @@ def copy_corpora(folder: Path, into: Path) -> None:
     ):
         for table in _tables(copied):
             _link_table(folder / "chunks" / f"{table}.lance", into / "chunks" / f"{table}.lance")
+        if layout.tables is not None:
+            copied.execute("UPDATE members SET state = 'in_progress' WHERE state = 'completed'")
         for file, digest in copied.execute("SELECT id, digest FROM files").fetchall():
             if not _link(folder / "files" / digest, into / "files" / digest):
                 copied.execute("DELETE FROM files WHERE id = ?", (file,))

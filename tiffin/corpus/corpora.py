@@ -26,7 +26,7 @@ class Corpora:
 
     def __init__(self, settings: Settings, embedding: EmbeddingClient) -> None:
         model = settings.embedding.model
-        self.store = Store(settings.corpora_at(), model)
+        self.store = Store(settings.corpora_at(), model, settings.chunks)
         self.searcher = Searcher(self.store)
         self.ingestion = ingestion_of(
             self.store, embedding, lambda: catalog_of(settings.home).get(model).context_tokens

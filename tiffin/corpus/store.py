@@ -5,7 +5,10 @@
     FOLDER/chunks/             LanceDB, one table a corpus    table.py
                                and one more while it is embedded anew
     FOLDER/locks/              one file lock a corpus
-    FOLDER/layout.json         which layout and LanceDB wrote it
+    FOLDER/layout.json         which layout and LanceDB wrote it    layout.py
+
+The tables may be on object storage instead, with everything else in the folder, which is local:
+SQLite and file locks want that.
 
 Made by `tiffin.composition`. Nothing is created before the first upload or corpus, so that a Tiffin
 without corpora pays nothing.
@@ -17,36 +20,31 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from filelock import FileLock, Timeout
 
-from tiffin.config.section import SettingsError
 from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
 from tiffin.corpus.entities import Corpus, File, owner
+from tiffin.corpus.layout import opened
 from tiffin.corpus.records import Records
-from tiffin.corpus.table import KEEP_VERSIONS, Table, connect
-
-LAYOUT = 2
-"""Incremented when an older Tiffin would misread what a newer one writes."""
+from tiffin.corpus.table import KEEP_VERSIONS, Table, connect, names_of
 
 KEPT_S = KEEP_VERSIONS.total_seconds()
 """How long the table of a corpus that was embedded anew stays for the searches that read it."""
 
 
-class _Layout(msgspec.Struct, frozen=True):
-    layout: int
-    lancedb: str
-
-
 class Store:
-    """All corpora of one folder. `embedder` names the model that embeds for them."""
+    """All corpora of one folder. `embedder` names the model that embeds for them.
 
-    def __init__(self, folder: Path, embedder: str) -> None:
+    `chunks` is the address of object storage below which the tables are; None: in the folder.
+    """
+
+    def __init__(self, folder: Path, embedder: str, chunks: str | None = None) -> None:
         self.folder = folder
+        self._chunks = chunks
+        self._tables_at = ""
         self.embedder = embedder
         self._records: Records | None = None
         self._connection: Any = None
@@ -72,7 +70,7 @@ class Store:
                 except OSError as error:
                     message = f"no files or corpora are kept here: {self.folder}: {error.strerror}"
                     raise Unavailable(message) from error
-                _check_layout(self.folder / "layout.json")
+                self._tables_at = opened(self.folder, self._chunks)
                 self._records = Records(self.folder / "records.sqlite3")
             return self._records
 
@@ -80,11 +78,15 @@ class Store:
         """The table of this name (`Corpus.table`). The first call imports LanceDB."""
         with self._lock:
             if name not in self._tables:
-                _ = self.records
-                if self._connection is None:
-                    self._connection = connect(self.folder / "chunks")
-                self._tables[name] = Table(self._connection, name)
+                self._tables[name] = Table(self._connected(), name)
             return self._tables[name]
+
+    def _connected(self) -> Any:  # noqa: ANN401  LanceDB carries no types
+        with self._lock:
+            _ = self.records
+            if self._connection is None:
+                self._connection = connect(self._tables_at)
+            return self._connection
 
     def alone(self, doing: str = "upkeep") -> AbstractContextManager[object]:
         """Be the only process that does this to any corpus, such as to compact or index it.
@@ -109,7 +111,7 @@ class Store:
 
     def _unneeded(self) -> set[str]:
         """Tables of corpora that are gone or expired, or were embedded anew some time ago."""
-        stored = {path.stem for path in (self.folder / "chunks").glob("*.lance")}
+        stored = self._stored()
         needed = {one.table for one in self.records.all_corpora() if not one.is_expired}
         for one in self.records.reembeddings():
             if one.done is None:
@@ -117,6 +119,13 @@ class Store:
             elif one.done > time.time() - KEPT_S:
                 needed.update(name for name in stored if owner(name) == one.corpus)
         return stored - needed
+
+    def _stored(self) -> set[str]:
+        """The names of all tables. In a folder they are seen without LanceDB."""
+        _ = self.records
+        if self._chunks is None:
+            return {path.stem for path in Path(self._tables_at).glob("*.lance")}
+        return set(names_of(self._connected()))
 
     def find(self, tenant: str, reference: str) -> Corpus:
         """A tenant's corpus by id or name.
@@ -185,29 +194,3 @@ class Store:
             if self._records is not None:
                 self._records.close()
                 self._records = None
-
-
-def _check_layout(path: Path) -> None:
-    """Stamp a new folder; refuse one that a newer Tiffin or LanceDB wrote, and stamp an older one.
-
-    An older LanceDB corrupts the indexes of a newer one without a word.
-    """
-    ours = _Layout(LAYOUT, version_of("lancedb"))
-    if path.exists():
-        theirs = msgspec.json.decode(path.read_bytes(), type=_Layout)
-        if theirs == ours:
-            return
-        if theirs.layout > ours.layout or _numbers(theirs.lancedb) > _numbers(ours.lancedb):
-            message = (
-                f"corpora: {path.parent} was written by layout {theirs.layout} with LanceDB"
-                f" {theirs.lancedb}, newer than {ours.layout} and {ours.lancedb} here: install a"
-                " newer Tiffin, or set TIFFIN_CORPORA to another folder"
-            )
-            raise SettingsError(message)
-    part = path.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(ours))
-    part.replace(path)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())

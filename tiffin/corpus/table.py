@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,14 +63,24 @@ class Ids(NamedTuple):
     names: list[str]
 
 
-def connect(folder: Path) -> Any:  # noqa: ANN401  LanceDB carries no types
-    """A connection whose tables are always read in their newest version."""
+def connect(address: str) -> Any:  # noqa: ANN401  LanceDB carries no types
+    """Tables in a folder, or on object storage by the variables `AWS_*`; always the newest."""
     os.environ.setdefault("LANCE_CPU_THREADS", LANCE_THREADS)
     # uvloop forks to start the parser, which then runs another program and never Lance.
     warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
     import lancedb
 
-    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+    return lancedb.connect(address, read_consistency_interval=timedelta(0))
+
+
+def names_of(connection: Any) -> Iterator[str]:  # noqa: ANN401
+    """The names of all tables."""
+    token = None
+    while True:
+        page = connection.list_tables(page_token=token)
+        yield from page.tables
+        if not (token := page.page_token):
+            return
 
 
 class Table:
