@@ -121,6 +121,19 @@ async def test_a_chunk_that_the_new_model_cannot_read_whole_is_cut_anew(tmp_path
 
 
 @pytest.mark.slow
+async def test_chunks_that_have_got_lost_are_made_anew(tmp_path: Path) -> None:
+    before, after = Store(tmp_path, "test"), Store(tmp_path, OTHER)
+    corpus = queued(before, TEXTS).id
+    await ingest(before)
+    expected = contents(before, corpus)
+    (file, *_) = before.records.visible(corpus)
+    before.table(corpus).delete([file])
+    asked(after)
+    await ingest(after, OTHER_WIDTH)
+    assert contents(after, corpus) == expected
+
+
+@pytest.mark.slow
 async def test_the_old_table_stays_for_the_searches_that_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,12 +84,14 @@ class Reembedder:
         fits = await self._prepare.tokens([row.text for row in rows]) <= self._prepare.reads()
         if fits and len(rows) == promised:
             return stored
-        kept = await asyncio.to_thread(records.file, corpus.tenant, file)
+        kept, cut = await asyncio.to_thread(records.file, corpus.tenant, file), list[Chunk]()
         try:
-            return stored if kept is None else await self._prepare.cut(kept)
+            cut = [] if kept is None else await self._prepare.cut(kept)
         except (OSError, Unreadable):
             logger.exception("%s cannot be cut anew; its chunks stay as they are", file)
-            return stored
+        if not cut and not stored:
+            raise Unreadable(f"{file}: its chunks are lost, and it cannot be read: remove it")
+        return cut or stored
 
     def _switched(self, one: Reembedding, new: Table) -> bool:
         """Switch to the new table if it is whole and indexed; whether that was done."""

@@ -1,6 +1,7 @@
 """`/v1/vector_stores`: corpora and their search, in OpenAI's shape. Files in them: `members.py`."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from tiffin.api.schemas.vector_stores import (
     VectorStoreChange,
 )
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import InvalidRequest
+from tiffin.core.errors import InvalidRequest, UpstreamFailed
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.corpus.database import Page
 from tiffin.corpus.entities import Corpus, Member, new_id
@@ -34,6 +35,8 @@ from tiffin.traffic.admission import EMBED
 from tiffin.traffic.quota import charge
 
 router = APIRouter(tags=["corpora"], route_class=JsonRoute)
+
+logger = logging.getLogger(__name__)
 
 PATH = "/v1/vector_stores"
 ONE = PATH + "/{vector_store_id}"
@@ -173,12 +176,18 @@ async def _found(
 
 
 def _health_of(store: Store, corpus: Corpus) -> StoreHealth:
-    """How it is on disk; blocks."""
-    pending = store.records.reembedding(corpus.id)
+    """How it is on disk; blocks. Raises UpstreamFailed if it cannot be read."""
+    pending, done = store.records.reembedding(corpus.id), store.records.upkeep(corpus.table)
+    try:
+        found = store.table(corpus.table).health()
+        made = None if pending is None else store.table(pending.table).health()
+    except (OSError, RuntimeError, ValueError) as error:  # LanceDB's
+        logger.exception("%s cannot be read", corpus.id)
+        message = f"the tables of {corpus.id} cannot be read; the log says why"
+        raise UpstreamFailed(message) from error
     progress = None
-    if pending is not None:
-        progress = Progress.of(pending, store.table(pending.table).health().chunks)
-    found, done = store.table(corpus.table).health(), store.records.upkeep(corpus.table)
+    if pending is not None and made is not None:
+        progress = Progress.of(pending, made.chunks)
     return StoreHealth.of(corpus, found, done, progress)
 
 
