@@ -4,7 +4,7 @@
 so that tests run the wiring that production runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -20,6 +20,8 @@ from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.corpus.corpora import Corpora
 from tiffin.gateway import Gateway
+from tiffin.grounding.evidence import SCALES
+from tiffin.grounding.language import Readers
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
@@ -130,7 +132,7 @@ def _pipeline(
     """The way of a question: its stages, in order."""
     budget = settings.resilience.budget
     question, passages = judges("rag", "input"), judges("rag", "passages")
-    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    readers = _readers(settings)
     embedding: Embeds = clients.embedding
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
@@ -138,15 +140,15 @@ def _pipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
             Search(corpora.store, corpora.searcher, budget.search_ms),
-            Rerank(clients.reranker, budget.rerank_ms),
+            Rerank(clients.reranker, budget.rerank_ms, readers),
             Widen(embedding, clients.reranker),
             *([Screen(passages)] if passages.needed else []),
             Evidence(
                 embedding,
                 clients.reranker,
                 budget.evidence_ms,
-                scored=reads.get(settings.reranker.model, frozenset()),
-                written=_written(settings, reads),
+                readers,
+                SCALES.get(settings.embedding.model, (1.0, 0.0)),
             ),
             *([Recall(memory)] if memory else []),
         ),
@@ -180,8 +182,15 @@ def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:
     )
 
 
-def _written(settings: Settings, reads: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The languages that the LLMs read together; empty if one of them reads any."""
-    of_tiers = [reads.get(tier.model, frozenset()) for tier in settings.tiers.values()]
-    any_language = bool(settings.providers) or frozenset() in of_tiers
-    return frozenset() if any_language else frozenset().union(*of_tiers)
+def _readers(settings: Settings) -> Readers:
+    """The languages that the models read; of the LLMs, those that they read together."""
+    languages = {model.name: model.languages for model in catalog_of(settings.home).models}
+    any_language: frozenset[str] = frozenset()
+    of_tiers = [languages.get(tier.model, any_language) for tier in settings.tiers.values()]
+    if settings.providers or any_language in of_tiers:
+        of_tiers = []
+    return Readers(
+        embedder=languages.get(settings.embedding.model, any_language),
+        reranker=languages.get(settings.reranker.model, any_language),
+        llms=any_language.union(*of_tiers),
+    )
