@@ -4,7 +4,7 @@ The reranker scores passages first. `candidates` picks the sentences of the best
 worth a second, bounded call; `evidence` orders them by what that call said.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tiffin.core.sentences import Sentence, leans, split_sentences
@@ -114,14 +114,24 @@ def candidates(
     return found[:limit]
 
 
-def without(unwanted: frozenset[str], found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates whose sentence is not one of these; none leans on such a sentence either."""
-    if not unwanted:
-        return list(found)
+def without(
+    unwanted: Mapping[int, Sequence[tuple[int, int]]], found: Sequence[Candidate]
+) -> list[Candidate]:
+    """The candidates that share no character with such a span of their passage, by its `index`.
+
+    None leans on a sentence that does.
+    """
+
+    def is_unwanted(sentence: Sentence | None, passage: Passage) -> bool:
+        spans = unwanted.get(passage.index, ())
+        return sentence is not None and any(
+            start < sentence.end and sentence.start < end for start, end in spans
+        )
+
     return [
-        replace(one, before=None) if one.before and one.before.text in unwanted else one
+        replace(one, before=None) if is_unwanted(one.before, one.passage) else one
         for one in found
-        if one.text not in unwanted
+        if not is_unwanted(one.sentence, one.passage)
     ]
 
 

@@ -111,7 +111,7 @@ class Guard:
         )
         said = (await self.safety.check(request, context)).results
         for (index, _), one in zip(unsure, said, strict=True):
-            if one.findings and not results[index].findings:
-                found = replace(one.findings[0], end=len(texts[index]))
-                results[index] = replace(results[index], findings=[found])
+            known = results[index]
+            found = known.findings or [replace(f, end=len(texts[index])) for f in one.findings]
+            results[index] = replace(known, findings=found, orders=[*known.orders, *one.orders])
         return results

@@ -26,12 +26,14 @@ logger = logging.getLogger(__name__)
 class Judgement:
     """What is to be done with a text: the strongest action, for which checks; None if it is clean.
 
-    `spans` are what to redact, in code points, each with what it is.
+    `spans` are what to redact, in code points, each with what it is. `orders` are sentences of a
+    document that are no evidence, because they give orders to the model.
     """
 
     action: Action | None = None
     checks: tuple[str, ...] = ()
     spans: tuple[tuple[int, int, str], ...] = ()
+    orders: tuple[str, ...] = ()
 
     def redacted(self, text: str) -> str:
         """The text with the kind of each span in its place."""
@@ -94,27 +96,18 @@ class Judge:
         self._tell(context, {check: _outcome(check in said) for check in self.policy})
         return [self._one(checked) for checked in found]
 
-    async def worst(self, sentences: Sequence[str], context: RequestContext) -> list[str]:
-        """Those sentences of a flagged document that are flagged by themselves.
-
-        None of them if the checks do not run in time. What was found is told by `judge` alone.
-        """
-        try:
-            found = await self.guard.check(sentences, list(self.policy), context, documents=True)
-        except RECOVERABLE:
-            return []
-        return [text for text, one in zip(sentences, found, strict=True) if one.findings]
-
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}
+        orders = () if self.policy.get("injection") == "log" else tuple(checked.orders)
         if not actions:
-            return CLEAN
+            return Judgement(orders=orders)
         spans = [
             (one.start, one.end, one.kind)
             for one in checked.findings
             if self._action(one) == "redact"
         ]
-        return Judgement(max(actions.values(), key=ACTIONS.index), tuple(actions), tuple(spans))
+        worst = max(actions.values(), key=ACTIONS.index)
+        return Judgement(worst, tuple(actions), tuple(spans), orders)
 
     def _action(self, finding: Finding) -> Action:
         return self.policy[cast("Check", finding.check)]

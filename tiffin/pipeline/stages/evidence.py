@@ -70,7 +70,7 @@ class Evidence(Stage):
             if asked == told:  # the words can still be compared
                 self.substitute(question)
                 return
-        found = without(question.orders, candidates(query, passages, language=told))
+        found = without(question.orders(), candidates(query, passages, language=told))
         if not found:  # no sentence, or each gives orders to the model
             question.probability = 0.0
             question.least_probability = self._head.threshold(question.false_refusals)
