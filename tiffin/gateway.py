@@ -266,6 +266,8 @@ class Gateway:
             await client.close()
         for provider in self.providers.values():
             await provider.close()
+        if self.guard is not None:
+            await self.guard.close()
         await self.store.close()
         self.ledger.close()
 

@@ -234,6 +234,15 @@ class Checked(msgspec.Struct, frozen=True):
     unsure: list[str] = []
     orders: list[str] = []
 
+    def joined(self, other: "Checked") -> "Checked":
+        """What both say, who ran other checks on the same text."""
+        return Checked(
+            [*self.findings, *other.findings],
+            self.scores | other.scores,
+            [*self.unsure, *other.unsure],
+            [*self.orders, *other.orders],
+        )
+
 
 class SafetyReply(msgspec.Struct, frozen=True):
     """One result a text, in the order of the texts."""

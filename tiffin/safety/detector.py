@@ -19,7 +19,7 @@ from tiffin.safety.instructions import matrix, sentences
 UNSURE_RATE = 0.2
 """Share of harmless passages with a sentence that is asked about again."""
 
-ORDERS_RATE = 0.05
+ORDERS_RATE = 0.02
 """Share of harmless passages that lose a sentence, because it probably gives orders to the model.
 To leave one sentence out costs less than to flag a passage, so that the share may be higher."""
 

@@ -4,8 +4,10 @@ The pipelines and `/v1/moderations` call it. A vector that the caller has is pas
 has none is embedded, in one call (docs/decisions/0096). A text without a finding costs one hop.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,6 +23,20 @@ from tiffin.safety.views import WINDOW_CHARS, readings, windows
 Floats = NDArray[np.float32]
 
 _BY_VECTOR = frozenset({"injection", "toxicity"})
+MODERATED: Check = "toxicity"
+"""What a moderator judges, if there is one."""
+
+
+class Moderates(Protocol):
+    """Judges texts in place of our heads: `tiffin.providers.moderation`."""
+
+    async def check(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """What it says of each text. Raises what services raise."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,20 @@ class Guard:
     safety: SafetyClient
     false_positives: float
     timeout_s: float
+    moderator: Moderates | None = None
+
+    async def close(self) -> None:
+        """Close the moderator's connections."""
+        if self.moderator is not None:
+            await self.moderator.close()
+
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        """The checks, in groups of which one may fail while another runs."""
+        if self.moderator is None:
+            return [list(checks)]
+        own = [check for check in checks if check != MODERATED]
+        theirs = [check for check in checks if check == MODERATED]
+        return [group for group in (own, theirs) if group]
 
     async def check(
         self,
@@ -48,6 +78,27 @@ class Guard:
         """
         deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
         context = replace(context, deadline=deadline)
+        asked = [
+            self.moderator.check(texts, context)
+            if self.moderator is not None and group == [MODERATED]
+            else self._own(texts, group, context, vectors=vectors, documents=documents)
+            for group in self.groups(checks)
+        ]
+        first, *others = await asyncio.gather(*asked)
+        for found in others:
+            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
+        return first
+
+    async def _own(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        context: RequestContext,
+        *,
+        vectors: Floats | None,
+        documents: bool,
+    ) -> list[Checked]:
+        """What our own checks say of each text."""
         rows, owners = None, list[int]()
         if not _BY_VECTOR.isdisjoint(checks):
             rows, owners = await self._vectors(texts, checks, vectors, context, documents=documents)

@@ -4,6 +4,7 @@ The pipelines call it for the input, the passages and each sentence of the outpu
 it ended is written to the request's context, which the answer and its headers show.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,10 @@ CLEAN = Judgement()
 class Checker(Protocol):
     """What a judge asks: `tiffin.safety.guard`."""
 
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        """The checks, in groups of which one may fail while another runs."""
+        ...
+
     async def check(
         self,
         texts: Sequence[str],
@@ -82,19 +87,39 @@ class Judge:
         If the checks do not run in time, every text counts as clean, unless the policy blocks: then
         it raises Unavailable.
         """
+        first, *others = await asyncio.gather(
+            *(
+                self._found(texts, checks, context, vectors=vectors, documents=documents)
+                for checks in self.guard.groups(list(self.policy))
+            )
+        )
+        for found in others:
+            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
+        return [self._one(checked) for checked in first]
+
+    async def _found(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        context: RequestContext,
+        *,
+        vectors: NDArray[np.float32] | None,
+        documents: bool,
+    ) -> list[Checked]:
+        """What checks that fail together say; nothing, if they do not run and none may block."""
         try:
             found = await self.guard.check(
-                texts, list(self.policy), context, vectors=vectors, documents=documents
+                texts, checks, context, vectors=vectors, documents=documents
             )
         except RECOVERABLE as error:
-            self._tell(context, dict.fromkeys(self.policy, "not_run"))
-            if "block" in self.policy.values():
+            self._tell(context, dict.fromkeys(checks, "not_run"))
+            if any(self.policy[check] == "block" for check in checks):
                 message = f"safety: the check of the {self.part} did not run: {error.message}"
                 raise Unavailable(message, code="safety_unavailable") from error
-            return [CLEAN] * len(texts)
+            return [Checked([], {})] * len(texts)
         said = {finding.check for one in found for finding in one.findings}
-        self._tell(context, {check: _outcome(check in said) for check in self.policy})
-        return [self._one(checked) for checked in found]
+        self._tell(context, {check: _outcome(check in said) for check in checks})
+        return found
 
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}
