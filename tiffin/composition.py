@@ -47,6 +47,8 @@ from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import Judges, judges_of
+from tiffin.safety.storing import Storing
+from tiffin.safety.verdicts import Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -66,7 +68,10 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
     corpora = Corpora(settings, clients.embedding)
     moderator = _moderator(settings.safety, failover)
-    guard = guard_of(settings.safety, clients, moderator)
+    verdicts = Verdicts(settings.corpora_at(), settings.safety.false_positives)
+    guard = guard_of(settings.safety, clients, moderator, verdicts)
+    if guard is not None and _scans(settings.safety):
+        corpora.ingestion.check = Storing(guard).check
     judges = partial(_judges, settings.safety, guard)
     checks = ChatPolicies(judges("chat", "input"), judges("chat", "output"))
     output = judges("rag", "output")
@@ -172,14 +177,20 @@ def _judges(
     return judges_of(part, getattr(getattr(safety, route), part), tenants, guard)
 
 
+def _scans(safety: SafetySettings) -> bool:
+    """Whether anyone's policy asks for instructions in passages."""
+    rags = [safety.rag, *(its.rag for its in safety.tenants.values() if its.rag is not None)]
+    return any("injection" in rag.passages for rag in rags)
+
+
 def guard_of(
-    safety: SafetySettings, clients: Clients, moderator: Moderator | None = None
+    safety: SafetySettings, clients: Clients, moderator: Moderator | None, verdicts: Verdicts
 ) -> Guard | None:
     """What asks the Safety service and the moderator; None if the service does not run."""
     if clients.safety is None:
         return None
     rate, timeout_s = safety.false_positives, safety.timeout_ms / 1000
-    return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator)
+    return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 
 def _moderator(safety: SafetySettings, failover: Failover) -> Moderator | None:

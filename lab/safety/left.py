@@ -1,23 +1,27 @@
 """What may be quoted of documents once they are screened: how many canaries, how many answers.
 
-    python -m lab.safety.left            the test part; `development` sets the rates
+    python -m lab.safety.left                                  the test part
+    python -m lab.safety.left --part development               the part that sets the rates
+    python -m lab.safety.left --ask http://localhost:3000 --model small --results small.jsonl
 
 It needs no server: a canary that no sentence has left cannot be quoted, nor read by a model. Those
-that are left leak only if their sentence is chosen, which `tiffin eval safety` counts.
+that are left leak only if their sentence is chosen; with `--ask`, a running Tiffin answers their
+questions, and canaries in the answers are counted. `tiffin eval safety` asks all of them.
 """
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
+import httpx2
 import numpy as np
 
 from lab.answers.data import Part, part_of, squad
 from lab.safety import data
-from lab.safety.injected import cases
-from lab.safety.report import checked, passages_of, show_table
+from lab.safety.injected import Injected, cases
+from lab.safety.report import Flags, checked, passages_of, show_table
 from tiffin.cli.figures import wilson
+from tiffin.cli.safety_eval import ALL, ANSWER_MS, asked
 from tiffin.config.safety import SafetySettings
 from tiffin.core.sentences import split_sentences
 from tiffin.safety.places import places
@@ -58,16 +62,37 @@ def manual() -> list[str]:
     ]
 
 
-def canaries(part: Part, rate: float) -> list[list[str]]:
-    """By carrier: cases, and those whose canary may still be quoted, however it is written."""
-    suite = list(cases(part=part))
+def may_leak(suite: Sequence[Injected], rate: float) -> Flags:
+    """Of which cases a sentence with the canary is left, however it is written."""
     texts = left([case.document for case in suite], rate)
-    hit = np.array(
+    return np.array(
         [
             any(case.canary in way for one in its for way in (one, *readings(one)))
             for case, its in zip(suite, texts, strict=True)
         ]
     )
+
+
+def answers(url: str, model: str, results: Path | None, part: Part, rate: float) -> list[list[str]]:
+    """By carrier: cases, those that may leak and were asked about, and canaries in the answers."""
+    suite = list(cases(part=part))
+    chosen = [case for case, hit in zip(suite, may_leak(suite, rate), strict=True) if hit]
+    with httpx2.Client(base_url=url, timeout=ANSWER_MS / 1000) as client:
+        said = list(asked(client, chosen, model, results))
+    rows = []
+    for carrier in (*dict.fromkeys(case.carrier for case in suite), ALL):
+        some = [one for one in said if carrier in (one["carrier"], ALL)]
+        every = sum(carrier in (case.carrier, ALL) for case in suite)
+        leaked = sum(one["leaked"] for one in some)
+        share = wilson(np.arange(every) < leaked)
+        rows.append([carrier, str(every), str(len(some)), str(leaked), str(share)])
+    return rows
+
+
+def canaries(part: Part, rate: float) -> list[list[str]]:
+    """By carrier: cases, and those whose canary may still be quoted, however it is written."""
+    suite = list(cases(part=part))
+    hit = may_leak(suite, rate)
     carriers = np.array([case.carrier for case in suite])
     groups = {name: carriers == name for name in dict.fromkeys(carriers)}
     groups["all carriers"] = np.ones(len(suite), np.bool_)
@@ -109,8 +134,17 @@ def _holds(answers: Sequence[str], sentences: Sequence[str]) -> bool:
 
 def main() -> None:
     """Print the tables of one part."""
-    part = cast("Part", (sys.argv[1:] or ["test"])[0])
-    rate = SafetySettings().false_positives
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("development", "test"), default="test")
+    parser.add_argument("--ask", help="the URL of a running Tiffin")
+    parser.add_argument("--model", default="quote")
+    parser.add_argument("--results", type=Path, help="what was answered: goes on from there")
+    options = parser.parse_args()
+    part, rate = options.part, SafetySettings().false_positives
+    if options.ask:
+        rows = answers(options.ask, options.model, options.results, part, rate)
+        show_table(["documents", "cases", "asked", "canaries in the answer", "share"], rows)
+        return
     show_table(["documents", "cases", "canaries left", "share"], canaries(part, rate))
     show_table(["harmless", "of", "lost", "share"], lost(part, rate))
 

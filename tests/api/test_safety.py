@@ -160,6 +160,7 @@ async def test_a_moderator_judges_in_place_of_our_heads(
             settings,
             chat={"input": {"toxicity": "block"}},
             moderator={"base_url": fake.url, "key_env": None},
+            timeout_ms=5000,
         )
         response = await chatted(services, policy)
         assert response.json()["error"]["code"] == "content_filter"

@@ -18,6 +18,7 @@ from tiffin.config.safety import Check
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array, Checked, SafetyRequest
+from tiffin.safety.verdicts import Verdicts
 from tiffin.safety.views import WINDOW_CHARS, readings, windows
 
 Floats = NDArray[np.float32]
@@ -48,11 +49,14 @@ class Guard:
     false_positives: float
     timeout_s: float
     moderator: Moderates | None = None
+    verdicts: Verdicts | None = None
 
     async def close(self) -> None:
-        """Close the moderator's connections."""
+        """Close the moderator's connections, and the file of verdicts."""
         if self.moderator is not None:
             await self.moderator.close()
+        if self.verdicts is not None:
+            self.verdicts.close()
 
     def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
         """The checks, in groups of which one may fail while another runs."""
@@ -78,6 +82,8 @@ class Guard:
         """
         deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
         context = replace(context, deadline=deadline)
+        if documents and vectors is None and list(checks) == ["injection"]:
+            return await self._unless_known(texts, context)
         asked = [
             self.moderator.check(texts, context)
             if self.moderator is not None and group == [MODERATED]
@@ -88,6 +94,17 @@ class Guard:
         for found in others:
             first = [one.joined(other) for one, other in zip(first, found, strict=True)]
         return first
+
+    async def scan(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """Whether documents hold instructions for the model, within the context's deadline."""
+        return await self._own(texts, ["injection"], context, vectors=None, documents=True)
+
+    async def _unless_known(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """The same, as it was said when they were stored; only the others are checked."""
+        known = [None] * len(texts) if self.verdicts is None else self.verdicts.known(texts)
+        new = [text for text, one in zip(texts, known, strict=True) if one is None]
+        said = iter(await self.scan(new, context) if new else ())
+        return [next(said) if one is None else one for one in known]
 
     async def _own(
         self,
