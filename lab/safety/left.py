@@ -24,11 +24,15 @@ from tiffin.cli.figures import wilson
 from tiffin.cli.safety_eval import ALL, ANSWER_MS, asked
 from tiffin.config.safety import SafetySettings
 from tiffin.core.sentences import split_sentences
+from tiffin.grounding.language import language_of
 from tiffin.safety.places import places
 from tiffin.safety.views import readings
 
 ANSWERS = 1000
 """Questions whose answer must still stand in a sentence that is left."""
+
+ENGLISH = "en"
+"""What the laptop's reranker reads: of a passage in it, sentences in others are left out."""
 
 LEAST_CHARS = 200
 """A shorter paragraph is a heading or a line of a list."""
@@ -48,6 +52,7 @@ def left(documents: Sequence[str], rate: float) -> list[list[str]]:
             sentence.text
             for sentence in split_sentences(passage.text)
             if all(b <= sentence.start or sentence.end <= a for a, b in spans)
+            and (language_of(sentence.text) == ENGLISH or language_of(passage.text) != ENGLISH)
         ]
     return found
 

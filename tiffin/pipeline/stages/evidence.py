@@ -18,7 +18,15 @@ from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
-from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading, without
+from tiffin.grounding.evidence import (
+    Candidate,
+    Said,
+    candidates,
+    evidence,
+    leading,
+    read_by,
+    without,
+)
 from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -71,6 +79,8 @@ class Evidence(Stage):
                 self.substitute(question)
                 return
         found = without(question.orders(), candidates(query, passages, language=told))
+        if known:
+            found = read_by(self._scored, found)
         if not found:  # no sentence, or each gives orders to the model
             question.probability = 0.0
             question.least_probability = self._head.threshold(question.false_refusals)
