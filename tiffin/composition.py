@@ -43,12 +43,15 @@ from tiffin.pipeline.stages.screen import CheckQuestion, Screen
 from tiffin.pipeline.stages.search import Search
 from tiffin.pipeline.stages.widen import Widen
 from tiffin.providers.connect import connect_providers
+from tiffin.providers.moderation import Moderator
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import Judges, judges_of
+from tiffin.safety.storing import Storing
+from tiffin.safety.verdicts import Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -67,7 +70,11 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
     corpora = Corpora(settings, clients.embedding)
-    guard = guard_of(settings.safety, clients)
+    moderator = _moderator(settings.safety, failover)
+    verdicts = Verdicts(settings.corpora_at(), settings.safety.false_positives)
+    guard = guard_of(settings.safety, clients, moderator, verdicts)
+    if guard is not None and _scans(settings.safety):
+        corpora.ingestion.check = Storing(guard).check
     judges = partial(_judges, settings.safety, guard)
     checks = ChatPolicies(judges("chat", "input"), judges("chat", "output"))
     output = judges("rag", "output")
@@ -173,13 +180,27 @@ def _judges(
     return judges_of(part, getattr(getattr(safety, route), part), tenants, guard)
 
 
-def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:
-    """What asks the Safety service; None if it does not run."""
+def _scans(safety: SafetySettings) -> bool:
+    """Whether anyone's policy asks for instructions in passages."""
+    rags = [safety.rag, *(its.rag for its in safety.tenants.values() if its.rag is not None)]
+    return any("injection" in rag.passages for rag in rags)
+
+
+def guard_of(
+    safety: SafetySettings, clients: Clients, moderator: Moderator | None, verdicts: Verdicts
+) -> Guard | None:
+    """What asks the Safety service and the moderator; None if the service does not run."""
     if clients.safety is None:
         return None
-    return Guard(
-        clients.embedding, clients.safety, safety.false_positives, safety.timeout_ms / 1000
-    )
+    rate, timeout_s = safety.false_positives, safety.timeout_ms / 1000
+    return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
+
+
+def _moderator(safety: SafetySettings, failover: Failover) -> Moderator | None:
+    """The endpoint that judges in place of our heads, with a circuit breaker as tiers have."""
+    if safety.moderator is None or not safety.enabled:
+        return None
+    return Moderator(safety.moderator, failover.breaker("moderation"))
 
 
 def _readers(settings: Settings) -> Readers:

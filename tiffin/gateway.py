@@ -166,6 +166,11 @@ class Gateway:
         breakers = {tier: self.chat.routing.failover.breaker(tier) for tier in self.models}
         return {tier: round(one.waits_s(), 1) for tier, one in breakers.items() if one.is_open}
 
+    def flagged_chunks(self, file: str) -> int | None:
+        """How many chunks of a stored file hold instructions for the model, if that is known."""
+        verdicts = None if self.guard is None else self.guard.verdicts
+        return None if verdicts is None else verdicts.flagged(file)
+
     def moderated(self, blocks: frozenset[Part], context: RequestContext) -> Moderated:
         """What scores the input and output of a chat. Raises InvalidRequest if safety is off."""
         if self.guard is None:
@@ -239,6 +244,8 @@ class Gateway:
             await client.close()
         for provider in self.providers.values():
             await provider.close()
+        if self.guard is not None:
+            await self.guard.close()
         await self.store.close()
         self.ledger.close()
 

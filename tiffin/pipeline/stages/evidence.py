@@ -19,7 +19,15 @@ from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
-from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading, without
+from tiffin.grounding.evidence import (
+    Candidate,
+    Said,
+    candidates,
+    evidence,
+    leading,
+    read_by,
+    without,
+)
 from tiffin.grounding.language import Readers, language_of, reads
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
@@ -69,7 +77,9 @@ class Evidence(Stage):
             self.substitute(question)
             return
         passages = question.as_passages(question.logits)
-        found = without(question.orders, candidates(query, passages, language=told))
+        found = without(question.orders(), candidates(query, passages, language=told))
+        if known:
+            found = read_by(self._readers.reranker, found)
         if not found:  # no sentence, or each gives orders to the model
             question.probability = 0.0
             question.least_probability = self._head.threshold(question.false_refusals)
@@ -108,7 +118,7 @@ class Evidence(Stage):
         """Take the sentences whose embeddings are closest to the question's."""
         query = question.request.query
         passages = question.as_passages([one.similarity for one in question.candidates])
-        found = without(question.orders, candidates(query, passages, language=told))
+        found = without(question.orders(), candidates(query, passages, language=told))
         if not found:
             question.probability = 0.0
             return
