@@ -12,6 +12,7 @@ from models.user_catalog import catalog_of
 from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
+from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
 from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER
@@ -131,18 +132,20 @@ def _pipeline(
     question, passages = judges("rag", "input"), judges("rag", "passages")
     reads = {model.name: model.languages for model in catalog_of(settings.home).models}
     embedding: Embeds = clients.embedding
+    reranker: Reranks = clients.reranker
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
+        reranker = KnownScores(reranker, settings.cache.max_bytes)
     return RagPipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
             Search(corpora.store, corpora.searcher, budget.search_ms),
-            Rerank(clients.reranker, budget.rerank_ms),
-            Widen(embedding, clients.reranker),
+            Rerank(reranker, budget.rerank_ms),
+            Widen(embedding, reranker),
             *([Screen(passages)] if passages.needed else []),
             Evidence(
                 embedding,
-                clients.reranker,
+                reranker,
                 budget.evidence_ms,
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),

@@ -17,8 +17,8 @@ class CacheSettings(Section):
     """Give the kept answer of a model to a question in other words, if the same sentences of the
     documents are its evidence and nothing in the wording speaks against it (docs/cache.md)."""
     retrieval: bool = True
-    """Keep the embeddings of passages, so that documents that are asked of again are not embedded
-    again."""
+    """Keep the embeddings of passages and the reranker's scores, so that documents that are asked of
+    again are not embedded again, nor scored again for the same question."""
     ttl_s: Annotated[int, Field(ge=1)] = 3600
     """An answer is forgotten after this long."""
     redis: Annotated[str | None, Field(pattern="^(redis|rediss|unix)://[^@]*$")] = None
@@ -26,5 +26,5 @@ class CacheSettings(Section):
     redis://host:6379/0; its password is read from REDIS_PASSWORD. If unset, each process keeps its
     own."""
     max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Memory for kept answers (without Redis), and as much for kept embeddings; what was not asked
-    for longest goes first."""
+    """Memory for kept answers (without Redis), as much for kept embeddings, and as much for kept
+    scores; what was not asked for longest goes first."""

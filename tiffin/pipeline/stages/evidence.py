@@ -12,8 +12,8 @@ quoted, and nothing is written.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tiffin.cache.relevance import Reranks
 from tiffin.cache.vectors import Embeds
-from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
@@ -35,7 +35,7 @@ class Evidence(Stage):
     def __init__(
         self,
         embedding: Embeds,
-        reranker: RerankerClient,
+        reranker: Reranks,
         budget_ms: float,
         *,
         scored: frozenset[str] = frozenset(),
