@@ -64,6 +64,8 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     stream = settings.resilience.stream
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
+    cached = settings.cache
+    memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
     guard = guard_of(settings.safety, clients)
     judges = partial(_judges, settings.safety, guard)
@@ -74,7 +76,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         clients,
         corpora,
         judges,
-        memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
+        memory=memory,
         route=Route(routing),
         writer=Answer(
             Generate(generator, models, stream, output),

@@ -131,3 +131,23 @@ async def test_what_was_being_written_during_a_clear_is_not_kept_after_it(
             for query in ("tell me how tall the tower is", "how tall is the tower")
         ]
     assert after == ["miss", "semantic"], "neither cache kept what began before"
+
+
+async def test_two_questions_are_compared_without_an_answer_being_written(
+    services: Services, semantic: Settings
+) -> None:
+    body = {"kept": "how tall is the tower", "documents": DOCUMENTS}
+    async with entry(services, semantic) as client:
+        said = [
+            (await client.post("/v1/cache/compare", json={**body, "new": new})).json()
+            for new in ("tell me how tall the tower is", "how tall is the tower not")
+        ]
+        unknown = await client.post(
+            "/v1/cache/compare", json={"kept": "a", "new": "b", "corpus": "none"}
+        )
+    assert said[0]["differences"] == []
+    assert said[0]["probability"] > 0.5
+    assert said[1]["differences"] == ["negation"]
+    assert said[1]["probability"] is None
+    assert unknown.status_code == 404
+    assert written(services) == 0

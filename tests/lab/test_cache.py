@@ -7,7 +7,8 @@ six with the evidence of both questions, so that no model is needed; the sentenc
 
 from pathlib import Path
 
-from lab.cache.measure import at_most, plain, read_sample, verified
+from lab.cache.measure import plain, read_sample, verified
+from tiffin.cli.figures import at_most
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cache_pairs.jsonl"
 MOST_WRONG = 0.01

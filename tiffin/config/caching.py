@@ -16,9 +16,12 @@ class CacheSettings(Section):
     semantic: bool = False
     """Give the kept answer of a model to a question in other words, if the same sentences of the
     documents are its evidence and nothing in the wording speaks against it (docs/cache.md)."""
+    wrong_hits: Annotated[float, Field(ge=0.005, le=0.1)] = 0.005
+    """Of questions that look alike but ask for something else, at most this share may get a kept
+    answer of another question. `tiffin cache calibrate` measures it on your own questions."""
     retrieval: bool = True
-    """Keep the embeddings of passages and the reranker's scores, so that documents that are asked of
-    again are not embedded again, nor scored again for the same question."""
+    """Keep the embeddings of passages and the reranker's scores, so that documents are not embedded
+    again, nor scored again for the same question."""
     ttl_s: Annotated[int, Field(ge=1)] = 3600
     """An answer is forgotten after this long."""
     redis: Annotated[str | None, Field(pattern="^(redis|rediss|unix)://[^@]*$")] = None

@@ -21,19 +21,26 @@ from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.messages import Array
 from tiffin.core.values import QUOTE
 from tiffin.corpus.entities import states_of
-from tiffin.grounding.same import LEAST_COSINE, Asked, differences
+from tiffin.grounding.same import LEAST_COSINE, Asked, Kept, differences, worth_of
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.telemetry import metrics
 
+COMPARED = 4
+"""Near questions that are looked at. Each costs half a millisecond."""
+
 
 @dataclass(frozen=True)
 class Memory:
-    """Where questions are kept, what the installation answers with, and for how long they count."""
+    """Where questions are kept, what the installation answers with, and for how long they count.
+
+    `wrong_hits` is the share of wrong hits that is allowed.
+    """
 
     store: Store
     mark: bytes
     ttl_s: float
+    wrong_hits: float
 
 
 class Recall(Stage):
@@ -57,7 +64,7 @@ class Recall(Stage):
         if control.max_age_s is not None:
             most_s = min(most_s, control.max_age_s)
         for kept, cosine in nearest(found.value, vector, most_s) if control.read else ():
-            if _fits(question, kept) and (recalled := _read(kept)):
+            if _fits(question, kept, cosine, self._memory.wrong_hits) and (recalled := _read(kept)):
                 question.recalled = recalled
                 _tell_hit(kept, cosine, context)
                 return
@@ -125,16 +132,20 @@ def nearest(
         if one.vector.holds(vector.shape) and now - one.created <= most_s
     ]
     cosines = [float(one.vector.numpy() @ vector) for one in kept]
-    for at in np.argsort(cosines)[::-1]:
+    for at in np.argsort(cosines)[::-1][:COMPARED]:
         if cosines[at] < LEAST_COSINE:
             return
         yield kept[at], cosines[at]
 
 
-def _fits(question: Question, kept: Remembered) -> bool:
+def _fits(question: Question, remembered: Remembered, cosine: float, wrong_hits: float) -> bool:
     """Whether nothing speaks against the kept answer."""
-    new = Asked(question.request.query, _evidence(question))
-    reasons = differences(Asked(kept.question, kept.evidence), new, kept.support, kept.text)
+    worth = worth_of(remembered)
+    kept = Kept(
+        remembered.question, remembered.evidence, worth, remembered.support, remembered.text
+    )
+    new = Asked(question.request.query, _evidence(question), worth_of(question.evidence[0]))
+    reasons = differences(kept, new, cosine, wrong_hits)
     for reason in reasons:
         metrics.series(metrics.cache_refusals_total, reason).inc()
     return not reasons
@@ -185,6 +196,8 @@ def _remembered(
         question=question.request.query,
         vector=Array.of(vector),
         evidence=_evidence(question),
+        logit=question.evidence[0].logit,
+        reading=question.evidence[0].reading,
         support=support,
         text=draft.text,
         answer=answer.model_dump_json().encode(),
