@@ -10,6 +10,7 @@ serve from. Each next to a plain threshold on MiniLM's cosine.
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ PLAIN_COSINE = 0.95
 TRAPS_A_KIND = 150
 MORE_TRAPS = 60
 NEAR_REPEATS = 80
+BOUNDS = (0.01, 0.02)
 EACH = 6
 """Of so many pairs one is in the sample."""
 WRONG_HITS = CacheSettings().wrong_hits
@@ -40,6 +42,11 @@ def verified(item: ScoredPair, wrong_hits: float = WRONG_HITS) -> bool:
     if item.cosine < LEAST_COSINE or kept is None:
         return False
     return not differences(kept, item.new(), item.cosine, wrong_hits)
+
+
+def without_head(item: ScoredPair) -> bool:
+    """The same with a reranker that the head was not made for."""
+    return verified(replace(item, asked_worth=None, again_worth=None))
 
 
 def plain(item: ScoredPair) -> bool:
@@ -109,7 +116,10 @@ def main() -> None:
         score(pair, scores, whole=bool(options.sample) and number % EACH == 0)
         for number, pair in enumerate(with_evidence(options.part, options.skip))
     ]
-    for line in table(scored, {"verified": verified, f"cosine {PLAIN_COSINE}": plain}):
+    judges: dict[str, Serves] = {f"wrong_hits {WRONG_HITS}": verified}
+    judges |= {f"wrong_hits {bound}": partial(verified, wrong_hits=bound) for bound in BOUNDS}
+    judges |= {"without the head": without_head, f"cosine {PLAIN_COSINE}": plain}
+    for line in table(scored, judges):
         print(line)  # noqa: T201
     if options.sample:
         write_sample(scored, options.sample)
