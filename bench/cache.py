@@ -19,7 +19,7 @@ from tiffin.cache.store import MemoryStore
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array
-from tiffin.grounding.alike import Worth
+from tiffin.grounding.alike import Nearness, Worth
 from tiffin.grounding.same import Asked, Kept, differences
 from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.recall import nearest
@@ -111,7 +111,7 @@ async def _compared() -> float:
     new = Asked("What does it cost residents to park a car after six?", sentence, worth)
 
     async def work(_: int) -> None:
-        differences(kept, new, 0.95, 0.01)
+        differences(kept, new, Nearness(0.95, 0.0), 0.01)
 
     return await _p50_us(work)
 

@@ -152,7 +152,7 @@ def _pipeline(
                 scored=reads.get(settings.reranker.model, frozenset()),
                 written=_written(settings, reads),
             ),
-            *([Recall(memory)] if memory else []),
+            *([Recall(memory, clients.reranker)] if memory else []),
         ),
         route=route,
         writer=writer,

@@ -224,7 +224,9 @@ class Gateway:
     ) -> Compared:
         """Whether one question's answer would be given to the other. Raises NotFound."""
         async with self._place(context, QUOTE):
-            found = await compare(self.pipeline, kept, new, answer, context)
+            found = await compare(
+                self.pipeline, self.clients.reranker, kept, new, answer=answer, context=context
+            )
         charge(found.embedding_tokens + found.rerank_tokens)
         return found
 

@@ -41,12 +41,12 @@ def verified(item: ScoredPair, wrong_hits: float = WRONG_HITS) -> bool:
     kept = item.kept()
     if item.cosine < LEAST_COSINE or kept is None:
         return False
-    return not differences(kept, item.new(), item.cosine, wrong_hits)
+    return not differences(kept, item.new(), item.near(), wrong_hits)
 
 
 def without_head(item: ScoredPair) -> bool:
     """The same with a reranker that the head was not made for."""
-    return verified(replace(item, asked_worth=None, again_worth=None))
+    return verified(replace(item, paired=None))
 
 
 def plain(item: ScoredPair) -> bool:

@@ -5,16 +5,21 @@ refused either, so that more is served here than by a server.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lab.answers.probe import Probe
 from lab.answers.scores import Scores
 from lab.cache.data import Pair
-from tiffin.grounding.alike import Worth
+from models.engines.reading import PAIRED
+from tiffin.grounding.alike import Nearness, Worth
 from tiffin.grounding.evidence import Passage, Said, candidates, evidence
 from tiffin.grounding.same import LEAST_COSINE, Asked, Kept, wording_differences
 
 _probe = cache(Probe.shipped)
+pair_probe = cache(partial(Probe.shipped, PAIRED))
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ class ScoredPair:
     again: tuple[str, ...]
     asked_worth: Worth | None = None
     again_worth: Worth | None = None
+    paired: float | None = None
+
+    def near(self) -> Nearness:
+        """How near the questions are to each other."""
+        return Nearness(self.cosine, self.paired)
 
     def kept(self) -> Kept | None:
         """The first question as it is kept, if its evidence has the answer.
@@ -62,7 +72,16 @@ def score(pair: Pair, scores: Scores, *, whole: bool = False) -> ScoredPair:
     (asked, of_asked), (again, of_again) = (
         _evidence(text, pair, scores) for text in (pair.asked, pair.again)
     )
-    return ScoredPair(pair, cosine, asked, again, of_asked, of_again)
+    paired = pair_probe().readings(pair_states(pair, scores)[None])[0]
+    return ScoredPair(pair, cosine, asked, again, of_asked, of_again, paired)
+
+
+def pair_states(pair: Pair, scores: Scores) -> NDArray[np.float32]:
+    """Float32 (2 x hidden,): what the reranker makes of both questions, in either order."""
+    both = ((pair.asked, pair.again), (pair.again, pair.asked))
+    rows = [scores.states(one, [other])[0, 1:] for one, other in both]
+    mean: NDArray[np.float32] = np.mean(rows, axis=0)
+    return mean
 
 
 def _evidence(question: str, pair: Pair, scores: Scores) -> tuple[tuple[str, ...], Worth | None]:

@@ -2,9 +2,11 @@
 
     python -m lab.cache.train
 
-On the development part only. A pair is in it if no exact guard refuses it: those are the only ones
-that the head will see. Paraphrases are what fits; repeats are left out, because they are too easy.
-Thresholds are of probabilities out of folds by article, so that none was trained on.
+Beside it stands `models/engines/paired.json`: what the reranker's states of both questions are
+worth, of the layers that its reading is of. Both are one logistic regression. On the development
+part only. A pair is in it if no exact guard refuses it: those are the only ones that the head will
+see. Repeats are in it, or the head would learn that what is no copy is a paraphrase. Thresholds are
+of probabilities out of folds by article, so that none was trained on.
 """
 
 import argparse
@@ -16,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.answers.data import CACHE
+from lab.answers.probe import Probe
 from lab.answers.scores import Scores
-from lab.cache.measure import verified, with_evidence
-from lab.cache.scored import ScoredPair, score
+from lab.cache.measure import with_evidence
+from lab.cache.scored import ScoredPair, pair_states, score
 from lab.logistic import Floats, logistic
+from models.engines.reading import PAIRED
 from tiffin.cli.figures import at_most
 from tiffin.grounding.alike import SHIPPED
 from tiffin.grounding.same import LEAST_COSINE, compared, exact_differences
 
 FOLDS = 8
-RIDGE = 0.1
+RIDGE, RIDGE_OF_STATES = 0.1, 100.0
 BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """Of wrong hits, for which there are thresholds."""
 
@@ -38,25 +42,29 @@ def left_to_the_head(item: ScoredPair) -> bool:
     return not exact_differences(kept, item.new())
 
 
-def rows_of(items: Sequence[ScoredPair]) -> tuple[list[str], Floats]:
-    """The names of the features, and a row for each pair."""
-    named = []
+def rows_of(items: Sequence[ScoredPair], scores: Scores) -> tuple[list[str], Floats]:
+    """The names of the features but `paired`, and a row of them and of the states for each pair."""
+    rows = []
     for item in items:
         kept = item.kept()
         assert kept is not None  # noqa: S101  left_to_the_head
-        named.append(compared(kept, item.new(), item.cosine))
-    return list(named[0]), np.array([list(row.values()) for row in named])
+        named = compared(kept, item.new(), item.near())
+        del named["paired"]
+        rows.append([*named.values(), *pair_states(item.pair, scores)])
+    return list(named), np.array(rows, np.float64)
 
 
-def fit(rows: Floats, fits: NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Weights for the features as they are, and a bias."""
+def fit(rows: Floats, fits: NDArray[np.bool_], features: int) -> tuple[Floats, float]:
+    """Weights for the features and states as they are, and a bias."""
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-    weights, bias = logistic((rows - mean) / scale, fits, np.full(rows.shape[1], RIDGE))
+    ridge = np.full(rows.shape[1], RIDGE_OF_STATES)
+    ridge[:features] = RIDGE
+    weights, bias = logistic((rows - mean) / scale, fits, ridge)
     own = weights / scale
     return own, float(bias - mean @ own)
 
 
-def out_of_folds(items: Sequence[ScoredPair], rows: Floats, used: NDArray[np.bool_]) -> Floats:
+def out_of_folds(items: Sequence[ScoredPair], rows: Floats, features: int) -> Floats:
     """The probability of each pair by a head that saw no pair of its article."""
     groups = np.array([item.pair.group for item in items])
     fits = np.array([item.pair.fits for item in items])
@@ -65,7 +73,7 @@ def out_of_folds(items: Sequence[ScoredPair], rows: Floats, used: NDArray[np.boo
     found = np.zeros(len(rows))
     for fold in range(FOLDS):
         held = np.isin(groups, articles[fold::FOLDS])
-        weights, bias = fit(rows[~held & used], fits[~held & used])
+        weights, bias = fit(rows[~held], fits[~held], features)
         found[held] = 1 / (1 + np.exp(-(rows[held] @ weights + bias)))
     return found
 
@@ -90,18 +98,20 @@ def main() -> None:
     scores = Scores(parser.parse_args().scores, threads=2)
     scored = [score(pair, scores) for pair in with_evidence("development")]
     items = [item for item in scored if left_to_the_head(item)]
-    names, rows = rows_of(items)
+    names, rows = rows_of(items, scores)
     fits = np.array([item.pair.fits for item in items])
-    used = np.array([item.pair.kind != "near repeat" for item in items])
-    probabilities = out_of_folds(items, rows, used)
+    probabilities = out_of_folds(items, rows, len(names))
     traps = sum(not item.pair.fits for item in scored)
     limits = thresholds(probabilities[~fits], traps)
-    weights, bias = fit(rows[used], fits[used])
+    weights, bias = fit(rows, fits, len(names))
+    named = zip(names, weights[: len(names)], strict=True)
+    trained = {"trained on": f"{len(items)} pairs of SQuAD's development part, lab.cache"}
+    Probe(weights[len(names) :], 0.0).save(scores.reranker, trained, PAIRED)
     content = {
-        "weights": {name: round(float(w), 4) for name, w in zip(names, weights, strict=True)},
+        "weights": {"paired": 1.0} | {name: round(float(weight), 4) for name, weight in named},
         "bias": round(bias, 4),
         "thresholds": limits,
-        "metadata": {"trained on": f"{used.sum()} pairs of SQuAD's development part, lab.cache"},
+        "metadata": trained,
     }
     SHIPPED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     paraphrases = [item.pair.kind == "paraphrase" for item in items]
@@ -110,7 +120,6 @@ def main() -> None:
         served, wrong = probabilities >= limit, int((probabilities[~fits] >= limit).sum())
         hits = int(served[paraphrases].sum())
         print(f"at most {bound}: {wrong} of {traps} traps, {hits} of {of} paraphrases")  # noqa: T201
-    print(sum(map(verified, scored)), "served by the head as written")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from tiffin.cli import calibrate
 from tiffin.cli.server import Server
+from tiffin.grounding.alike import shipped
 
 PAIR = {"kept": "How do I cancel?", "new": "How can I end it?", "documents": ["Cancel by mail."]}
 
@@ -34,8 +35,9 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
 def test_it_names_the_largest_share_that_the_pairs_bear_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    same = [{"same": True, "new": "0.7"}] * 30
-    rows = [*same, {"same": True, "new": "0"}, *[{"same": False, "new": "0.5"}] * 400]
+    sure, unsure = (f"{shipped().threshold(bound)}" for bound in (0.03, 0.05))
+    same = [{"same": True, "new": sure}] * 30
+    rows = [*same, {"same": True, "new": "0"}, *[{"same": False, "new": unsure}] * 400]
     pairs = calibrate.pairs_of(written(tmp_path / "pairs.jsonl", *rows), None)
     calibrate.calibrate(Answering(), pairs, 0.01, as_json=True)
     said = json.loads(capsys.readouterr().out)

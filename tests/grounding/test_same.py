@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiffin.grounding.alike import Worth
+from tiffin.grounding.alike import Nearness, Worth, shipped
 from tiffin.grounding.same import Asked, Kept, differences, sought
 
 SENTENCES = (
@@ -14,7 +14,7 @@ SENTENCES = (
 
 def judged(kept: str, new: str, sentence: str = SENTENCES[0], answer: str = "") -> list[str]:
     first = Kept(kept, (sentence,), None, (sentence,), answer)
-    return list(differences(first, Asked(new, (sentence,)), 1.0, 0.01))
+    return list(differences(first, Asked(new, (sentence,)), Nearness(1.0), 0.01))
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,15 @@ def test_a_question_that_says_what_the_answer_adds_asks_for_something_else() -> 
 
 def test_other_evidence_is_another_question_however_alike_they_are() -> None:
     kept = Kept("Who leads it?", SENTENCES[:1], None, SENTENCES[:1])
-    assert differences(kept, Asked("Who leads it?", SENTENCES[1:2]), 1.0, 0.01) == ["evidence"]
+    assert differences(kept, Asked("Who leads it?", SENTENCES[1:2]), Nearness(1.0), 0.01) == [
+        "evidence"
+    ]
 
 
 def test_support_that_the_new_question_does_not_find_is_missing() -> None:
     kept = Kept("Who designed the tower?", SENTENCES[:2], None, SENTENCES[:2])
     new = Asked("Who designed the tower?", SENTENCES[:1])
-    assert differences(kept, new, 1.0, 0.01) == ["evidence"]
+    assert differences(kept, new, Nearness(1.0), 0.01) == ["evidence"]
 
 
 @pytest.mark.parametrize(
@@ -98,16 +100,17 @@ def test_the_head_weighs_other_words_by_what_the_sentence_is_worth_to_both(
     new: str, logit: float, *, served: bool
 ) -> None:
     kept = Kept("Who designed the tower?", SENTENCES[:1], Worth(7.0, 2.0), SENTENCES[:1])
-    reading = 2.0 if served else -1.0
+    reading, paired = (2.0, 1.0) if served else (-1.0, -1.0)
     asked = Asked(new, SENTENCES[:1], Worth(logit, reading))
-    assert (differences(kept, asked, 0.95, 0.01) == []) == served
+    assert (differences(kept, asked, Nearness(0.95, paired), 0.01) == []) == served
 
 
-def test_a_smaller_share_of_wrong_hits_serves_less() -> None:
-    kept = Kept("Who designed the tower?", SENTENCES[:1], Worth(7.0, 2.0), SENTENCES[:1])
-    asked = Asked("Who conceived the whole tower?", SENTENCES[:1], Worth(6.0, 2.0))
-    served = [differences(kept, asked, 0.93, bound) == [] for bound in (0.005, 0.1)]
-    assert served == [False, True]
+def test_a_smaller_share_of_wrong_hits_must_be_surer() -> None:
+    head = shipped()
+    limits = [head.threshold(bound) for bound in head.bounds()]
+    assert limits == sorted(limits, reverse=True)
+    assert head.threshold(0.015) == head.threshold(0.01), "the next smaller bound holds"
+    assert head.threshold(0.0001) == 1
 
 
 def test_what_a_question_seeks() -> None:

@@ -11,6 +11,7 @@ from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.calibrate import calibrate, pairs_of
 from tiffin.cli.server import Server, server_options
 from tiffin.config.caching import CacheSettings
+from tiffin.grounding.alike import Nearness
 from tiffin.grounding.same import Asked, Kept, differences
 
 WRONG_HITS = CacheSettings().wrong_hits
@@ -71,7 +72,7 @@ def why(kept: str, new: str, answer: str, *, as_json: bool) -> None:
 
     The evidence is taken to be the same: which it is, only a server with the documents can tell.
     """
-    reasons = differences(Kept(kept, (), answer=answer), Asked(new, ()), 1.0, WRONG_HITS)
+    reasons = differences(Kept(kept, (), answer=answer), Asked(new, ()), Nearness(1.0), WRONG_HITS)
     if as_json:
         print_json({"differences": reasons})
     else:

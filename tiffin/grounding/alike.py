@@ -1,8 +1,8 @@
 """How likely it is that one answer fits two wordings of a question: a small trained head.
 
 Called by `tiffin.grounding.same` when no exact guard tells the questions apart. It reads what the
-models said of the sentence that answers both, when they were asked, and the words that only one of
-the questions has. So it asks no model. `lab.cache.train` makes `alike.json`.
+reranker said of the sentence that answers both, and of both questions together, and the words that
+only one of them has. `lab.cache.train` makes `alike.json`.
 """
 
 import json
@@ -26,6 +26,16 @@ class Worth(NamedTuple):
     reading: float
 
 
+class Nearness(NamedTuple):
+    """The cosine of two questions' embeddings, and what the reranker said of both together.
+
+    That is in logits, and None of a reranker that does not tell.
+    """
+
+    cosine: float
+    paired: float | None = None
+
+
 class Words(NamedTuple):
     """A question's content words, folded, in order, and words that mean little, such as "people".
 
@@ -37,17 +47,15 @@ class Words(NamedTuple):
 
 
 def features(
-    kept: Words, new: Words, worths: tuple[Worth, Worth], cosine: float
+    kept: Words, new: Words, worths: tuple[Worth, Worth], near: Nearness
 ) -> dict[str, float]:
-    """The head's inputs by name. `cosine` is of the questions' embeddings.
-
-    `worths` are the kept question's and the new one's.
-    """
+    """The head's inputs by name. `worths` are the kept question's and the new one's."""
     gone, come = leftovers(kept.content, new.content), leftovers(new.content, kept.content)
     if gone and not come:
         come = sorted(new.vague - kept.vague)  # "people" for "dynasty"
     return {
-        "cosine": cosine,
+        "paired": near.paired or 0.0,
+        "cosine": near.cosine,
         "logit": worths[1].logit - worths[0].logit,
         "reading": worths[1].reading - worths[0].reading,
         "only_come": float(bool(come) and not gone),

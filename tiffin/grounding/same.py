@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tiffin.grounding import alike, order, synonyms
-from tiffin.grounding.alike import Worth
+from tiffin.grounding.alike import Nearness, Worth
 from tiffin.grounding.quantities import dates, numbers
 from tiffin.grounding.questions import asks
 from tiffin.grounding.wording import STOP_WORDS, fold, names, negations, stem, words
@@ -150,14 +150,10 @@ def worth_of(best: _Read) -> Worth | None:
     return None if best.reading is None else Worth(best.logit, best.reading)
 
 
-def differences(kept: Kept, new: Asked, cosine: float, wrong_hits: float) -> list[Reason]:
-    """What speaks against giving the kept answer to the new question; empty if nothing does.
-
-    `cosine` is of the questions' embeddings; `wrong_hits` is the share of wrong hits that is
-    allowed (`tiffin.grounding.alike.Head`).
-    """
+def differences(kept: Kept, new: Asked, near: Nearness, wrong_hits: float) -> list[Reason]:
+    """What speaks against giving the kept answer to the new question; empty if nothing does."""
     found = exact_differences(kept, new)
-    if not found and not _alike(kept, new, cosine, wrong_hits):
+    if not found and not is_one(kept, new, near, wrong_hits):
         found.append("scope")
     return found
 
@@ -172,23 +168,25 @@ def exact_differences(kept: Kept, new: Asked) -> list[Reason]:
     return found
 
 
-def _alike(kept: Asked, new: Asked, cosine: float, wrong_hits: float) -> bool:
-    """Whether what is left to tell the questions apart is no more than another wording."""
-    sentence = " ".join(new.evidence[:1])
-    if kept.worth is None or new.worth is None:
-        return not _changed_copy(kept.question, new.question, sentence)
+def is_one(kept: Asked, new: Asked, near: Nearness, wrong_hits: float) -> bool:
+    """Whether what the guards leave is no more than another wording.
+
+    `wrong_hits` is the share of wrong hits that is allowed (`tiffin.grounding.alike.Head`).
+    """
+    if kept.worth is None or new.worth is None or near.paired is None:
+        return not _changed_copy(kept.question, new.question, " ".join(new.evidence[:1]))
     head = alike.shipped()
-    return head.probability(compared(kept, new, cosine)) >= head.threshold(wrong_hits)
+    return head.probability(compared(kept, new, near)) >= head.threshold(wrong_hits)
 
 
-def compared(kept: Asked, new: Asked, cosine: float) -> dict[str, float]:
+def compared(kept: Asked, new: Asked, near: Nearness) -> dict[str, float]:
     """What the head reads. Both questions have a `worth`."""
     assert kept.worth is not None and new.worth is not None  # noqa: S101, PT018
     words = [
         alike.Words(list(_content_words(text)), _VAGUE & set(map(stem, _TOKEN.findall(fold(text)))))
         for text in (kept.question, new.question)
     ]
-    return alike.features(words[0], words[1], (kept.worth, new.worth), cosine)
+    return alike.features(words[0], words[1], (kept.worth, new.worth), near)
 
 
 def wording_differences(one: str, other: str) -> list[Reason]:

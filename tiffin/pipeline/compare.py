@@ -5,16 +5,18 @@
 
 import asyncio
 
+from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.values import RagRequest, Value
 from tiffin.grounding import alike
+from tiffin.grounding.alike import Nearness
 from tiffin.grounding.same import (
     LEAST_COSINE,
-    Asked,
     Kept,
     Reason,
     compared,
     exact_differences,
+    is_one,
     worth_of,
 )
 from tiffin.pipeline.question import Question
@@ -28,7 +30,7 @@ class Compared(Value):
     the questions apart, or the reranker is none that the head was made for.
     """
 
-    similarity: float | None
+    similarity: float
     differences: list[Reason]
     probability: float | None
     rerank_tokens: int
@@ -36,7 +38,13 @@ class Compared(Value):
 
 
 async def compare(
-    pipeline: RagPipeline, kept: RagRequest, new: RagRequest, answer: str, context: RequestContext
+    pipeline: RagPipeline,
+    reranker: RerankerClient,
+    kept: RagRequest,
+    new: RagRequest,
+    *,
+    answer: str,
+    context: RequestContext,
 ) -> Compared:
     """Retrieve for both questions, and compare them as the `recall` stage does.
 
@@ -45,10 +53,18 @@ async def compare(
     first, second = await asyncio.gather(
         *(pipeline.found(request, context) for request in (kept, new))
     )
-    cosine = _cosine(first, second)
-    found, probability = _judged(first, second, answer, cosine)
+    cosine, found, probability = _cosine(first, second), _told_apart(first, second), None
+    if not found:
+        before, now = _asked(first, answer), _asked(second, "")
+        found = exact_differences(before, now)
+        paired = None if found else await reranker.paired(kept.query, new.query, context)
+        if before.worth and now.worth and paired is not None:
+            named = compared(before, now, Nearness(cosine, paired))
+            probability = round(alike.shipped().probability(named), 4)
+        elif not found and not is_one(before, now, Nearness(cosine), 1.0):
+            found = ["scope"]
     return Compared(
-        similarity=None if cosine is None else round(cosine, 4),
+        similarity=round(cosine, 4),
         differences=found,
         probability=probability,
         rerank_tokens=first.rerank_tokens + second.rerank_tokens,
@@ -56,31 +72,27 @@ async def compare(
     )
 
 
-def _judged(
-    first: Question, second: Question, answer: str, cosine: float | None
-) -> tuple[list[Reason], float | None]:
+def _told_apart(first: Question, second: Question) -> list[Reason]:
+    """What tells them apart before they are compared."""
     if first.is_refused or second.is_refused or not (first.evidence and second.evidence):
-        return ["evidence"], None
-    sentences = [one.sentence for one in first.evidence]
+        return ["evidence"]
+    return ["scope"] if _cosine(first, second) < LEAST_COSINE else []
+
+
+def _asked(question: Question, answer: str) -> Kept:
+    sentences = [one.sentence for one in question.evidence]
     support = [one for one in sentences if answer and answer.casefold() in one.casefold()][:1]
-    kept = Kept(
-        first.request.query,
+    return Kept(
+        question.request.query,
         tuple(sentences),
-        worth_of(first.evidence[0]),
+        worth_of(question.evidence[0]),
         tuple(support or sentences[:1]),
         answer,
     )
-    evidence = tuple(one.sentence for one in second.evidence)
-    new = Asked(second.request.query, evidence, worth_of(second.evidence[0]))
-    found = exact_differences(kept, new)
-    if cosine is None or cosine < LEAST_COSINE:
-        return [*found, "scope"], None
-    if found or kept.worth is None or new.worth is None:
-        return found, None
-    return found, round(alike.shipped().probability(compared(kept, new, cosine)), 4)
 
 
-def _cosine(first: Question, second: Question) -> float | None:
+def _cosine(first: Question, second: Question) -> float:
+    """Of their embeddings; 0 if one has none."""
     if first.vectors is None or second.vectors is None:
-        return None
+        return 0.0
     return float(first.vectors[0] @ second.vectors[0])
