@@ -14,12 +14,13 @@ from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
 from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
+from tiffin.clients import Clients
 from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.corpus.corpora import Corpora
-from tiffin.gateway import Clients, Gateway
+from tiffin.gateway import Gateway
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer

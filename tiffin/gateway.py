@@ -16,8 +16,7 @@ from starlette.requests import Request
 from models.values import Finished, GenerateRequest
 from tiffin import __version__
 from tiffin.cache.store import Store
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
-from tiffin.config.services import BY_TIER, SERVICES
+from tiffin.clients import Clients
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.core.context import RequestContext
@@ -46,32 +45,6 @@ from tiffin.telemetry import answers, metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.quota import charge
-from tiffin.transport.client import ServiceClient
-
-
-@dataclass(frozen=True)
-class Clients:
-    """One client a service; `tiers` has those of the LLM tiers by the tier's name."""
-
-    embedding: EmbeddingClient
-    reranker: RerankerClient
-    router: RouterClient
-    tiers: Mapping[str, LLMClient]
-    may_sleep: frozenset[str] = frozenset()
-    """Names of services that may have no replica until someone asks for them."""
-    safety: SafetyClient | None = None
-
-    def by_service(self) -> dict[str, ServiceClient]:
-        """All of them by the service's name."""
-        of_task: dict[str, ServiceClient] = {
-            "embedding": self.embedding,
-            "rerank": self.reranker,
-            "route": self.router,
-        }
-        if self.safety is not None:
-            of_task["safety"] = self.safety
-        named = {row.name: of_task[row.task] for row in SERVICES if row.task in of_task}
-        return named | {BY_TIER[tier].name: client for tier, client in self.tiers.items()}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from models.values import Finished, FinishReason, GenerateRequest, TextDelta, To
 from tests.support.serving import all_served
 from tiffin.api.app import create_app, guard, paths_of, wrap
 from tiffin.clients import (
+    Clients,
     EmbeddingClient,
     LLMClient,
     RerankerClient,
@@ -47,7 +48,6 @@ from tiffin.core.messages import (
     ServiceHealth,
     TokenCount,
 )
-from tiffin.gateway import Clients
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.decide import Decider
