@@ -12,6 +12,7 @@ from models.user_catalog import catalog_of
 from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
+from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
 from tiffin.clients import Clients
 from tiffin.config.safety import SafetySettings
@@ -69,6 +70,8 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     stream = settings.resilience.stream
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
+    cached = settings.cache
+    memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
     moderator = _moderator(settings.safety, failover)
     verdicts = Verdicts(settings.corpora_at(), settings.safety.false_positives)
@@ -83,7 +86,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         clients,
         corpora,
         judges,
-        memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
+        memory=memory,
         route=Route(routing),
         writer=Answer(
             Generate(generator, models, stream, output),
@@ -141,23 +144,25 @@ def _pipeline(
     question, passages = judges("rag", "input"), judges("rag", "passages")
     readers = _readers(settings)
     embedding: Embeds = clients.embedding
+    reranker: Reranks = clients.reranker
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
+        reranker = KnownScores(reranker, settings.cache.max_bytes)
     return RagPipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
             Search(corpora.store, corpora.searcher, budget.search_ms),
-            Rerank(clients.reranker, budget.rerank_ms, readers),
-            Widen(embedding, clients.reranker),
+            Rerank(reranker, budget.rerank_ms, readers),
+            Widen(embedding, reranker),
             *([Screen(passages)] if passages.needed else []),
             Evidence(
                 embedding,
-                clients.reranker,
+                reranker,
                 budget.evidence_ms,
                 readers,
                 SCALES.get(settings.embedding.model, (1.0, 0.0)),
             ),
-            *([Recall(memory)] if memory else []),
+            *([Recall(memory, clients.reranker)] if memory else []),
         ),
         route=route,
         writer=writer,

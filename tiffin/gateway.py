@@ -29,6 +29,7 @@ from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.chat_safety import ChatGuard
+from tiffin.pipeline.compare import Compared, compare
 from tiffin.pipeline.decisions import Decided, Decisions
 from tiffin.pipeline.first_token import Asked
 from tiffin.pipeline.moderated import Moderated
@@ -195,6 +196,17 @@ class Gateway:
             decided = await self.decisions.decide(lane, text, questions, context, body)
         charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)
         return decided
+
+    async def compare(
+        self, kept: RagRequest, new: RagRequest, answer: str, context: RequestContext
+    ) -> Compared:
+        """Whether one question's answer would be given to the other. Raises NotFound."""
+        async with self._place(context, QUOTE):
+            found = await compare(
+                self.pipeline, self.clients.reranker, kept, new, answer=answer, context=context
+            )
+        charge(found.embedding_tokens + found.rerank_tokens)
+        return found
 
     async def count_tokens(
         self, model: str, request: GenerateRequest, context: RequestContext

@@ -82,13 +82,15 @@ class RerankScores(msgspec.Struct, frozen=True):
     """One float32 logit a passage, in the order of the passages, and the tokens they cost.
 
     `cut` has the positions of the pairs of which the model did not read the end; `readings` are
-    like the logits, and None of a model without them (`models.engines.reading`).
+    like the logits, and None of a model without them (`models.engines.reading`). `paired` says of
+    two questions whether they are one, and is None with `readings`.
     """
 
     logits: Array
     tokens: int
     cut: list[int] = []
     readings: Array | None = None
+    paired: Array | None = None
 
 
 class TierState(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,13 +70,14 @@ class Evidence:
     """A scored sentence.
 
     `start` and `end` are code points of the passage. They include the sentence before it if that is
-    needed to understand it.
+    needed to understand it. `reading` is None of a reranker without readings.
     """
 
     candidate: Candidate
     logit: float
     start: int
     end: int
+    reading: float | None = None
 
     @property
     def passage(self) -> Passage:
@@ -246,21 +247,22 @@ def evidence(
     worth more: a question may need two passages.
     """
     asked = words(question)
-    rows = zip(scored, said.worths(), said.logits, strict=True)
+    readings: Sequence[float | None] = said.readings or [None] * len(scored)
+    rows = zip(scored, said.worths(), said.logits, readings, strict=True)
     left = sorted(rows, key=lambda item: -item[1])
     chosen: list[Evidence] = []
     missing = asked
     while left and len(chosen) < limit:
         bonus = NEW_WORD / len(asked) if chosen and asked else 0.0
-        gains = [value + bonus * len(missing & words(item.text)) for item, value, _ in left]
-        item, _, logit = left.pop(gains.index(max(gains)))
-        chosen.append(_with_context(item, logit))
+        gains = [value + bonus * len(missing & words(item.text)) for item, value, *_ in left]
+        item, _, logit, reading = left.pop(gains.index(max(gains)))
+        chosen.append(_with_context(item, logit, reading))
         missing = missing - words(item.text)
     return chosen
 
 
-def _with_context(item: Candidate, logit: float) -> Evidence:
+def _with_context(item: Candidate, logit: float, reading: float | None) -> Evidence:
     start = item.sentence.start
     if item.before is not None and leans(item.text):
         start = item.before.start
-    return Evidence(item, logit, start, item.sentence.end)
+    return Evidence(item, logit, start, item.sentence.end, reading)

@@ -13,8 +13,8 @@ refused then, and nothing is written in a language that the LLMs do not read.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tiffin.cache.relevance import Reranks
 from tiffin.cache.vectors import Embeds
-from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
@@ -44,7 +44,7 @@ class Evidence(Stage):
     def __init__(
         self,
         embedding: Embeds,
-        reranker: RerankerClient,
+        reranker: Reranks,
         budget_ms: float,
         readers: Readers,
         scale: tuple[float, float] = (1.0, 0.0),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiffin.clients import RerankerClient
+from tiffin.cache.relevance import Reranks
 from tiffin.core.context import RequestContext
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.core.values import Source
@@ -28,7 +28,7 @@ class Rerank(Stage):
     name = "rerank"
     degraded = "rerank"
 
-    def __init__(self, reranker: RerankerClient, budget_ms: float, readers: Readers) -> None:
+    def __init__(self, reranker: Reranks, budget_ms: float, readers: Readers) -> None:
         super().__init__(budget_ms)
         self._reranker = reranker
         self._readers = readers
