@@ -145,6 +145,12 @@ class RerankerClient(_EncoderClient):
             readings = self._array(reply.readings, len(sentences))
         return Read(self._array(reply.logits, len(sentences)), readings, reply.tokens)
 
+    async def paired(self, one: str, other: str, context: RequestContext) -> float | None:
+        """Whether two questions are one, in logits; None of a model that does not tell."""
+        request = RerankRequest([one, other], [other, one])
+        reply = await self.call("score", request, RerankScores, context)
+        return None if reply.paired is None else float(self._array(reply.paired, 2).mean())
+
 
 class RouterClient(ServiceClient):
     """Calls the Router service."""

@@ -29,6 +29,7 @@ from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.chat_safety import ChatGuard
+from tiffin.pipeline.compare import Compared, compare
 from tiffin.pipeline.decisions import Decided, Decisions
 from tiffin.pipeline.first_token import Asked
 from tiffin.pipeline.moderated import Moderated
@@ -166,6 +167,11 @@ class Gateway:
         breakers = {tier: self.chat.routing.failover.breaker(tier) for tier in self.models}
         return {tier: round(one.waits_s(), 1) for tier, one in breakers.items() if one.is_open}
 
+    def flagged_chunks(self, file: str) -> int | None:
+        """How many chunks of a stored file hold instructions for the model, if that is known."""
+        verdicts = None if self.guard is None else self.guard.verdicts
+        return None if verdicts is None else verdicts.flagged(file)
+
     def moderated(self, blocks: frozenset[Part], context: RequestContext) -> Moderated:
         """What scores the input and output of a chat. Raises InvalidRequest if safety is off."""
         if self.guard is None:
@@ -190,6 +196,17 @@ class Gateway:
             decided = await self.decisions.decide(lane, text, questions, context, body)
         charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)
         return decided
+
+    async def compare(
+        self, kept: RagRequest, new: RagRequest, answer: str, context: RequestContext
+    ) -> Compared:
+        """Whether one question's answer would be given to the other. Raises NotFound."""
+        async with self._place(context, QUOTE):
+            found = await compare(
+                self.pipeline, self.clients.reranker, kept, new, answer=answer, context=context
+            )
+        charge(found.embedding_tokens + found.rerank_tokens)
+        return found
 
     async def count_tokens(
         self, model: str, request: GenerateRequest, context: RequestContext
@@ -239,6 +256,8 @@ class Gateway:
             await client.close()
         for provider in self.providers.values():
             await provider.close()
+        if self.guard is not None:
+            await self.guard.close()
         await self.store.close()
         self.ledger.close()
 

@@ -10,7 +10,7 @@ process does the work. Files of a corpus that another model embeds wait until it
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 30.0
 """Between two looks at what other processes queued and at what has expired."""
+
+
+Check = Callable[[Mapping[str, Sequence[str]]], Awaitable[None]]
+"""Checks the chunks of files for instructions: `tiffin.safety.storing`, set by the composition."""
 
 
 @dataclass
@@ -66,6 +70,7 @@ class Ingestion:
         self.keeper = keeper
         self._spare = spare
         self.trouble: str | None = None
+        self.check: Check | None = None
 
     def start(self) -> None:
         """Go on with what waits, if anything was ever stored. Needs a running event loop."""
@@ -167,6 +172,7 @@ class Ingestion:
         """Embed a group, append it, and only then let its chunks be found."""
         await self._prepare.append(table, group.chunks)
         counts = {file: len(its) for file, its in group.chunks.items()}
+        await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
 
     def _waits(self, corpus: str) -> bool:
@@ -177,3 +183,8 @@ class Ingestion:
         for file in self._store.records.expired_files():
             self._store.remove(file)
         self._store.clean()
+
+
+async def _checked(check: Check | None, group: _Group) -> None:
+    if check is not None:
+        await check({file: [one.text for one in its] for file, its in group.chunks.items()})

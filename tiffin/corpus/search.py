@@ -7,6 +7,7 @@ that the records promise and the table lacks are an error.
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -72,7 +73,10 @@ class Searcher:
     async def _note_asked(self, corpus: Corpus) -> None:
         """Record that a corpus was asked, so that it does not expire; not at every question."""
         if time.time() - corpus.active > NOTED_S:
-            await asyncio.to_thread(self._store.records.touch, corpus.id)
+            try:
+                await asyncio.to_thread(self._store.records.touch, corpus.id)
+            except sqlite3.OperationalError as error:  # a full disk is no reason not to answer
+                logger.warning("corpus %s: that it was asked is not noted: %s", corpus.id, error)
 
     def close(self, corpus: str) -> None:
         """Let go of what is kept of a corpus."""
