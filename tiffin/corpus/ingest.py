@@ -104,8 +104,10 @@ class Ingestion:
             metrics.ingestion_stopped.set(self.trouble is not None)
             if not again:
                 await self._prepare.close()
+                # Python 3.11's wait_for forgets that it is cancelled if it is woken just then.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), PERIOD_S)
+                    async with asyncio.timeout(PERIOD_S):
+                        await self._woken.wait()
 
     async def _round(self) -> bool:
         """Work through some of what waits; whether there may be more."""
