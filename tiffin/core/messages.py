@@ -227,12 +227,23 @@ class Checked(msgspec.Struct, frozen=True):
     """What the checks say of one text. `scores` has the highest probability of each kind.
 
     `unsure` are sentences of a document that may give orders to the model: the check is to be
-    asked about them again, with their vectors.
+    asked about them again, with their vectors. `orders` are those of them that probably do: they
+    are no evidence, even in a document that is not flagged.
     """
 
     findings: list[Finding]
     scores: dict[str, float]
     unsure: list[str] = []
+    orders: list[str] = []
+
+    def joined(self, other: "Checked") -> "Checked":
+        """What both say, who ran other checks on the same text."""
+        return Checked(
+            [*self.findings, *other.findings],
+            self.scores | other.scores,
+            [*self.unsure, *other.unsure],
+            [*self.orders, *other.orders],
+        )
 
 
 class SafetyReply(msgspec.Struct, frozen=True):

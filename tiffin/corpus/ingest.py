@@ -11,7 +11,7 @@ process does the work. Ingestion is batch work: its calls are small, so that que
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,10 @@ HEADING_TOKENS = 32
 """Of the tokens that the embedder reads, those left for a chunk's headings."""
 
 
+Check = Callable[[Mapping[str, Sequence[str]]], Awaitable[None]]
+"""Checks the chunks of files for instructions: `tiffin.safety.storing`, set by the composition."""
+
+
 @dataclass
 class _Group:
     """Files that are appended together, and the chunks of each."""
@@ -81,6 +85,7 @@ class Ingestion:
         self._parser = Parser()
         self.keeper = Keeper(store)
         self.trouble: str | None = None
+        self.check: Check | None = None
 
     def start(self) -> None:
         """Go on with what waits, if anything was ever stored. Needs a running event loop."""
@@ -201,6 +206,7 @@ class Ingestion:
             await asyncio.to_thread(table.append, group.chunks, vectors, first)
             self._last[corpus] = first + len(texts)
         counts = {file: len(its) for file, its in group.chunks.items()}
+        await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
         metrics.ingested_chunks_total.inc(len(texts))
 
@@ -241,3 +247,8 @@ class Ingestion:
         for file in self._store.records.expired_files():
             self._store.remove(file)
         self._store.clean()
+
+
+async def _checked(check: Check | None, group: _Group) -> None:
+    if check is not None:
+        await check({file: [one.text for one in its] for file, its in group.chunks.items()})

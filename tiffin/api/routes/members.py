@@ -37,7 +37,7 @@ async def add_file(body: NewMember, http: Request, vector_store_id: str) -> Resp
     """Put a file into a vector store. It is found when its status is `completed`."""
     gateway, corpus = _corpus_of(http, vector_store_id)
     await _add(gateway, corpus, [body], None)
-    return model_answer(MemberObject.of(_member_of(gateway.corpora.store, corpus, body.file_id)))
+    return model_answer(_shown(gateway, corpus, body.file_id))
 
 
 @router.get(FILES, response_model=Listing[MemberObject], openapi_extra=described(ListQuery))
@@ -50,7 +50,7 @@ async def list_files(vector_store_id: str, http: Request) -> Listing[Any]:
 async def show_file(vector_store_id: str, file_id: str, http: Request) -> MemberObject:
     """Show a file of a vector store, and how far its ingestion is."""
     gateway, corpus = _corpus_of(http, vector_store_id)
-    return MemberObject.of(_member_of(gateway.corpora.store, corpus, file_id))
+    return _shown(gateway, corpus, file_id)
 
 
 @router.post(FILE, response_model=MemberObject)
@@ -63,7 +63,7 @@ async def change_file(
     _member_of(store, corpus, file_id)
     attributes = body.attributes or {}
     await asyncio.to_thread(store.records.set_attributes, corpus.id, file_id, attributes)
-    return model_answer(MemberObject.of(_member_of(store, corpus, file_id)))
+    return model_answer(_shown(gateway, corpus, file_id))
 
 
 @router.delete(FILE)
@@ -138,6 +138,11 @@ def _member_of(store: Store, corpus: Corpus, file: str) -> Member:
     return member
 
 
+def _shown(gateway: Gateway, corpus: Corpus, file: str) -> MemberObject:
+    member = _member_of(gateway.corpora.store, corpus, file)
+    return MemberObject.of(member, gateway.flagged_chunks(file))
+
+
 async def _add(gateway: Gateway, corpus: Corpus, new: list[NewMember], batch: str | None) -> None:
     """Queue files. One that is there already, whole and with these attributes, costs nothing."""
     store, members = gateway.corpora.store, []
@@ -163,7 +168,8 @@ async def _listed(http: Request, id_: str, batch: str | None) -> Listing[Any]:
         await _batch_of(store, corpus, batch)
     page = Page(query.after, query.before, query.limit + 1, query.order == "desc")
     found = await asyncio.to_thread(store.records.members, corpus.id, page, query.filter, batch)
-    return listing([MemberObject.of(member) for member in found], query.limit)
+    shown = [MemberObject.of(one, gateway.flagged_chunks(one.file)) for one in found]
+    return listing(shown, query.limit)
 
 
 async def _batch_of(store: Store, corpus: Corpus, id_: str) -> Batch:
