@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from lab.router.evaluation import OF_STRONG, SERVED, Worth, calibration, evaluate
-from lab.router.outcomes import By, Outcomes, OutcomesError, read_outcomes
+from lab.router.outcomes import By, Outcomes, OutcomesError, read_outcomes, widened
 from lab.router.training import (
     FOLDS,
     REPEATS,
@@ -65,6 +65,7 @@ def train_command(
             " least, and `calibrate` fits the shipped model to fewer"
         )
         raise click.ClickException(message)
+    outcomes = widened(outcomes)
     model = train(outcomes, _embedded(outcomes, vectors), seed=seed)
     save(model, out)
     if as_json:
@@ -137,6 +138,7 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     """
     outcomes = _outcomes(data, sha256)
     loaded = ComplexityModel.load(model)
+    given, outcomes = len(outcomes.queries), widened(outcomes)
     embedded = _embedded(outcomes, vectors)
     own = outcomes.sha256 == loaded.metadata.get("data_sha256")
     if own:
@@ -147,13 +149,14 @@ def eval_command(  # noqa: PLR0917  click passes them by name
     if unknown := set(without) - set(outcomes.groups):
         message = f"--without: {data} has no group {', '.join(sorted(unknown))}"
         raise OutcomesError(message)
-    kept = np.flatnonzero([group not in without for group in outcomes.groups])
+    as_given = np.arange(len(outcomes.queries)) < given
+    kept = np.flatnonzero(as_given & [group not in without for group in outcomes.groups])
     said, outcomes = [repeat.take(kept) for repeat in said], outcomes.take(kept)
     each = f"by {by} in {FOLDS} parts, each held out once; repeats: {repeats}"
     how = each if own else "none of them trained on"
     with Console(stderr=True).status("drawing the groups again"):
         worths = evaluate(said, outcomes, weak_cost=weak_cost, by=by)
-    error = calibration(loaded, said, outcomes)
+    error = calibration(said, outcomes)
     if as_json:
         print_json({"how": how, "worths": [asdict(one) for one in worths], "error": error})
         return

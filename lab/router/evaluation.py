@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lab.router.outcomes import By, Outcomes
 from lab.router.training import Difficulties
 from tiffin.routing import rules
-from tiffin.routing.complexity import ComplexityModel
 
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -25,7 +24,7 @@ Interval = tuple[float, float]
 OF_STRONG = 0.95
 """The quality at which shares and costs are compared, as a share of the strong model's."""
 
-SERVED = "rules, then complexity model"
+SERVED = "rules, then model or length"
 DRAWS = 1000
 PERCENTILES = (2.5, 97.5)
 
@@ -97,9 +96,17 @@ class _Ranking:
 
 
 def evaluate(
-    repeats: Sequence[Difficulties], outcomes: Outcomes, *, weak_cost: float, by: By = "group"
+    repeats: Sequence[Difficulties],
+    outcomes: Outcomes,
+    *,
+    weak_cost: float,
+    by: By = "group",
+    others: Mapping[str, Doubles] | None = None,
 ) -> list[Worth]:
-    """The model and what it must beat. `weak_cost` is the cost of a weak call / a strong call."""
+    """The model and what it must beat. `weak_cost` is the cost of a weak call / a strong call.
+
+    `others` are the scores (rows,) of more ways to choose.
+    """
     gain = (outcomes.strong - outcomes.weak).astype(np.float64)
     groups = outcomes.numbers(by)
     missing = np.bincount(groups, OF_STRONG * outcomes.strong - outcomes.weak).astype(np.float64)
@@ -107,23 +114,21 @@ def evaluate(
     count = len(missing)
     draws = [np.bincount(random.integers(0, count, count), minlength=count) for _ in range(DRAWS)]
     whole, drawn = {}, {}
-    for name, scores in _scores(repeats, outcomes, gain).items():
+    ways = {name: [score] for name, score in (others or {}).items()}
+    for name, scores in {**_scores(repeats, outcomes, gain), **ways}.items():
         rankings = [_Ranking.of(score, gain, groups) for score in scores]
         whole[name] = _mean_figures(rankings, [np.ones(count, np.intp)], missing)
         drawn[name] = _mean_figures(rankings, draws, missing)
     return [_worth(name, whole[name], drawn[name], drawn[SERVED], weak_cost) for name in whole]
 
 
-def calibration(
-    model: ComplexityModel, repeats: Sequence[Difficulties], outcomes: Outcomes
-) -> float:
+def calibration(repeats: Sequence[Difficulties], outcomes: Outcomes) -> float:
     """Expected calibration error of the probability that the weak model suffices, in ten bins."""
     suffices = outcomes.weak >= outcomes.strong
     errors = []
     for said in repeats:
-        p = model.full.p_cheap(said.full)
-        bins = np.array_split(np.argsort(p, kind="stable"), 10)
-        errors += [abs(p[b].mean() - suffices[b].mean()) * len(b) for b in bins]
+        bins = np.array_split(np.argsort(said.p_cheap, kind="stable"), 10)
+        errors += [abs(said.p_cheap[b].mean() - suffices[b].mean()) * len(b) for b in bins]
     return float(sum(errors) / len(suffices) / len(repeats))
 
 
@@ -137,9 +142,8 @@ def _scores(
     numbers = outcomes.numbers("group")
     by_group = np.bincount(numbers, gain) / np.bincount(numbers)
     return {
-        SERVED: [by_rule + said.full for said in repeats],
-        "complexity model": [said.full.astype(np.float64) for said in repeats],
-        "complexity model, text only": [said.text.astype(np.float64) for said in repeats],
+        SERVED: [by_rule - said.p_cheap for said in repeats],
+        "complexity model alone": [said.full.astype(np.float64) for said in repeats],
         "length": [np.array([len(query) for query in outcomes.queries], np.float64)],
         "keyword rules": [np.array([demand is not None for demand in demands], np.float64)],
         "random mixing": [np.zeros(len(gain))],

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 By = Literal["group", "query"]
 
+_FIRST_CHOICE = re.compile(r"\n\(?A[.)] ")
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -40,17 +42,20 @@ class Outcomes:
     strong: Floats
     groups: Sequence[str]
     sha256: str
+    asked: Sequence[str] = ()
+    """The query that a row is a form of, if there are several forms; by default each its own."""
 
     def take(self, rows: Rows) -> "Outcomes":
         """Some of the rows."""
-        queries, groups = ([names[row] for row in rows] for names in (self.queries, self.groups))
-        return replace(
-            self, queries=queries, weak=self.weak[rows], strong=self.strong[rows], groups=groups
-        )
+        names = (self.queries, self.groups, self.asked or self.queries)
+        queries, groups, asked = ([column[row] for row in rows] for column in names)
+        weak, strong = self.weak[rows], self.strong[rows]
+        return replace(self, queries=queries, weak=weak, strong=strong, groups=groups, asked=asked)
 
     def numbers(self, by: By) -> Rows:
         """The number of each row's group or query. If there is one group only, of its query."""
-        names = self.queries if by == "query" or len(set(self.groups)) == 1 else self.groups
+        alone = by == "query" or len(set(self.groups)) == 1
+        names = (self.asked or self.queries) if alone else self.groups
         return np.unique(np.array(names), return_inverse=True)[1]
 
     def folds(self, seed: int, count: int, by: By = "group") -> list[Rows]:
@@ -59,6 +64,24 @@ class Outcomes:
         order = np.random.default_rng(seed).permutation(numbers.max() + 1)
         parts = np.array_split(order, min(count, len(order)))
         return [np.flatnonzero(np.isin(numbers, part)) for part in parts]
+
+
+def widened(outcomes: Outcomes) -> Outcomes:
+    """The same rows, and then each question of an exam once more without its choices.
+
+    That is how people ask. The labels are those of the question with its choices.
+    """
+    plain = [without_choices(query) for query in outcomes.queries]
+    other = [row for row, query in enumerate(outcomes.queries) if plain[row] != query]
+    both = outcomes.take(np.array([*range(len(plain)), *other], np.intp))
+    queries = [*outcomes.queries, *(plain[row] for row in other)]
+    return replace(both, queries=queries)
+
+
+def without_choices(query: str) -> str:
+    """The question alone, or the query as it is if it has no choices."""
+    first = _FIRST_CHOICE.search(query)
+    return query if first is None else query[: first.start()].strip()
 
 
 def read_outcomes(path: Path) -> Outcomes:

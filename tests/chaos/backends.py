@@ -23,10 +23,13 @@ from starlette.routing import Route
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from tests.chaos.batched import Batched
+from tests.support.corpora import hashed
 from tests.support.services import Services
 from tiffin.config.settings import load_settings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import (
+    CountRequest,
+    Embeddings,
     EmbedRequest,
     RerankRequest,
     RouteDecision,
@@ -60,6 +63,11 @@ class Counting(Services):
         self.running = 0
         self.begun = 0
         self.stopped_at: list[float] = []
+
+    async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
+        """Vectors that mean the same in every call, so that they can be stored."""
+        await self._called("embed")
+        return hashed(request)
 
     async def generate(
         self, request: GenerateRequest, context: RequestContext
@@ -114,6 +122,7 @@ async def main(ports: list[int], *, batched: bool) -> None:
         app.health(_ready)
         apps.append(app)
     apps[0].unary("embed", EmbedRequest, encoders.embed)
+    apps[0].unary("count", CountRequest, services.count)
     apps[1].unary("score", RerankRequest, encoders.score)
     apps[2].unary("route", RouteRequest, services.route)
     apps[3].unary("check", SafetyRequest, services.check)

@@ -1,6 +1,7 @@
 """How it ends when it is told to, and what is left of it after a long time."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 import psutil
 
+from tests.chaos.corpus_rows import corpus_of
 from tests.chaos.load import Outcome, Shot, fire, kinds, question, send, tally
 from tests.chaos.load_rows import mixed
 from tests.chaos.proxy import Fault
@@ -110,21 +112,31 @@ async def _long_stream(session: aiohttp.ClientSession, url: str, number: int) ->
 
 
 async def soak(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
-    """Faults come and go for a long time; nothing grows."""
+    """Faults come and go for a long time, with cache, corpus and safety on; nothing grows."""
+    await stand.restart_entry(
+        TIFFIN_CORPORA=str(stand.directory / "soaked"),
+        TIFFIN_CACHE__EXACT="true",
+        TIFFIN_SAFETY__CHAT__INPUT=json.dumps({"injection": "block"}),
+    )
+    async with aiohttp.ClientSession(base_url=stand.url) as session:
+        await corpus_of(session, "soaked", "The soaked tower is 324 metres tall.")
     entry = stand.entry()
-    await fire(stand.url, 10, 5, mixed)
+    await fire(stand.url, 10, 5, everything)
     samples: list[tuple[int, float, int, int]] = []
     outcomes: list[Outcome] = []
     faults: tuple[Fault, ...] = ("none", "latency", "none", "reset", "none", "slice")
     began, turn = time.monotonic(), 0
     while time.monotonic() - began < size.soak_s:
         stand.proxies[SERVICES[turn % len(SERVICES)]].fault = faults[turn % len(faults)]
-        outcomes += await fire(stand.url, 15, 4, mixed)
+        outcomes += await fire(stand.url, 15, 4, everything)
         stand.break_all("none")
         memory_mib, descriptors = entry.memory_info().rss / MIB, entry.num_fds()
         samples.append((len(outcomes), memory_mib, descriptors, await _series(stand.url)))
         turn += 1
     broken = [o for o in outcomes if o.end == "broken" or (o.end == "error" and o.status == 500)]
+    for name in ("TIFFIN_CORPORA", "TIFFIN_SAFETY__CHAT__INPUT"):
+        del stand.environment[name]
+    await stand.restart_entry(TIFFIN_CACHE__EXACT="false")
     # The first fifth warms caches and pools up.
     warm = samples[len(samples) // 5 :]
     requests = max(1, warm[-1][0] - warm[0][0])
@@ -132,7 +144,7 @@ async def soak(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     enough = requests >= 5000
     note = "" if enough else ", too few to tell"
     yield Row(
-        f"soak of {size.soak_s / 60:.0f} min with faults",
+        f"soak of {size.soak_s / 60:.0f} min with faults; cache, corpus and safety on",
         "memory <= 1 MiB per 10,000 requests; descriptors and metric series flat; no 500",
         f"{len(outcomes)} requests: {tally(outcomes)}; memory {warm[0][1]:.0f} -> "
         f"{warm[-1][1]:.0f} MiB ({slope:.1f} per 10,000{note}); "
@@ -144,6 +156,17 @@ async def soak(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
             typed=not broken,
         ),
     )
+
+
+def everything(number: int) -> Shot:
+    """What `mixed` is; a third asks the corpus, or a chat that was asked before and is kept."""
+    if number % 3:
+        return mixed(number)
+    if number % 2:
+        body = {"query": f"How tall is the soaked tower {number}?", "corpus": "soaked"}
+        return Shot(body=body)
+    turn = {"role": "user", "content": f"What is asked again, number {number % 8}?"}
+    return Shot("/v1/chat/completions", {"model": "small", "messages": [turn], "temperature": 0})
 
 
 async def _series(url: str) -> int:

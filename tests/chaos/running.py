@@ -11,14 +11,18 @@ from tests.chaos import (
     access_rows,
     batch_rows,
     cache_rows,
+    certificate_rows,
     client_rows,
+    corpus_rows,
     end_rows,
     fault_rows,
     load_rows,
+    machine_rows,
     provider_rows,
     safety_rows,
     slow_rows,
     stack_rows,
+    storage_rows,
     tenant_rows,
 )
 from tests.chaos.report import Report
@@ -39,6 +43,11 @@ ON_STAND: Tests[Stand] = {
     "oversize": client_rows.oversize,
     "cache": cache_rows.sick_servers,
     "safety": safety_rows.sick_safety,
+    "disk": storage_rows.full_disk,
+    "stores": storage_rows.stores_away,
+    "corpora": corpus_rows.many_corpora,
+    "stacks": machine_rows.two_stacks,
+    "clock": machine_rows.clock_jumps,
     "sigterm": end_rows.sigterm,
     "soak": end_rows.soak,
 }
@@ -47,6 +56,7 @@ ON_GUARDED: Tests[Guarded] = {
     "batch": batch_rows.bad_items,
     "tenants": tenant_rows.apart,
     "providers": provider_rows.bad_upstreams,
+    "certificate": certificate_rows.expired,
 }
 KILLS = "kills"
 NAMES = (*ON_STAND, *ON_GUARDED, KILLS)

@@ -30,7 +30,7 @@ LONG = Size(
     disconnects=1000,
     slow_clients=200,
     terms=20,
-    soak_s=1205,
+    soak_s=3605,
     kill_rounds=30,
     interleavings=10_000,
 )

@@ -74,10 +74,14 @@ class Stand:
 
     async def restart_entry(self, **environment: str) -> None:
         """Start the entry service again, after it has ended or in place of what runs."""
-        await _stop_entry(self)
+        await self.end_entry()
         self.environment |= environment
         self.start_entry()
         await self.wait_ready()
+
+    async def end_entry(self) -> None:
+        """End the entry service, if it runs."""
+        await _stop_entry(self)
 
     def start_entry(self) -> None:
         """The entry service alone, as in a container."""

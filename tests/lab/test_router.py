@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from lab.router.evaluation import calibration, evaluate
-from lab.router.outcomes import Outcomes, OutcomesError, read_outcomes
+from lab.router.outcomes import Outcomes, OutcomesError, read_outcomes, widened
 from lab.router.ridge import Fit, fit
 from lab.router.training import FOLDS, Difficulties, calibrate, cross_validated, save, train
 from tiffin.cli import router
@@ -39,11 +39,11 @@ def test_training_learns_what_there_is_to_learn_and_calibrates_it() -> None:
     model = train(labelled, vectors, seed=0, settings=FEW)
     said = list(cross_validated(labelled, vectors, seeds=range(2), settings=FEW))
     worth = {w.name: w for w in evaluate(said, labelled, weak_cost=0.1)}
-    assert worth["complexity model"].area > worth["length"].area + 0.1
-    assert worth["length"].behind[0] > 0.05, "by a clear margin: the whole interval lies above"
+    assert worth["complexity model alone"].area > worth["length"].area + 0.1
+    assert model.metadata["seed"] == "0"
     assert worth["random mixing"].area == pytest.approx(0.5)
-    assert worth["oracle"].strong_share < worth["complexity model"].strong_share
-    assert calibration(model, said, labelled) < 0.05
+    assert worth["oracle"].strong_share < worth["complexity model alone"].strong_share
+    assert calibration(said, labelled) < 0.05
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_queries_that_a_way_cannot_tell_apart_are_in_no_order() -> None:
     """`length` ranks 4 of 8 first; within each half, chance decides."""
     queries = ["long query"] * 4 + ["short"] * 4
     gain = np.array([1, 1, 0, 0, 1, 0, 0, 0], np.float32)
-    said = [Difficulties(gain, gain)]
+    said = [Difficulties(gain, gain, 1 - gain)]
     for order in (np.arange(8), np.arange(8)[::-1]):
         rows = Outcomes(queries, 0 * gain, gain, [f"g{n % 4}" for n in range(8)], "").take(order)
         worth = {w.name: w for w in evaluate([said[0].take(order)], rows, weak_cost=0)}
@@ -144,8 +144,8 @@ def test_calibration_moves_the_probabilities_and_nothing_else() -> None:
     easier = Outcomes(labelled.queries, labelled.strong, labelled.strong, labelled.groups, "1" * 64)
     again = calibrate(model, easier, vectors)
     row = np.array([list(text_features("query 0").values())], np.float32), vectors[:1]
-    assert again.full.difficulty(*row) == model.full.difficulty(*row)
-    assert again.full.p_cheap(again.full.difficulty(*row))[0] == 1
+    assert again.head.difficulty(*row) == model.head.difficulty(*row)
+    assert again.head.p_cheap(again.head.difficulty(*row))[0] == 1
 
 
 def test_a_saved_model_judges_as_before(tmp_path: Path) -> None:
@@ -205,3 +205,12 @@ def test_neither_the_wheel_nor_the_bento_holds_the_lab() -> None:
 def test_with_the_lab_its_commands_are_listed() -> None:
     shown = CliRunner().invoke(main, ["router", "--help"])
     assert all(f"\n  {name} " in shown.output for name in (*router.IN_LAB, "replay"))
+
+
+def test_an_exams_question_is_also_learned_without_its_choices() -> None:
+    exam = "What is 2 + 2?\nA. 3\nB. 4\nAnswer:"
+    ones = np.ones(2, np.float32)
+    both = widened(Outcomes(["Who built it?", exam], 0 * ones, ones, ["a", "b"], ""))
+    assert both.queries == ["Who built it?", exam, "What is 2 + 2?"]
+    assert both.groups == ["a", "b", "b"]
+    assert both.numbers("query").tolist()[1:] == [both.numbers("query")[1]] * 2, "in one fold"

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from models.values import ChatMessage, GenerateRequest, Image, Tool
 from tests.routing.fleets import CHEAP, DEAR, provider, settings_with
 from tiffin.clients import RouterClient
@@ -13,6 +11,7 @@ from tiffin.core.errors import TiffinError, Unavailable
 from tiffin.core.messages import Array, RouteDecision, RouteRequest
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing, ask_of
+from tiffin.routing.complexity import SHIPPED, ComplexityModel
 from tiffin.routing.decide import Decider
 from tiffin.routing.meter import Meter
 from tiffin.traffic.failover import Failover
@@ -44,13 +43,13 @@ def context() -> RequestContext:
     return RequestContext(Deadline.after(5))
 
 
-async def test_a_question_is_judged_by_its_embedding_and_a_chat_by_its_text() -> None:
+async def test_a_question_is_judged_by_its_embedding_and_a_chat_by_its_length() -> None:
     entry, _ = routing()
     chat = await entry.route(RouteRequest("Who built it?", "auto"), context())
-    vector = Array.of(np.full(384, 0.05, np.float32))
+    vector = Array.of(ComplexityModel.load(SHIPPED).centres[0])
     question = await entry.route(RouteRequest("Who built it?", "auto", vector), context())
     by = [decision.complexity and decision.complexity.by for decision in (chat, question)]
-    assert by == ["model: text", "model: embedding and text"]
+    assert by == ["length: there is no embedding", "model: embedding and text"]
 
 
 async def test_without_the_router_the_policy_still_holds() -> None:

@@ -1,6 +1,7 @@
 """A ledger that replicas share: a real PostgreSQL, processes that die, a database that restarts."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -146,3 +147,25 @@ def test_an_address_that_cannot_be_is_refused_and_keeps_no_password(url: str, sa
     with pytest.raises(SettingsError, match=says) as raised:
         load_settings(profile="laptop", routing={"ledger": url})
     assert "secret" not in str(raised.value)
+
+
+@needs_postgres
+@pytest.mark.slow
+def test_prune_forgets_old_days_while_a_replica_has_the_database_open(postgres: Postgres) -> None:
+    now = time.time()
+    ledger = Ledger(postgres.url)
+    for name, days in (("prune-old", 450), ("prune-new", 1)):
+        entry = Entry(name, "pruned", "k", "auto", now - days * 86_400)
+        ledger.closed(entry, Attempt(0, "mid", "m", "openai", outcome="ok", usd=0.1))
+    ledger.close()
+    replica = Ledger(postgres.url)
+    command = ["prune", "--older-than", "400d", "--ledger", postgres.url, "--json"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["attempts"] == 1
+    replica.closed(
+        Entry("prune-later", "pruned", "k", "auto", now),
+        Attempt(0, "mid", "m", "openai", outcome="ok", usd=0.1),
+    )
+    replica.close()
+    assert written(postgres.url, "prune") == {"prune-new", "prune-later"}

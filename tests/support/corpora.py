@@ -40,12 +40,17 @@ class Hashed(Services):
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         self.embedded.append(list(request.texts))
         await self._called("embed")
-        rows = np.zeros((len(request.texts), WIDTH), np.float32)
-        for row, text in zip(rows, request.texts, strict=True):
-            for word in str(text).lower().replace(".", " ").replace("?", " ").split():
-                row[zlib.crc32(word.encode()) % WIDTH] += 1
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-        return Embeddings(Array.of(rows), tokens=len(rows))
+        return hashed(request)
+
+
+def hashed(request: EmbedRequest) -> Embeddings:
+    """Vectors that count words by their hash."""
+    rows = np.zeros((len(request.texts), WIDTH), np.float32)
+    for row, text in zip(rows, request.texts, strict=True):
+        for word in str(text).lower().replace(".", " ").replace("?", " ").split():
+            row[zlib.crc32(word.encode()) % WIDTH] += 1
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return Embeddings(Array.of(rows), tokens=len(rows))
 
 
 def asking(services: Services, key: str = "none") -> openai.AsyncOpenAI:

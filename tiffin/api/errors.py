@@ -4,6 +4,7 @@
 """
 
 import logging
+import sqlite3
 from contextvars import ContextVar
 from http import HTTPStatus
 
@@ -96,8 +97,16 @@ def install(app: FastAPI) -> None:
             return _no_route(request, error)
         return error_response(translate(error))
 
+    async def answer_if_full(_: Request, error: Exception) -> JSONResponse:
+        if (full := errors.from_full_disk(error)) is None:
+            raise error
+        logger.error("%s: %s", full.message, error)
+        return closing_response(full)  # its body may not have been read
+
     for kind in (errors.TiffinError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)
+    for kind in (OSError, sqlite3.OperationalError, RuntimeError):  # not raised again
+        app.add_exception_handler(kind, answer_if_full)
 
 
 def _no_route(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,6 +1,5 @@
 """`tiffin router`: replays recorded decisions, and finds the commands of `lab/router`."""
 
-from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -54,7 +53,7 @@ def replay_command(name: str, ledger: str | None, *, as_json: bool) -> None:
     recorded = read_decisions(ledger or settings.ledger_at())
     was, would = replay(recorded, name, policy, fleet_of(settings), settings.routing.caps)
     if as_json:
-        print_json({"recorded": asdict(was), name: asdict(would)})
+        print_json({"recorded": vars(was), name: vars(would)})  # asdict spoils a Counter
         return
     table = Table("", "requests", "refused", "USD, at most", "expected quality", "tiers")
     for title, outcome in (("recorded", was), (name, would)):

@@ -18,11 +18,13 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     ├── RateLimited (429)           more requests than are allowed; try again later
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
+    ├── StorageFull (507)           the disk has no room for what should be stored
     ├── DeadlineExceeded (504)
     │   └── RequestTimeout (408)    the request itself did not come in time
     └── UpstreamFailed (500)        it broke while it worked
 """
 
+import errno
 from typing import ClassVar
 
 from models.errors import (
@@ -166,6 +168,12 @@ class Unavailable(Overloaded):
     """The service that should answer is starting, dead or unreachable."""
 
 
+class StorageFull(TiffinError):
+    """The disk has no room. What was stored before is still there and can be asked."""
+
+    status = 507
+
+
 class DeadlineExceeded(TiffinError):
     """The request's deadline passed."""
 
@@ -185,6 +193,19 @@ class UpstreamFailed(TiffinError):
 
 RECOVERABLE = (Overloaded, UpstreamFailed, DeadlineExceeded)
 """How a service fails that something can stand in for: it takes no more, broke, or is late."""
+
+
+def from_full_disk(error: Exception) -> StorageFull | None:
+    """The error of the request if this one says that a disk is full; else None."""
+    no_room = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    # LanceDB puts the system's words into an error of its own.
+    if no_room or any(words in str(error) for words in _FULL):
+        message = "the server's disk is full, so nothing was stored; its operator must make room"
+        return StorageFull(message, code="insufficient_storage")
+    return None
+
+
+_FULL = ("database or disk is full", "No space left on device")
 
 
 def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table

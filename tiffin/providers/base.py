@@ -7,6 +7,7 @@ import asyncio
 import email.utils
 import json
 import math
+import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -123,6 +124,8 @@ class Provider(ABC):
         return Unavailable(f"the {self.name} tier is not reachable")
 
     def _broken(self, error: Exception) -> TiffinError:
+        if (why := _distrusted(error)) is not None:
+            return Unavailable(f"the {self.name} tier's certificate is not accepted: {why}")
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return Unavailable(f"the {self.name} tier is not reachable")
         if isinstance(error, httpx2.HTTPError):
@@ -154,6 +157,15 @@ class Provider(ABC):
                 return UpstreamFailed(f"the {self.name} tier refuses our API key")
             case _:
                 return UpstreamFailed(f"the {self.name} tier answered with status {status}")
+
+
+def _distrusted(error: BaseException | None) -> str | None:
+    """What is wrong with the provider's certificate, if that is the cause."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _unsupported(message: str, param: str) -> InvalidRequest:

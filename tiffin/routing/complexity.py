@@ -1,10 +1,12 @@
-"""How hard a query is: a small trained model on its embedding and its text's features.
+"""How hard a query is: a small trained model if it knows such queries, else the query's length.
 
-Called by `tiffin.routing.decide`. One safetensors file holds two heads: `full` reads the text
-features and the embedding, `text` reads the features only, for callers that have no embedding. A
-head compares a query with some hundred queries of its training data. An isotonic curve calibrates
-it, fitted to judgements of subjects that were not trained on. The file's metadata say what it was
-trained on, how, and with which seed. `tiffin router train` makes a file (lab/router/training.py).
+Called by `tiffin.routing.decide`. The model compares the query's text features and embedding with
+some hundred queries of its training data. How near the embedding is to those tells whether it may
+judge: on domains that it did not learn from it is no better than length alone
+(docs/routing-evaluation.md), and without an embedding nobody knows the domain. Isotonic curves
+calibrate both, fitted to judgements of subjects that were not trained on. The file's metadata say
+what the model was trained on, how, and with which seed. `tiffin router train` makes a file
+(lab/router/training.py).
 """
 
 import json
@@ -37,7 +39,7 @@ class ComplexityModelError(ModelError):
 
 @dataclass(frozen=True)
 class Head:
-    """A kernel on the text features and, if there are `axes`, on the embedding's place along them.
+    """A kernel on the text features and on the embedding's place along some `axes`.
 
     `axes` (dimensions, axes) start at `centre` (dimensions,). `spread` (1,) is the unit of the
     kernel's values. `curve` (2, knots) maps the difficulty to the calibrated probability that the
@@ -53,8 +55,7 @@ class Head:
     def difficulty(self, text: Floats, vectors: Floats) -> Floats:
         """How much the strong tier is likely to gain, from 0 to 1, 0.5 for the average query.
 
-        `text` is (rows, features), `vectors` (rows, dimensions); a head without axes does not read
-        `vectors`.
+        `text` is (rows, features), `vectors` (rows, dimensions).
         """
         gains = self.kernel.value(inputs(text, vectors, self.centre, self.axes))
         difficulty: Floats = (1 / (1 + np.exp(-gains / self.spread))).astype(np.float32)
@@ -67,35 +68,51 @@ class Head:
 
 
 _OWN = ("centre", "axes", "spread", "curve")
+_FALLBACK = ("centres", "least", "length")
 _KERNEL = tuple(field.name for field in fields(Kernel))
 
 
 def inputs(text: Floats, vectors: Floats, centre: Floats, axes: Floats) -> Floats:
     """What the kernel reads from each row."""
-    if axes.shape[1] == 0:
-        return text
     rows: Floats = np.hstack([text, (vectors - centre) @ axes])
     return rows
 
 
 @dataclass(frozen=True)
 class ComplexityModel:
-    """Judges queries. `metadata` describe its training: seed, digest of the data, features."""
+    """Judges queries.
 
-    full: Head
-    text: Head
+    `centres` (centres, dimensions), L2-normalised, are where the embeddings of the training data
+    lie; a query whose greatest cosine with them is below `least` (1,) is unlike them. `length`
+    (2, knots) maps the feature `log_chars` to the probability that the cheapest tier suffices.
+    `metadata` describe the training: seed, digest of the data, features.
+    """
+
+    head: Head
+    centres: Floats
+    least: Floats
+    length: Floats
     metadata: Mapping[str, str]
 
     def judge(self, features: Mapping[str, float], vector: Floats | None) -> Complexity:
         """The complexity of a query, from its text features and, if there is one, its embedding."""
+        if vector is None or len(vector) != len(self.head.centre):
+            return self._by_length(features, "there is no embedding")
+        if self.nearness(vector[None, :])[0] < self.least[0]:
+            return self._by_length(features, "unlike what the model learned from")
         text = np.fromiter(features.values(), np.float32, len(features))[None, :]
-        if vector is not None and len(vector) == len(self.full.centre):
-            head, by, vectors = self.full, "model: embedding and text", vector[None, :]
-        else:
-            head, by, vectors = self.text, "model: text", np.empty((1, 0), np.float32)
-        difficulty = head.difficulty(text, vectors)
-        p_cheap = float(head.p_cheap(difficulty)[0])
-        return Complexity(level_of(p_cheap), round(float(difficulty[0]), 4), round(p_cheap, 4), by)
+        difficulty = self.head.difficulty(text, vector[None, :])
+        p_cheap = float(self.head.p_cheap(difficulty)[0])
+        return _complexity(float(difficulty[0]), p_cheap, "model: embedding and text")
+
+    def nearness(self, vectors: Floats) -> Floats:
+        """How near embeddings (rows, dimensions) are to what the model knows: (rows,)."""
+        near: Floats = (vectors @ self.centres.T).max(axis=1)
+        return near
+
+    def _by_length(self, features: Mapping[str, float], why: str) -> Complexity:
+        length = features["log_chars"]
+        return _complexity(length, float(np.interp(length, *self.length)), f"length: {why}")
 
     @classmethod
     def load(cls, path: Path) -> "ComplexityModel":
@@ -104,7 +121,11 @@ class ComplexityModel:
             with safe_open(path, framework="numpy") as file:
                 metadata: dict[str, str] = file.metadata() or {}
                 tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            full, text = _head(tensors, "full"), _head(tensors, "text")
+            head = Head(
+                **{name: tensors[name] for name in _OWN},
+                kernel=Kernel(**{name: tensors[name] for name in _KERNEL}),
+            )
+            judged = {name: tensors[name] for name in _FALLBACK}
         except (OSError, SafetensorError, ValueError) as error:
             raise ComplexityModelError(f"{path}: not a complexity model: {error}") from error
         except KeyError as error:
@@ -114,7 +135,7 @@ class ComplexityModel:
         if json.loads(metadata.get("features", "[]")) != names:
             message = f"{path}: made for other text features; train it again: tiffin router train"
             raise ComplexityModelError(message)
-        return cls(full, text, metadata)
+        return cls(head=head, **judged, metadata=metadata)
 
 
 def level_of(p_cheap: float) -> Level:
@@ -124,6 +145,5 @@ def level_of(p_cheap: float) -> Level:
     return "complex" if p_cheap < COMPLEX_BELOW else "moderate"
 
 
-def _head(tensors: Mapping[str, Any], prefix: str) -> Head:
-    own = {name: tensors[f"{prefix}.{name}"] for name in _OWN}
-    return Head(**own, kernel=Kernel(**{name: tensors[f"{prefix}.{name}"] for name in _KERNEL}))
+def _complexity(score: float, p_cheap: float, by: str) -> Complexity:
+    return Complexity(level_of(p_cheap), round(score, 4), round(p_cheap, 4), by)

@@ -181,9 +181,9 @@ class Ledger:
                 self._storage.close()
                 self._storage = open_storage(self._where)
             self._storage.write(statements)
-        except errors:
+        except errors as error:
             # An answer is worth more than its row in the ledger, but the operator must know.
-            logger.exception("%s: %d rows are lost", self._where, len(statements))
+            logger.error("%s: %d rows are lost: %s", self._where, len(statements), error)  # noqa: TRY400
             metrics.ledger_lost_rows_total.inc(len(statements))
 
     def _try_refresh(self) -> None:

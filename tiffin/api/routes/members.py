@@ -19,7 +19,8 @@ from tiffin.api.schemas.members import (
 from tiffin.api.schemas.search import Content
 from tiffin.api.schemas.vector_stores import FileCounts
 from tiffin.core.errors import InvalidRequest, NotFound
-from tiffin.corpus.entities import Corpus, Member, Page, new_id
+from tiffin.corpus.database import Page
+from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of
 
@@ -84,7 +85,7 @@ async def file_text(vector_store_id: str, file_id: str, http: Request) -> TextPa
     if _member_of(store, corpus, file_id).state != "completed":
         message = "file_id: it has no text until its status is completed"
         raise InvalidRequest(message, param="file_id", code="not_completed")
-    rows = await asyncio.to_thread(lambda: store.table(corpus.id).text_of(file_id))
+    rows = await asyncio.to_thread(lambda: store.table(corpus.table).text_of(file_id))
     return TextPage(data=[Content(text=row.quote) for row in rows])
 
 
