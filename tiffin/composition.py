@@ -14,13 +14,14 @@ from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
 from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
-from tiffin.clients import Clients
+from tiffin.clients import Clients, RerankerClient
 from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.corpus.corpora import Corpora
 from tiffin.gateway import Gateway
+from tiffin.grounding.alike import EMBEDDER
 from tiffin.grounding.evidence import SCALES
 from tiffin.grounding.language import Readers
 from tiffin.lifecycle.drain import Drain
@@ -125,8 +126,14 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
             settings.reranker.model,
             frozenset(name for name, provider in providers.items() if provider.decides),
         ),
+        judge=_judge(settings, clients),
         guard=guard,
     )
+
+
+def _judge(settings: Settings, clients: Clients) -> RerankerClient | None:
+    """What says whether two questions are one, if the head is for this embedder."""
+    return clients.reranker if settings.embedding.model == EMBEDDER else None
 
 
 def _pipeline(
@@ -162,7 +169,7 @@ def _pipeline(
                 readers,
                 SCALES.get(settings.embedding.model, (1.0, 0.0)),
             ),
-            *([Recall(memory, clients.reranker)] if memory else []),
+            *([Recall(memory, _judge(settings, clients))] if memory else []),
         ),
         route=route,
         writer=writer,

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from models.values import Finished, GenerateRequest
 from tiffin import __version__
 from tiffin.cache.store import Store
-from tiffin.clients import Clients
+from tiffin.clients import Clients, RerankerClient
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.core.context import RequestContext
@@ -68,6 +68,8 @@ class Gateway:
     """The exact cache; None if it is switched off."""
     corpora: Corpora
     decisions: Decisions
+    judge: RerankerClient | None = None
+    """Says whether two questions are one; None with an embedder that the head is not for."""
     guard: Guard | None = None
     """Asks the Safety service, if it runs."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -203,7 +205,7 @@ class Gateway:
         """Whether one question's answer would be given to the other. Raises NotFound."""
         async with self._place(context, QUOTE):
             found = await compare(
-                self.pipeline, self.clients.reranker, kept, new, answer=answer, context=context
+                self.pipeline, self.judge, kept, new, answer=answer, context=context
             )
         charge(found.embedding_tokens + found.rerank_tokens)
         return found

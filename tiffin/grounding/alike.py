@@ -17,6 +17,8 @@ from tiffin.grounding import synonyms
 from tiffin.grounding.wording import stem
 
 SHIPPED = Path(__file__).with_name("alike.json")
+EMBEDDER = "all-minilm-l6-v2"
+"""The model whose cosines the head was made for; with another one it is not asked."""
 
 
 class Worth(NamedTuple):

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tiffin.grounding import alike, order, synonyms
+from tiffin.grounding import alike, order
 from tiffin.grounding.alike import Nearness, Worth
+from tiffin.grounding.opposites import opposed
 from tiffin.grounding.quantities import dates, numbers
 from tiffin.grounding.questions import asks
 from tiffin.grounding.wording import STOP_WORDS, fold, names, negations, stem, words
@@ -49,37 +50,6 @@ _FILLERS = frozenset(
     )
 )
 
-_OPPOSITES = tuple(
-    frozenset(map(stem, pair.split("/")))
-    for pair in (
-        "first/last most/least before/after oldest/newest oldest/youngest largest/smallest "
-        "biggest/smallest highest/lowest best/worst longest/shortest earliest/latest "
-        "begin/end start/end start/stop open/close opening/closing increase/decrease "
-        "reduce/increase reduced/increased grow/shrink rise/fall win/lose won/lost gain/lose "
-        "north/south northern/southern east/west "
-        "eastern/western early/late maximum/minimum max/min more/fewer more/less above/below "
-        "inside/outside indoor/outdoor include/exclude allow/forbid allowed/banned "
-        "allowed/prohibited enable/disable on/off in/out up/down add/remove join/leave "
-        "accept/refuse accept/reject approve/reject buy/sell send/receive deposit/withdraw "
-        "import/export upload/download install/uninstall lock/unlock safe/unsafe "
-        "safe/dangerous legal/illegal possible/impossible cheap/expensive cheapest/dearest "
-        "hot/cold high/low old/new old/young male/female men/women boys/girls father/mother "
-        "son/daughter son/father brother/sister king/queen husband/wife public/private "
-        "internal/external positive/negative advantage/disadvantage benefit/drawback pro/con "
-        "with/without support/oppose arrive/depart arrival/departure arrived/left born/died "
-        "birth/death borrow/lend push/pull eat/avoid keep/cancel save/delete renew/cancel "
-        "upgrade/downgrade landlord/tenant buyer/seller adult/child single/return "
-        "domestic/international personal/business present/absent mute/unmute accept/decline "
-        "weekday/weekend began/ended begun/ended started/ended starting/ending major/minor "
-        "hottest/coldest warm/cold warmest/coldest rich/poor strong/weak heavy/light "
-        "fast/slow fastest/slowest full/empty left/right upper/lower majority/minority "
-        "teacher/student uncle/aunt nephew/niece true/false right/wrong pass/fail "
-        "passed/failed friend/enemy victory/defeat succeed/fail gained/lost entered/left "
-        "taller/shorter larger/smaller bigger/smaller higher/lower older/younger "
-        "better/worse earlier/later longer/shorter greater/lesser summer/winter "
-        "morning/evening day/night day/year"
-    ).split()
-)
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
 _FIRST = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b")
@@ -198,7 +168,7 @@ def wording_differences(one: str, other: str) -> list[Reason]:
         found.append("name")
     if negations(one) != negations(other):
         found.append("negation")
-    if _opposite(one, other):
+    if opposed(set(_TOKEN.findall(fold(one))), set(_TOKEN.findall(fold(other)))):
         found.append("opposite")
     if "yes-no" in {sought(one), sought(other)} and set(_content(one)) != set(_content(other)):
         found.append("polarity")  # "Are dogs allowed?" is "Are dogs banned?" with another answer
@@ -221,15 +191,6 @@ def _lacks_name(one: str, other: str) -> bool:
     said = {part for word in _TOKEN.findall(fold(other)) for part in re.split(r"\W+", word)}
     parts = {part for name in names(one) for part in re.split(r"\W+", name) if len(part) > 1}
     return bool(parts - said - STOP_WORDS)
-
-
-def _opposite(one: str, other: str) -> bool:
-    """Whether one has a word and the other its opposite."""
-    said, told = (set(_TOKEN.findall(fold(text))) for text in (one, other))
-    if any(synonyms.opposite(word, new) for word in said - told for new in told - said):
-        return True
-    said, told = ({stem(word) for word in text} for text in (said, told))
-    return any(pair & said - told and pair & told - said for pair in _OPPOSITES)
 
 
 def sought(question: str) -> Sought:

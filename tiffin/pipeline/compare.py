@@ -21,6 +21,7 @@ from tiffin.grounding.same import (
 )
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.rag import RagPipeline
+from tiffin.pipeline.stages.recall import paired_of
 
 
 class Compared(Value):
@@ -39,7 +40,7 @@ class Compared(Value):
 
 async def compare(
     pipeline: RagPipeline,
-    reranker: RerankerClient,
+    reranker: RerankerClient | None,
     kept: RagRequest,
     new: RagRequest,
     *,
@@ -57,7 +58,7 @@ async def compare(
     if not found:
         before, now = _asked(first, answer), _asked(second, "")
         found = exact_differences(before, now)
-        paired = None if found else await reranker.paired(kept.query, new.query, context)
+        paired = None if found else await paired_of(reranker, kept.query, new.query, context)
         if before.worth and now.worth and paired is not None:
             named = compared(before, now, Nearness(cosine, paired))
             probability = round(alike.shipped().probability(named), 4)

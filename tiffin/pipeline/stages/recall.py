@@ -59,7 +59,8 @@ class Recall(Stage):
     name = "recall"
     degraded = "recall"
 
-    def __init__(self, memory: Memory, reranker: RerankerClient) -> None:
+    def __init__(self, memory: Memory, reranker: RerankerClient | None) -> None:
+        """Without a reranker, or with one that does not tell, the rules alone decide."""
         super().__init__(0)
         self._memory = memory
         self._reranker = reranker
@@ -97,7 +98,7 @@ class Recall(Stage):
     async def _is_one(self, kept: Kept, new: Asked, cosine: float, context: RequestContext) -> bool:
         """Whether the questions are one. Not if the reranker fails or is late: that is a miss."""
         try:
-            paired = await self._reranker.paired(kept.question, new.question, context)
+            paired = await paired_of(self._reranker, kept.question, new.question, context)
         except RECOVERABLE:
             return False
         return is_one(kept, new, Nearness(cosine, paired), self._memory.wrong_hits)
@@ -129,6 +130,13 @@ class Remember(Stage):
             kept = [one for one in kept if one.created > oldest]
             kept.append(_remembered(question, vector, support, key))
             await memory.store.put(key, encode(kept), memory.ttl_s, question.generation)
+
+
+async def paired_of(
+    reranker: RerankerClient | None, one: str, other: str, context: RequestContext
+) -> float | None:
+    """Whether two questions are one, in logits; None if there is nobody to ask."""
+    return None if reranker is None else await reranker.paired(one, other, context)
 
 
 def _key(memory: Memory, question: Question) -> str:
