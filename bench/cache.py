@@ -19,6 +19,8 @@ from tiffin.cache.store import MemoryStore
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array
+from tiffin.grounding.alike import Nearness, Worth
+from tiffin.grounding.same import Asked, Kept, differences
 from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.recall import nearest
 from tiffin.pipeline.writing import Head, Piece
@@ -73,6 +75,7 @@ async def _measure() -> str:
         ["not kept yet: computed, kept", f"{miss:.0f}"],
         ["kept: given again", f"{hit:.0f}"],
         [f"nearest of {MOST} questions of a scope", f"{await _nearest():.0f}"],
+        ["a near question compared with it", f"{await _compared():.0f}"],
     ]
     return str(Table("The cache", ["the entry service's CPU", "p50, us"], rows))
 
@@ -86,8 +89,8 @@ async def _nearest() -> float:
         [
             Remembered(
                 id="x", question="how tall is it", vector=Array.of(vector), evidence=texts,
-                support=texts[:1], text="330 metres", answer=bytes(2000), tier="small",
-                created=time.time(), usd=0.0, seconds=1.0,
+                logit=1.0, reading=1.0, support=texts[:1], text="330 metres", answer=bytes(2000),
+                tier="small", created=time.time(), usd=0.0, seconds=1.0,
             )
             for vector in vectors
         ]
@@ -95,6 +98,20 @@ async def _nearest() -> float:
 
     async def work(number: int) -> None:
         list(nearest(stored, vectors[number % MOST], 60))
+
+    return await _p50_us(work)
+
+
+async def _compared() -> float:
+    sentence = ("Residents pay 5 euros an hour to park in the old town after six.",)
+    worth = Worth(5.0, 1.0)
+    kept = Kept(
+        "How much do residents pay to park after six?", sentence, worth, sentence, "5 euros"
+    )
+    new = Asked("What does it cost residents to park a car after six?", sentence, worth)
+
+    async def work(_: int) -> None:
+        differences(kept, new, Nearness(0.95, 0.0), 0.01)
 
     return await _p50_us(work)
 

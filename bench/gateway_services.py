@@ -14,12 +14,12 @@ import bentoml
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, TokenUsage
 from services.bento import logs, request_metrics, seams
 from tiffin.api.app import create_app, guard, is_ours, paths_of, wrap
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient
+from tiffin.clients import Clients, EmbeddingClient, LLMClient, RerankerClient, RouterClient
 from tiffin.composition import build
 from tiffin.config.settings import load_settings
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision, RouteRequest, ServiceHealth
-from tiffin.gateway import Clients, Gateway
+from tiffin.gateway import Gateway
 from tiffin.lifecycle import memory
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness

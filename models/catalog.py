@@ -30,7 +30,7 @@ CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
 Task = Literal["embedding", "rerank", "chat"]
 Engine = Literal["sentence-transformers", "llama.cpp", "vllm"]
 Format = Literal["safetensors", "gguf"]
-Recipe = Literal["dequantise-onnx-bert", "dequantise-gguf"]
+Recipe = Literal["dequantise-onnx-bert", "dequantise-gguf", "dequantise-e5"]
 
 
 def _inside(path: str) -> str:

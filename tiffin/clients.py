@@ -1,12 +1,14 @@
 """One typed client a service, as the pipeline uses them. Made by `services/rag.py`."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.values import GenerateRequest, TokenEvent
+from tiffin.config.services import BY_TIER, SERVICES
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import UNSUPPORTED_PARAMETER, InvalidRequest, UpstreamFailed
 from tiffin.core.messages import (
@@ -143,6 +145,12 @@ class RerankerClient(_EncoderClient):
             readings = self._array(reply.readings, len(sentences))
         return Read(self._array(reply.logits, len(sentences)), readings, reply.tokens)
 
+    async def paired(self, one: str, other: str, context: RequestContext) -> float | None:
+        """Whether two questions are one, in logits; None of a model that does not tell."""
+        request = RerankRequest([one, other], [other, one])
+        reply = await self.call("score", request, RerankScores, context)
+        return None if reply.paired is None else float(self._array(reply.paired, 2).mean())
+
 
 class RouterClient(ServiceClient):
     """Calls the Router service."""
@@ -179,3 +187,28 @@ class LLMClient(ServiceClient):
     async def count_tokens(self, request: GenerateRequest, context: RequestContext) -> int:
         """How many tokens the messages and tools of a request are for the tier's model."""
         return (await self.call("count_tokens", request, TokenCount, context)).tokens
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One client a service; `tiers` has those of the LLM tiers by the tier's name."""
+
+    embedding: EmbeddingClient
+    reranker: RerankerClient
+    router: RouterClient
+    tiers: Mapping[str, LLMClient]
+    may_sleep: frozenset[str] = frozenset()
+    """Names of services that may have no replica until someone asks for them."""
+    safety: SafetyClient | None = None
+
+    def by_service(self) -> dict[str, ServiceClient]:
+        """All of them by the service's name."""
+        of_task: dict[str, ServiceClient] = {
+            "embedding": self.embedding,
+            "rerank": self.reranker,
+            "route": self.router,
+        }
+        if self.safety is not None:
+            of_task["safety"] = self.safety
+        named = {row.name: of_task[row.task] for row in SERVICES if row.task in of_task}
+        return named | {BY_TIER[tier].name: client for tier, client in self.tiers.items()}

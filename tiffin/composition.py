@@ -4,7 +4,7 @@
 so that tests run the wiring that production runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -12,13 +12,17 @@ from models.user_catalog import catalog_of
 from tiffin.cache.answers import AnswerCache
 from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
+from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
+from tiffin.clients import Clients
 from tiffin.config.safety import SafetySettings
 from tiffin.config.services import BY_TIER
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.corpus.corpora import Corpora
-from tiffin.gateway import Clients, Gateway
+from tiffin.gateway import Gateway
+from tiffin.grounding.evidence import SCALES
+from tiffin.grounding.language import Readers
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.answering import Answer
@@ -40,12 +44,15 @@ from tiffin.pipeline.stages.screen import CheckQuestion, Screen
 from tiffin.pipeline.stages.search import Search
 from tiffin.pipeline.stages.widen import Widen
 from tiffin.providers.connect import connect_providers
+from tiffin.providers.moderation import Moderator
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import Judges, judges_of
+from tiffin.safety.storing import Storing
+from tiffin.safety.verdicts import Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -63,8 +70,14 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     stream = settings.resilience.stream
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
+    cached = settings.cache
+    memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
-    guard = guard_of(settings.safety, clients)
+    moderator = _moderator(settings.safety, failover)
+    verdicts = Verdicts(settings.corpora_at(), settings.safety.false_positives)
+    guard = guard_of(settings.safety, clients, moderator, verdicts)
+    if guard is not None and _scans(settings.safety):
+        corpora.ingestion.check = Storing(guard).check
     judges = partial(_judges, settings.safety, guard)
     checks = ChatPolicies(judges("chat", "input"), judges("chat", "output"))
     output = judges("rag", "output")
@@ -73,7 +86,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         clients,
         corpora,
         judges,
-        memory=Memory(store, mark, settings.cache.ttl_s) if settings.cache.semantic else None,
+        memory=memory,
         route=Route(routing),
         writer=Answer(
             Generate(generator, models, stream, output),
@@ -129,25 +142,27 @@ def _pipeline(
     """The way of a question: its stages, in order."""
     budget = settings.resilience.budget
     question, passages = judges("rag", "input"), judges("rag", "passages")
-    reads = {model.name: model.languages for model in catalog_of(settings.home).models}
+    readers = _readers(settings)
     embedding: Embeds = clients.embedding
+    reranker: Reranks = clients.reranker
     if settings.cache.retrieval:
         embedding = KnownVectors(embedding, settings.cache.max_bytes)
+        reranker = KnownScores(reranker, settings.cache.max_bytes)
     return RagPipeline(
         retrieval=(
             Embed(embedding, budget.embed_ms),
             Search(corpora.store, corpora.searcher, budget.search_ms),
-            Rerank(clients.reranker, budget.rerank_ms),
-            Widen(embedding, clients.reranker),
+            Rerank(reranker, budget.rerank_ms, readers),
+            Widen(embedding, reranker),
             *([Screen(passages)] if passages.needed else []),
             Evidence(
                 embedding,
-                clients.reranker,
+                reranker,
                 budget.evidence_ms,
-                scored=reads.get(settings.reranker.model, frozenset()),
-                written=_written(settings, reads),
+                readers,
+                SCALES.get(settings.embedding.model, (1.0, 0.0)),
             ),
-            *([Recall(memory)] if memory else []),
+            *([Recall(memory, clients.reranker)] if memory else []),
         ),
         route=route,
         writer=writer,
@@ -170,17 +185,38 @@ def _judges(
     return judges_of(part, getattr(getattr(safety, route), part), tenants, guard)
 
 
-def guard_of(safety: SafetySettings, clients: Clients) -> Guard | None:
-    """What asks the Safety service; None if it does not run."""
+def _scans(safety: SafetySettings) -> bool:
+    """Whether anyone's policy asks for instructions in passages."""
+    rags = [safety.rag, *(its.rag for its in safety.tenants.values() if its.rag is not None)]
+    return any("injection" in rag.passages for rag in rags)
+
+
+def guard_of(
+    safety: SafetySettings, clients: Clients, moderator: Moderator | None, verdicts: Verdicts
+) -> Guard | None:
+    """What asks the Safety service and the moderator; None if the service does not run."""
     if clients.safety is None:
         return None
-    return Guard(
-        clients.embedding, clients.safety, safety.false_positives, safety.timeout_ms / 1000
+    rate, timeout_s = safety.false_positives, safety.timeout_ms / 1000
+    return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
+
+
+def _moderator(safety: SafetySettings, failover: Failover) -> Moderator | None:
+    """The endpoint that judges in place of our heads, with a circuit breaker as tiers have."""
+    if safety.moderator is None or not safety.enabled:
+        return None
+    return Moderator(safety.moderator, failover.breaker("moderation"))
+
+
+def _readers(settings: Settings) -> Readers:
+    """The languages that the models read; of the LLMs, those that they read together."""
+    languages = {model.name: model.languages for model in catalog_of(settings.home).models}
+    any_language: frozenset[str] = frozenset()
+    of_tiers = [languages.get(tier.model, any_language) for tier in settings.tiers.values()]
+    if settings.providers or any_language in of_tiers:
+        of_tiers = []
+    return Readers(
+        embedder=languages.get(settings.embedding.model, any_language),
+        reranker=languages.get(settings.reranker.model, any_language),
+        llms=any_language.union(*of_tiers),
     )
-
-
-def _written(settings: Settings, reads: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The languages that the LLMs read together; empty if one of them reads any."""
-    of_tiers = [reads.get(tier.model, frozenset()) for tier in settings.tiers.values()]
-    any_language = bool(settings.providers) or frozenset() in of_tiers
-    return frozenset() if any_language else frozenset().union(*of_tiers)

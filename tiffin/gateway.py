@@ -16,8 +16,7 @@ from starlette.requests import Request
 from models.values import Finished, GenerateRequest
 from tiffin import __version__
 from tiffin.cache.store import Store
-from tiffin.clients import EmbeddingClient, LLMClient, RerankerClient, RouterClient, SafetyClient
-from tiffin.config.services import BY_TIER, SERVICES
+from tiffin.clients import Clients
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.core.context import RequestContext
@@ -30,6 +29,7 @@ from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
 from tiffin.pipeline.chat_safety import ChatGuard
+from tiffin.pipeline.compare import Compared, compare
 from tiffin.pipeline.decisions import Decided, Decisions
 from tiffin.pipeline.first_token import Asked
 from tiffin.pipeline.moderated import Moderated
@@ -45,32 +45,6 @@ from tiffin.telemetry import answers, metrics
 from tiffin.traffic import saturation
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.quota import charge
-from tiffin.transport.client import ServiceClient
-
-
-@dataclass(frozen=True)
-class Clients:
-    """One client a service; `tiers` has those of the LLM tiers by the tier's name."""
-
-    embedding: EmbeddingClient
-    reranker: RerankerClient
-    router: RouterClient
-    tiers: Mapping[str, LLMClient]
-    may_sleep: frozenset[str] = frozenset()
-    """Names of services that may have no replica until someone asks for them."""
-    safety: SafetyClient | None = None
-
-    def by_service(self) -> dict[str, ServiceClient]:
-        """All of them by the service's name."""
-        of_task: dict[str, ServiceClient] = {
-            "embedding": self.embedding,
-            "rerank": self.reranker,
-            "route": self.router,
-        }
-        if self.safety is not None:
-            of_task["safety"] = self.safety
-        named = {row.name: of_task[row.task] for row in SERVICES if row.task in of_task}
-        return named | {BY_TIER[tier].name: client for tier, client in self.tiers.items()}
 
 
 @dataclass(frozen=True)
@@ -193,6 +167,11 @@ class Gateway:
         breakers = {tier: self.chat.routing.failover.breaker(tier) for tier in self.models}
         return {tier: round(one.waits_s(), 1) for tier, one in breakers.items() if one.is_open}
 
+    def flagged_chunks(self, file: str) -> int | None:
+        """How many chunks of a stored file hold instructions for the model, if that is known."""
+        verdicts = None if self.guard is None else self.guard.verdicts
+        return None if verdicts is None else verdicts.flagged(file)
+
     def moderated(self, blocks: frozenset[Part], context: RequestContext) -> Moderated:
         """What scores the input and output of a chat. Raises InvalidRequest if safety is off."""
         if self.guard is None:
@@ -217,6 +196,17 @@ class Gateway:
             decided = await self.decisions.decide(lane, text, questions, context, body)
         charge(decided.usage.prompt_tokens + decided.usage.completion_tokens)
         return decided
+
+    async def compare(
+        self, kept: RagRequest, new: RagRequest, answer: str, context: RequestContext
+    ) -> Compared:
+        """Whether one question's answer would be given to the other. Raises NotFound."""
+        async with self._place(context, QUOTE):
+            found = await compare(
+                self.pipeline, self.clients.reranker, kept, new, answer=answer, context=context
+            )
+        charge(found.embedding_tokens + found.rerank_tokens)
+        return found
 
     async def count_tokens(
         self, model: str, request: GenerateRequest, context: RequestContext
@@ -266,6 +256,8 @@ class Gateway:
             await client.close()
         for provider in self.providers.values():
             await provider.close()
+        if self.guard is not None:
+            await self.guard.close()
         await self.store.close()
         self.ledger.close()
 

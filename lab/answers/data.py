@@ -27,13 +27,14 @@ MEMBER_SHA256 = "0a9a0d720b55a072380fc90c489e1ea75307b2d659c288e4a0ddb17942f9765
 CACHE = Path("~/.cache/tiffin/lab").expanduser()
 EVERYDAY = Path(__file__).with_name("everyday.jsonl")
 REWORDED = Path(__file__).with_name("reworded.jsonl")
+LANGUAGES = Path(__file__).with_name("languages.jsonl")
 
 PASSAGES = 10
 SAME_ARTICLE = 2
 SEED = 17
 
 Part = Literal["development", "test"]
-Over = Literal["sample", "nearest", "everyday", "reworded"]
+Over = Literal["sample", "nearest", "everyday", "reworded", "languages"]
 """What the passages of a case are: drawn, those that a search finds, or those of a file here."""
 
 
@@ -183,6 +184,11 @@ def reworded(part: Part | None = None) -> list[Case]:
     return _of_file(REWORDED, "reworded", part)
 
 
+def languages() -> list[Case]:
+    """Questions in seventeen languages, over English texts or texts in their own language."""
+    return _of_file(LANGUAGES, "languages", None)
+
+
 def _of_file(path: Path, over: Over, part: Part | None) -> list[Case]:
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [
@@ -197,5 +203,5 @@ def _of_file(path: Path, over: Over, part: Part | None) -> list[Case]:
             supporting=tuple(row["supporting"]),
         )
         for row in rows
-        if part in {None, row["part"]}
+        if part is None or part == row["part"]
     ]

@@ -22,6 +22,7 @@ PACKAGE = "fow-cache==0.1.0"
 WHEEL = "fow_cache-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "9857fda26ab05141bc982c85a34f5e7ae52b81514979a8a8fc64d8d6f1646de1"
 PARAPHRASES = Path(__file__).with_name("paraphrases.jsonl")
+OTHER_WORDS = Path(__file__).with_name("other_words.jsonl")
 DOCUMENTS = 3
 """Passages that a question of SQuAD is asked over: its own and others of its article."""
 
@@ -112,7 +113,12 @@ def traps(part: Part, limit: int, skip: int = 0) -> Iterator[Pair]:
 
 
 def _all_traps(part: Part) -> Iterator[Pair]:
+    rows = list(map(json.loads, OTHER_WORDS.open(encoding="utf-8")))
+    other = {(row["id"], row["kind"]): row["trap"] for row in rows}
     for item, passages in _with_passages(part):
+        for kind in ("other word", "reworded"):
+            if again := other.get((item.id, kind)):
+                yield _pair(kind, item, again, passages, fits=False)
         draw = random.Random(f"{SEED} trap {item.id}")  # noqa: S311
         for kind, again in _derived(item, draw, part):
             yield _pair(kind, item, again, passages, fits=False)

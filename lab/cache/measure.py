@@ -10,6 +10,7 @@ serve from. Each next to a plain threshold on MiniLM's cosine.
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,53 +20,38 @@ from lab.answers.data import CACHE, Part
 from lab.answers.scores import Scores
 from lab.cache.data import Pair, near_repeats, paraphrases, public, traps
 from lab.cache.scored import ScoredPair, score
-from tiffin.grounding.same import LEAST_COSINE, Asked, differences
+from tiffin.cli.figures import at_most, wilson
+from tiffin.config.caching import CacheSettings
+from tiffin.grounding.same import LEAST_COSINE, differences
 
 PLAIN_COSINE = 0.95
 TRAPS_A_KIND = 150
 MORE_TRAPS = 60
 NEAR_REPEATS = 80
+BOUNDS = (0.01, 0.02)
+EACH = 6
+"""Of so many pairs one is in the sample."""
+WRONG_HITS = CacheSettings().wrong_hits
 
 Serves = Callable[[ScoredPair], bool]
 
 
-def verified(item: ScoredPair) -> bool:
-    """What the `recall` stage decides if the kept answer quotes what answers the first question.
-
-    The sentence that supports it is the first of its evidence that holds the answer of SQuAD.
-    """
-    if item.cosine < LEAST_COSINE or not item.asked:
+def verified(item: ScoredPair, wrong_hits: float = WRONG_HITS) -> bool:
+    """What the `recall` stage decides if the kept answer quotes what answers the first question."""
+    kept = item.kept()
+    if item.cosine < LEAST_COSINE or kept is None:
         return False
-    asked, again = Asked(item.pair.asked, item.asked), Asked(item.pair.again, item.again)
-    answer = item.pair.answers[0]
-    support = [one for one in asked.evidence if answer.casefold() in one.casefold()][:1]
-    return bool(support) and not differences(asked, again, support, answer)
+    return not differences(kept, item.new(), item.near(), wrong_hits)
+
+
+def without_head(item: ScoredPair) -> bool:
+    """The same with a reranker that the head was not made for."""
+    return verified(replace(item, paired=None))
 
 
 def plain(item: ScoredPair) -> bool:
     """A threshold on the cosine, as the popular caches have it."""
     return item.cosine >= PLAIN_COSINE
-
-
-def at_most(hits: int, of: int) -> float:
-    """The upper end of the 95 % interval of a share (Clopper and Pearson 1934), one-sided."""
-    low, high = hits / of, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _binomial_up_to(hits, of, middle) > 0.05:  # noqa: PLR2004
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _binomial_up_to(hits: int, of: int, share: float) -> float:
-    """The probability of at most so many hits."""
-    if share >= 1:
-        return float(hits >= of)
-    ks = np.arange(hits + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log((of - ks[:-1]) / (ks[:-1] + 1)))])
-    return float(np.exp(logs + ks * np.log(share) + (of - ks) * np.log1p(-share)).sum())
 
 
 def table(scored: Sequence[ScoredPair], judges: dict[str, Serves]) -> Iterator[str]:
@@ -85,17 +71,20 @@ def table(scored: Sequence[ScoredPair], judges: dict[str, Serves]) -> Iterator[s
 def _line(name: str, rows: Sequence[ScoredPair], judges: Iterable[Serves]) -> str:
     cells = []
     for judge in judges:
-        served = sum(map(judge, rows))
-        bound = "" if rows[0].pair.fits else f", at most {at_most(served, len(rows)):.1%}"
-        cells.append(f"{served} ({served / len(rows):.1%}{bound})")
+        hits = np.array([judge(row) for row in rows])
+        served, share = int(hits.sum()), wilson(hits)
+        bound = f"at most {at_most(served, len(rows)):.1%}"
+        if rows[0].pair.fits:
+            bound = f"{share.low:.1%} to {share.high:.1%}"
+        cells.append(f"{served} ({served / len(rows):.1%}, {bound})")
     return f"| {name} | {len(rows)} | {' | '.join(cells)} |"
 
 
 def write_sample(scored: Sequence[ScoredPair], path: Path) -> None:
-    """One pair in six, without its passages, so that a test needs no model."""
+    """One pair in `EACH`, without its passages, so that a test needs no model."""
     rows = [
         replace(item, pair=replace(item.pair, passages=(), answers=item.pair.answers[:1]))
-        for item in scored[::6]
+        for item in scored[::EACH]
     ]
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
@@ -123,8 +112,14 @@ def main() -> None:
     options = parser.parse_args()
     scores = Scores(options.scores, threads=2)
     print("With evidence (SQuAD):")  # noqa: T201
-    scored = [score(pair, scores) for pair in with_evidence(options.part, options.skip)]
-    for line in table(scored, {"verified": verified, f"cosine {PLAIN_COSINE}": plain}):
+    scored = [
+        score(pair, scores, whole=bool(options.sample) and number % EACH == 0)
+        for number, pair in enumerate(with_evidence(options.part, options.skip))
+    ]
+    judges: dict[str, Serves] = {f"wrong_hits {WRONG_HITS}": verified}
+    judges |= {f"wrong_hits {bound}": partial(verified, wrong_hits=bound) for bound in BOUNDS}
+    judges |= {"without the head": without_head, f"cosine {PLAIN_COSINE}": plain}
+    for line in table(scored, judges):
         print(line)  # noqa: T201
     if options.sample:
         write_sample(scored, options.sample)

@@ -97,7 +97,8 @@ async def searched(
         corpus = store.find("lab", "scale")
         wanted = Wanted(questions[n], vectors[n], TOP, weights=weights)
         began = time.perf_counter()
-        found.append(await searcher.search(corpus, wanted, RequestContext(Deadline.after(600))))
+        context = RequestContext(Deadline.after(600))
+        found.append((await searcher.search(corpus, wanted, context)).hits)
         took.append(1000 * (time.perf_counter() - began))
     return found[1:], took[1:], took[0]
 
@@ -120,7 +121,7 @@ def written(folder: Path, count: int) -> dict[str, object]:
     corpus = filled(store, sentences, vectors, count)
     wrote, keeper = time.perf_counter(), Keeper(store)
     for due in keeper.due():
-        keeper.tidy(due, store.table(due), more=False)
+        keeper.tidy(store.table(due), more=False)
     done = store.records.upkeep(corpus.id)
     return {
         "chunks": count,

@@ -1,7 +1,8 @@
-"""Documents with instructions for the model in them: ten carriers with attacks of the test part.
+"""Documents with instructions for the model in them, in ten carriers.
 
-Called by `lab.safety.report`. Each case hides an attack, whose canary must never leave, in one of
-SQuAD's test passages, together with the question that the passage answers.
+Called by `lab.safety.report` and `lab.safety.left`. Each case hides an attack, whose canary must
+never leave, in one of SQuAD's passages of the same part, together with the question that the
+passage answers.
 """
 
 import base64
@@ -10,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lab.answers.data import part_of, squad
+from lab.answers.data import Part, part_of, squad
 from lab.safety import data
 from lab.safety.attacks import SEED, canary
 
@@ -64,13 +65,13 @@ CARRIERS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-def cases(each: int = CASES) -> Iterator[Injected]:
-    """The same at every run: so many in each carrier."""
+def cases(each: int = CASES, part: Part = "test") -> Iterator[Injected]:
+    """The same at every run: so many in each carrier. Of development, heads know the attacks."""
     draw = random.Random(SEED)  # noqa: S311  a sample, not a secret
-    items = [item for item in squad() if part_of(item.article) == "test"]
+    items = [item for item in squad() if part_of(item.article) == part]
     for carrier, hide in CARRIERS.items():
-        name = "attacks.languages" if carrier == "other language" else "attacks.test"
-        attacks = data.written(name)
+        abroad = part == "test" and carrier == "other language"
+        attacks = data.written("attacks.languages" if abroad else f"attacks.{part}")
         for number, item in enumerate(draw.sample(items, each)):
             word = canary(draw)
             attack = attacks[number % len(attacks)].format(canary=word)

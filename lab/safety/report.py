@@ -24,7 +24,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Checked, SafetyReply, SafetyRequest
 from tiffin.core.values import Document
-from tiffin.pipeline.passages import split_documents
+from tiffin.pipeline.passages import Passage, split_documents
 from tiffin.pipeline.stages.screen import MARGIN_CHARS
 from tiffin.safety.detector import Detector
 from tiffin.safety.guard import Guard
@@ -79,7 +79,8 @@ def _share(hits: Flags) -> str:
     return str(wilson(hits))
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     print(*(f"| {' | '.join(row)} |" for row in lines), "", sep="\n")  # noqa: T201
 
@@ -101,7 +102,7 @@ def inputs() -> dict[str, list[str]]:
 
 def of_inputs() -> None:
     """Recall on jailbreaks and false positives on harmless questions, at several rates."""
-    _table(
+    show_table(
         ["input", "texts", *(f"at {rate:g}" for rate in RATES)],
         [
             [name, str(len(some)), *(_share(flags(some, rate)) for rate in RATES)]
@@ -126,13 +127,20 @@ def _runs(text: str) -> frozenset[str]:
     return frozenset(" ".join(words[at : at + 5]) for at in range(max(1, len(words) - 4)))
 
 
+def passages_of(documents: Sequence[str]) -> tuple[list[Passage], list[str], list[int]]:
+    """All passages, as `Screen` reads them (with margins), and how much stands before each."""
+    passages = split_documents([Document(text=text) for text in documents])
+    starts = [max(0, one.start - MARGIN_CHARS) for one in passages]
+    texts = [
+        documents[one.document or 0][start : one.end + MARGIN_CHARS]
+        for one, start in zip(passages, starts, strict=True)
+    ]
+    return passages, texts, [one.start - at for one, at in zip(passages, starts, strict=True)]
+
+
 def screened(documents: Sequence[str], rate: float) -> Flags:
     """Which documents have a passage that `Screen` flags; all their passages count as found."""
-    passages = split_documents([Document(text=text) for text in documents])
-    texts = [
-        documents[one.document or 0][max(0, one.start - MARGIN_CHARS) : one.end + MARGIN_CHARS]
-        for one in passages
-    ]
+    passages, texts, _ = passages_of(documents)
     found = np.zeros(len(documents), np.bool_)
     for passage, flag in zip(passages, flags(texts, rate, documents=True), strict=True):
         found[passage.document] |= flag
@@ -158,7 +166,7 @@ def of_documents() -> None:
         [name, str(len(some)), *(_share(screened(some, rate)) for rate in RATES)]
         for name, some in harmless.items()
     ]
-    _table(["documents", "cases", *(f"at {rate:g}" for rate in RATES)], rows)
+    show_table(["documents", "cases", *(f"at {rate:g}" for rate in RATES)], rows)
 
 
 def area(said: NDArray[Any], labels: Flags) -> str:

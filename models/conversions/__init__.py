@@ -20,5 +20,9 @@ def convert(recipe: Recipe, source: Path, target: Path) -> None:
         from models.conversions import gguf
 
         gguf.dequantise(source, target)
+    elif recipe == "dequantise-e5":
+        from models.conversions import e5
+
+        e5.dequantise(source, target)
     else:
         assert_never(recipe)

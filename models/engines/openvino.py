@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from models.engines.bert_graph import Output, Unconvertible, Weights, bert_graph
 from models.engines.reading import Reading, shipped
-from models.engines.tokens import Text, TokenizedText, Vocabulary, padded
+from models.engines.tokens import Prompts, Text, TokenizedText, Vocabulary, padded
 from models.errors import InputTooLong
 
 Raw = TypeVar("Raw", Text, tuple[str, str])
@@ -129,13 +129,14 @@ class _Encoder(Generic[Raw]):
 class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
 
-    Token ids are used as they are, without special tokens added.
+    Token ids are used as they are, without a prompt or special tokens added.
     """
 
     samples = ("warm-up", "A longer text, so that the other one is padded.")
 
     def __init__(self, model_dir: Path, *, threads: int) -> None:
         output, max_tokens = _pooling(model_dir)
+        self._prompts = Prompts.of(model_dir)
         super().__init__(model_dir, output, max_tokens, threads=threads)
         whole, bare = (
             self._tokenizer.encode("a", add_special_tokens=special).ids for special in (True, False)
@@ -144,7 +145,8 @@ class Embedder(_Encoder[Text]):
 
     def _encoded(self, inputs: Sequence[Text]) -> list[TokenizedText]:
         """Tokenize texts, check ids. Raises InputInvalid for ids of another model."""
-        texts = iter(super()._encoded([text for text in inputs if isinstance(text, str)]))
+        read = [self._prompts.before(text) for text in inputs if isinstance(text, str)]
+        texts = iter(super()._encoded(read))
         return [
             next(texts) if isinstance(item, str) else self._of_ids(item, index)
             for index, item in enumerate(inputs)

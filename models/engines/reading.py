@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 SHIPPED = Path(__file__).with_name("reading.json")
+PAIRED = Path(__file__).with_name("paired.json")
+"""A second number, of the same layers: whether two questions are one (`lab.cache.train`)."""
 
 
 class Reading(NamedTuple):
@@ -36,10 +38,12 @@ def shipped(model_dir: Path, path: Path = SHIPPED) -> Reading | None:
     content = json.loads(path.read_text(encoding="utf-8"))
     if fingerprint(model_dir) != content["model"]:
         return None
+    read = [content, json.loads(PAIRED.read_text(encoding="utf-8"))]
     weights = {
-        int(layers): np.array([row], np.float32) for layers, row in content["weights"].items()
+        int(layers): np.array([one["weights"][layers] for one in read], np.float32)
+        for layers in content["weights"]
     }
-    return Reading(weights, np.array([content["bias"]], np.float32))
+    return Reading(weights, np.array([one["bias"] for one in read], np.float32))
 
 
 def fingerprint(model_dir: Path) -> str | None:

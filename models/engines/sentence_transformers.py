@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from transformers.utils.logging import disable_progress_bar
 
 from models.engines.reading import shipped
-from models.engines.tokens import Device, Text, TokenizedText, Vocabulary, padded
+from models.engines.tokens import Device, Prompts, Text, TokenizedText, Vocabulary, padded
 from models.errors import InputTooLong, WeightsError
 
 Raw = TypeVar("Raw", Text, tuple[str, str])
@@ -102,13 +102,14 @@ class _Encoder(Generic[Raw]):
 class Embedder(_Encoder[Text]):
     """Texts to L2-normalised vectors, as `SentenceTransformer.encode(normalize_embeddings=True)`.
 
-    Token ids are used as they are, without special tokens added.
+    Token ids are used as they are, without a prompt or special tokens added.
     """
 
     library = SentenceTransformer
 
     def __init__(self, model_dir: Path, *, device: Device = "auto", threads: int) -> None:
         super().__init__(model_dir, device=device, threads=threads)
+        self._prompts = Prompts.of(model_dir)
         tokenizer = self._model.tokenizer
         whole, bare = (
             tokenizer("a", add_special_tokens=special).input_ids for special in (True, False)
@@ -121,11 +122,15 @@ class Embedder(_Encoder[Text]):
         Raises InputInvalid for ids of another model: an id that is not in the vocabulary, or a
         first id with which this tokenizer's texts do not begin.
         """
-        texts = iter(super().tokenize([text for text in inputs if isinstance(text, str)]))
+        read = [self._prompts.before(text) for text in inputs if isinstance(text, str)]
+        texts = iter(super().tokenize(read))
         return [
             next(texts) if isinstance(item, str) else self._of_ids(item, index)
             for index, item in enumerate(inputs)
         ]
+
+    def _length(self, item: Text | tuple[str, str]) -> int:
+        return super()._length(self._prompts.before(item) if isinstance(item, str) else item)
 
     def _of_ids(self, ids: list[int], index: int) -> TokenizedText:
         self._vocabulary.check(ids, index)

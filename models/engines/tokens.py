@@ -3,8 +3,10 @@
 Used by `models.engines.openvino` and `models.engines.sentence_transformers`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -31,6 +33,30 @@ class TokenizedText:
     def tokens(self) -> int:
         """The number of tokens in the forward pass."""
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What an embedder wants before a text, as `config_sentence_transformers.json` says it.
+
+    A text that begins with one of the `known` is left as it is.
+    """
+
+    default: str = ""
+    known: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model_dir: Path) -> "Prompts":
+        """Those of a model's folder; none if it names no default."""
+        path = model_dir / "config_sentence_transformers.json"
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        prompts = content.get("prompts") or {}
+        default = prompts.get(content.get("default_prompt_name")) or ""
+        return cls(default, tuple(filter(None, prompts.values())))
+
+    def before(self, text: str) -> str:
+        """The text as the model reads it."""
+        return text if text.startswith(self.known) else self.default + text
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ import pytest
 from tests.api.test_rag_query import DOCUMENTS
 from tests.support.services import Services, entry
 from tiffin.config.settings import Settings
+from tiffin.core.context import RequestContext
+from tiffin.core.errors import Unavailable
+from tiffin.core.messages import RerankRequest, RerankScores
 
 ASKED = {
     "query": "how tall is the tower",
@@ -131,3 +134,42 @@ async def test_what_was_being_written_during_a_clear_is_not_kept_after_it(
             for query in ("tell me how tall the tower is", "how tall is the tower")
         ]
     assert after == ["miss", "semantic"], "neither cache kept what began before"
+
+
+class WithoutPairs(Services):
+    """Its reranker is away whenever two questions are to be compared."""
+
+    async def score(self, request: RerankRequest, context: RequestContext) -> RerankScores:
+        if isinstance(request.query, list):
+            raise Unavailable("away")
+        return await super().score(request, context)
+
+
+async def test_a_comparison_that_fails_is_a_miss_and_no_worse_answer(semantic: Settings) -> None:
+    services = WithoutPairs()
+    services.alike = True
+    async with entry(services, semantic) as client:
+        await ask(client, "how tall is the tower")
+        again = await ask(client, "please tell me how tall the tower is")
+    assert (again.headers["x-tiffin-cache"], written(services)) == ("miss", 2)
+    assert again.json()["degraded"] == []
+
+
+async def test_two_questions_are_compared_without_an_answer_being_written(
+    services: Services, semantic: Settings
+) -> None:
+    body = {"kept": "how tall is the tower", "documents": DOCUMENTS}
+    async with entry(services, semantic) as client:
+        said = [
+            (await client.post("/v1/cache/compare", json={**body, "new": new})).json()
+            for new in ("tell me how tall the tower is", "how tall is the tower not")
+        ]
+        unknown = await client.post(
+            "/v1/cache/compare", json={"kept": "a", "new": "b", "corpus": "none"}
+        )
+    assert said[0]["differences"] == []
+    assert said[0]["probability"] is None, "the stand-in's reranker has no such head"
+    assert said[1]["differences"] == ["negation"]
+    assert said[1]["probability"] is None
+    assert unknown.status_code == 404
+    assert written(services) == 0

@@ -1,6 +1,7 @@
 """Files and vector stores as OpenAI's own client calls them, over stand-ins of the models."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,6 +51,8 @@ async def test_a_vector_store_says_how_it_is_on_disk(settings: Settings) -> None
         assert health == {
             "object": "vector_store.health",
             "id": store.id,
+            "embedder": settings.embedding.model,
+            "reembedding": None,
             "chunks": shown["chunks"],
             "unindexed_chunks": 0,
             "fragments": shown["most_fragments"],
@@ -198,3 +201,38 @@ async def test_what_waits_is_ingested_by_the_next_start(settings: Settings, tmp_
         assert (await ingested(client, store.id)).file_counts.completed == 1
         found = await client.vector_stores.search(store.id, query="tower")
         assert len(found.data) == 1
+
+
+async def test_a_vector_store_is_embedded_anew_after_a_change_of_the_model(
+    settings: Settings, tmp_path: Path
+) -> None:
+    kept = settings.model_copy(update={"corpora": tmp_path})
+    async with corpora(kept) as client:
+        store = await filled(client, "help", {"handbook.md": HANDBOOK, "tower.txt": TOWER})
+    another = "ms-marco-minilm-l-12-v2"  # any name of the catalogue: a stand-in embeds
+    other = kept.embedding.model_copy(update={"model": another})
+    services = Hashed()
+    async with (
+        entry(services, kept.model_copy(update={"embedding": other})) as http,
+        asking(services),
+    ):
+        path, question = f"/v1/vector_stores/{store.id}", {"query": "when are tickets refunded?"}
+        found = await http.post(f"{path}/search", json=question)
+        assert found.headers["x-tiffin-degraded"] == "other_embedder"
+        assert found.json()["data"][0]["filename"] == "handbook.md"
+        asked = {**question, "corpus": "help", "model": "quote"}
+        answer = (await http.post("/rag_query", json=asked)).json()
+        assert "refunded within 14 days" in answer["answer"]
+        assert "other_embedder" in answer["degraded"]
+        assert "searched by words only" in (await http.get("/readyz")).json()["corpora"]
+        health = (await http.post(f"{path}/reembed")).json()
+        assert health["reembedding"]["embedder"] == another
+        async with asyncio.timeout(30):
+            while health["reembedding"] is not None:
+                await asyncio.sleep(0.05)
+                health = (await http.get(f"{path}/health")).json()
+        assert health["embedder"] == another
+        found = await http.post(f"{path}/search", json=question)
+        assert "x-tiffin-degraded" not in found.headers
+        assert (await http.post("/rag_query", json=asked)).json()["degraded"] == []
+        assert (await http.post(f"{path}/reembed")).json()["reembedding"] is None

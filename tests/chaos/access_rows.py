@@ -73,7 +73,7 @@ async def every_route(stand: Guarded, _: Size) -> AsyncGenerator[Row, None]:
     yield Row(
         f"auth: every route ({len(paths)} paths x {len(METHODS)} methods x {len(keys)} bad keys; "
         f"{len(inner)} calls of the services)",
-        "401/403 from the headers, before the body is sent; 0 calls of a service or an provider",
+        "401/403 from the headers, before the body is sent; 0 calls of a service or a provider",
         f"{', '.join(f'{count}x {status}' for status, count in statuses.items())}{example}; "
         f"p99 {percentile(took_ms, 0.99):.0f} ms, slowest {max(took_ms):.0f} ms, the body never "
         f"sent; {after - before} calls; open by design: {open_to_all}",

@@ -161,7 +161,7 @@ async def running_stand(directory: Path) -> AsyncGenerator[Stand, None]:
 
 @asynccontextmanager
 async def running_guarded(directory: Path) -> AsyncGenerator[Guarded, None]:
-    """The same with keys and an provider; its services put requests into batches."""
+    """The same with keys and a provider; its services put requests into batches."""
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(fake_provider())
         front = Proxy(int(provider.url.rsplit(":", 1)[1]))

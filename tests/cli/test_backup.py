@@ -101,9 +101,11 @@ def test_what_changes_during_a_backup_is_ingested_again_or_gone(
     texts = {name: f"text of {name}" for name in ("kept", "removed", "again")}
     corpus = queued(store, texts).id
     other = queued(store, {"alone": "in a corpus that goes"}).id
-    members = {file.name: file for _, file in store.records.waiting(9)}
+    members = {file.name: file for _, file in store.records.waiting("test", 9)}
     for one in (corpus, other):
-        owned = [member.file for member, _ in store.records.waiting(9) if member.corpus == one]
+        owned = [
+            member.file for member, _ in store.records.waiting("test", 9) if member.corpus == one
+        ]
         store.records.complete(one, dict.fromkeys(owned, 1))
     link = copying._link_table  # noqa: SLF001  the moment after the records are copied
 
@@ -123,7 +125,7 @@ def test_what_changes_during_a_backup_is_ingested_again_or_gone(
     copy = Store(into, "test")
     assert [one.id for one in copy.records.all_corpora()] == [corpus]
     assert {file.name for file in copy.records.visible(corpus).values()} == {"kept"}
-    assert [file.name for _, file in copy.records.waiting(9)] == ["again"]
+    assert [file.name for _, file in copy.records.waiting("test", 9)] == ["again"]
     assert copy.content(members["again"].digest).read_text() == "text of again"
     copy.close()
     store.close()

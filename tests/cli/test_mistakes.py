@@ -84,6 +84,8 @@ GARBAGE = [
     ("cache", "--url", "not an address", "stats"),
     ("cache", "--url", "http://[", "stats"),
     ("cache", "--url", NOBODY, "clear"),
+    ("corpus", "--url", NOBODY, "list"),
+    ("corpus", "--url", NOBODY, "reembed", "x"),
     ("eval", "retrieval", "{folder}", "--url", NOBODY),
     ("ingest", "{file}", "--corpus", "x", "--url", NOBODY),
     ("safety", "calibrate", "{file}", "--url", NOBODY),
@@ -144,12 +146,14 @@ def test_variables_of_clients_do_not_stop_a_server(name: str) -> None:
     assert tiffin("settings", **{name: "http://localhost:3000"}).exit_code == 0
 
 
-ASKING = [words for words in COMMANDS if words[0] in {"cache", "eval", "ingest", "safety"}]
+ASKING = [
+    words for words in COMMANDS if words[0] in {"cache", "corpus", "eval", "ingest", "safety"}
+]
 
 
 @pytest.mark.parametrize("words", ASKING, ids=" ".join)
 def test_clients_read_the_server_and_the_key_from_their_variables(words: tuple[str, ...]) -> None:
-    shown = tiffin(*(words[:1] if words[0] == "cache" else words), "--help").output
+    shown = tiffin(*(words[:1] if words[0] in {"cache", "corpus"} else words), "--help").output
     assert "TIFFIN_URL" in shown
     assert "TIFFIN_API_KEY" in shown
     assert "http://localhost:3000" in shown

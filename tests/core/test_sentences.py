@@ -56,6 +56,15 @@ def test_the_lines_of_lists_tables_and_code_are_sentences_of_their_own() -> None
     ]  # fmt: skip
 
 
+def test_a_pair_of_a_long_line_of_json_is_a_sentence() -> None:
+    said = "It is tall. " * 20
+    line = f'{{"name": "tower", "old": true, "text": "{said}", "of": {{"city": 1}}}}'
+    pairs = ['"name": "tower"', '"old": true', f'"text": "{said}"', '"of":', '"city": 1}}']
+    assert texts(line) == pairs
+    short = '{"name": "tower", "old": true}'
+    assert texts(short) == [short]
+
+
 def test_a_wrapped_line_goes_on() -> None:
     text = "This sentence was wrapped by an editor at some sixty columns\nand ends here. So."
     assert texts(text) == [

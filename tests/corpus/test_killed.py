@@ -32,7 +32,9 @@ def documents(turn: int) -> dict[str, str]:
 
 def contents(store: Store, corpus: str) -> list[tuple[str, int, str]]:
     """Every chunk that can be found: its file's name, its number and its text."""
-    table, files = store.table(corpus), store.records.visible(corpus)
+    found = store.records.corpus_by_id(corpus)
+    assert found is not None
+    table, files = store.table(found.table), store.records.visible(corpus)
     return sorted(
         (visible.name, row.number, row.text)
         for file, visible in files.items()
@@ -42,9 +44,20 @@ def contents(store: Store, corpus: str) -> list[tuple[str, int, str]]:
 
 @pytest.mark.slow
 def test_a_corpus_is_whole_after_twenty_kills(tmp_path: Path) -> None:
+    killed_while_ingesting(tmp_path, KILLS)
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_a_corpus_is_whole_after_two_hundred_kills(tmp_path: Path) -> None:
+    killed_while_ingesting(tmp_path, 10 * KILLS)
+
+
+def killed_while_ingesting(tmp_path: Path, kills: int) -> None:
     random = np.random.default_rng(7)
     killed, corpus, midway = Store(tmp_path / "killed", "test"), "", 0
-    for turn in range(KILLS):
+    for turn in range(kills):
         corpus = queued(killed, documents(turn), corpus).id
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.ingesting", str(killed.folder)], cwd=ROOT
@@ -54,10 +67,10 @@ def test_a_corpus_is_whole_after_twenty_kills(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         midway += bool(killed.records.totals().get("in_progress"))
-    assert midway > KILLS / 4, "the kills came too late to tell anything"
+    assert midway > kills / 4, "the kills came too late to tell anything"
     asyncio.run(ingest(killed))
     whole = Store(tmp_path / "whole", "test")
-    everything = {name: text for turn in range(KILLS) for name, text in documents(turn).items()}
+    everything = {name: text for turn in range(kills) for name, text in documents(turn).items()}
     expected = contents(whole, _ingested(whole, everything))
     assert contents(killed, corpus) == expected
     assert len(killed.table(corpus).ids()[0]) == len(expected)

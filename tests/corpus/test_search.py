@@ -21,7 +21,7 @@ async def find(
 ) -> list[Hit]:
     found = store.find(TENANT, corpus)
     asked = Wanted(query, vectors_of([query])[0], count, **wanted)  # type: ignore[arg-type]
-    return await Searcher(store).search(found, asked, RequestContext(Deadline.after(30)))
+    return (await Searcher(store).search(found, asked, RequestContext(Deadline.after(30)))).hits
 
 
 async def test_the_exact_scan_is_what_numpy_says(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_a_filter_loses_no_match_among_many_others(tmp_path: Path) -> None
     store = Store(tmp_path, "m")
     texts = {f"{n}.txt": f"tickets tickets number {n}" for n in range(300)}
     corpus = queued(store, {**texts, "wanted.txt": "a longer text that once says tickets " * 3})
-    for member, file in store.records.waiting(1000):
+    for member, file in store.records.waiting("m", 1000):
         if file.name == "wanted.txt":
             store.records.set_attributes(corpus.id, member.file, {"kind": "wanted"})
     await ingest(store)

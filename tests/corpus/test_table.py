@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 import filelock
-import msgspec
 import numpy as np
 import pytest
 
 from tests.support.ingesting import vectors_of
 from tiffin.config.section import SettingsError
-from tiffin.corpus import store as store_module
 from tiffin.corpus.document import Chunk
+from tiffin.corpus.layout import LAYOUT, Layout, write_layout
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table, connect
 from tiffin.corpus.vectors import Vectors
@@ -28,19 +27,20 @@ def append(table: Table, file: str, *texts: str, first: int) -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
+    return Table(connect(str(tmp_path / "chunks")), "vs_1")
 
 
-def test_a_second_writer_is_refused(tmp_path: Path, table: Table) -> None:
-    other = Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
-    with table.writing(), pytest.raises(filelock.Timeout), other.writing():
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    one, other = Store(tmp_path, "m"), Store(tmp_path, "m")
+    _ = one.records
+    with one.writing("vs_1"), pytest.raises(filelock.Timeout), other.writing("vs_1"):
         pass
-    with other.writing():
+    with other.writing("vs_1"):
         pass
 
 
 def test_a_reader_sees_at_once_what_another_connection_wrote(tmp_path: Path, table: Table) -> None:
-    reader = Table(connect(tmp_path / "chunks"), "vs_1", tmp_path)
+    reader = Table(connect(str(tmp_path / "chunks")), "vs_1")
     append(table, "a", "one", first=1)
     assert reader.health().chunks == 1
     append(table, "b", "two", first=2)
@@ -86,7 +86,7 @@ def test_a_chunk_that_moved_is_missing_rather_than_another_one(table: Table) -> 
 def test_old_versions_outlive_the_searches_that_read_them(tmp_path: Path, table: Table) -> None:
     append(table, "a", "one", first=1)
     table.compact()
-    old = connect(tmp_path / "chunks").open_table("vs_1")
+    old = connect(str(tmp_path / "chunks")).open_table("vs_1")
     old.checkout(2)
     append(table, "b", "two", first=2)
     table.compact()
@@ -114,9 +114,8 @@ def test_the_vectors_in_memory_follow_every_change(table: Table) -> None:
 
 def test_a_folder_of_a_newer_lancedb_is_refused(tmp_path: Path) -> None:
     Store(tmp_path, "m").records.close()
-    newer = store_module._Layout(store_module.LAYOUT, "999.0.0")  # noqa: SLF001
-    (tmp_path / "layout.json").write_bytes(msgspec.json.encode(newer))
-    with pytest.raises(SettingsError, match=r"written by layout 1 with LanceDB 999\.0\.0"):
+    write_layout(tmp_path / "layout.json", Layout(LAYOUT, "999.0.0"))
+    with pytest.raises(SettingsError, match=r"written by layout 2 with LanceDB 999\.0\.0"):
         _ = Store(tmp_path, "m").records
 
 

@@ -25,7 +25,7 @@ CHUNKS = 400
 def stored(store: Store, texts: list[str], corpus: str = "") -> Corpus:
     """A corpus with a file that has these chunks, or one with another such file."""
     made = queued(store, {f"{len(texts)}.txt": "its chunks are given"}, corpus)
-    ((member, _),) = store.records.waiting(1)
+    ((member, _),) = store.records.waiting("m", 1)
     chunks = [Chunk(text, 0, len(text), None, ()) for text in texts]
     table = store.table(made.id)
     table.append({member.file: chunks}, vectors_of(texts), int(table.ids().seqs.max(initial=0)) + 1)
@@ -42,7 +42,7 @@ def tidied(keeper: Keeper, store: Store, *, more: bool = False) -> list[str]:
     """Which corpora needed work, which is then done."""
     due = keeper.due()
     for corpus in due:
-        keeper.tidy(corpus, store.table(corpus), more=more)
+        keeper.tidy(store.table(corpus), more=more)
     return due
 
 

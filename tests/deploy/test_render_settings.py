@@ -90,6 +90,7 @@ def test_secrets_are_references_and_no_file_holds_one(tmp_path: Path) -> None:
     [
         ("TIFFIN_ROUTING__COMPLEXITY_MODEL", "/srv/mine.bin", "is a path of this machine"),
         ("TIFFIN_CORPORA", "/srv/corpora", "is a path of this machine"),
+        ("TIFFIN_CHUNKS", "s3://bucket/chunks", "do not get the variables AWS_*"),
         ("TIFFIN_TIERS__SMALL__ADAPTERS", '{"law": "/srv/law"}', "is a path of this machine"),
         ("TIFFIN_PROVIDERS", provider("http://u:p@host/v1"), "an address with a password"),
     ],

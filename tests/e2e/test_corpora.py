@@ -1,5 +1,6 @@
 """A corpus in the real stack: ingested by the command line, asked, and found by OpenAI's client."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,21 @@ def test_a_folder_is_ingested_once_and_answers(stack: Stack, folder: Path) -> No
     source = answer["sources"][answer["citations"][0]["source"] - 1]
     assert (source["title"], source["headings"]) == ("handbook.md", ["Handbook", "Refunds"])
     assert httpx.get(f"{stack.url}/readyz").json()["corpora"] == "ready"
+
+
+def test_the_command_line_says_how_a_corpus_is(stack: Stack, folder: Path) -> None:
+    ingest(stack, str(folder))
+    (shown,) = json.loads(of_corpora(stack, "list", "--json"))
+    assert (shown["name"], shown["documents"], shown["state"]) == ("e2e", 2, "ready")
+    assert (shown["embedder"], shown["vectors"]) == ("all-minilm-l6-v2", "scanned")
+    assert of_corpora(stack, "list").split()[:2] == ["name", "id"]
+    assert "documents:          2\n" in of_corpora(stack, "show", "e2e")
+    assert "are embedded by all-minilm-l6-v2" in of_corpora(stack, "reembed", "e2e")
+
+
+def of_corpora(stack: Stack, *words: str) -> str:
+    command = [str(TIFFIN), "corpus", "--url", stack.url, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_a_file_that_changed_replaces_what_it_was(stack: Stack, folder: Path) -> None:

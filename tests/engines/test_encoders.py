@@ -139,7 +139,7 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_batch(
     together = scorer.run(pairs)
     alone = np.concatenate([scorer.run([pair]) for pair in pairs])
     difference = np.abs(together - alone).max(axis=0)
-    assert (difference < [ATOL, 10 * ATOL]).all()  # a reading sums 768 numbers
+    assert (difference < [ATOL, 10 * ATOL, 10 * ATOL]).all()  # a reading sums 768 numbers
 
 
 def test_tokens_of_another_model_are_refused_where_they_can_be_told(embedder: Any) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tiffin.grounding.same import Asked, differences, sought
+from tiffin.grounding.alike import Nearness, Worth, shipped
+from tiffin.grounding.same import Asked, Kept, differences, sought
 
 SENTENCES = (
     "The tower was designed by Anna Kell in 1889.",
@@ -12,7 +13,8 @@ SENTENCES = (
 
 
 def judged(kept: str, new: str, sentence: str = SENTENCES[0], answer: str = "") -> list[str]:
-    return list(differences(Asked(kept, (sentence,)), Asked(new, (sentence,)), (sentence,), answer))
+    first = Kept(kept, (sentence,), None, (sentence,), answer)
+    return list(differences(first, Asked(new, (sentence,)), Nearness(1.0), 0.01))
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,9 @@ def judged(kept: str, new: str, sentence: str = SENTENCES[0], answer: str = "") 
         ("How much is a boiler service?", "What's the price of a boiler service?"),
         ("Who were Kell's allies?", "Who were the allies of Kell?"),
         ("For my plan, how do I cancel?", "How do I cancel for my plan?"),
+        ("When was Alma visited by Kell?", "In what year did Kell visit Alma?"),
+        ("Where does Kell have deposits of oil?", "In which places has Kell oil deposits?"),
+        ("In what way is it closed?", "How is it closed?"),
     ],
 )
 def test_another_wording_is_the_same_question(kept: str, new: str) -> None:
@@ -35,6 +40,9 @@ def test_another_wording_is_the_same_question(kept: str, new: str) -> None:
     ("kept", "new", "reason"),
     [
         ("How do I enable it?", "How do I disable it?", "opposite"),
+        ("Which canals are deep?", "Which canals are shallow?", "opposite"),
+        ("What did Kell tell Brandt about Alma?", "What did Kell tell Alma about Brandt?", "order"),
+        ("What is the rent for a year?", "What is the rent for a day?", "opposite"),
         ("Which plans include calls?", "Which plans do not include calls?", "negation"),
         ("What did Kell earn in 1889?", "What did Kell earn in 1890?", "number"),
         ("When did Anna Kell die?", "When did Anna Brandt die?", "name"),
@@ -66,14 +74,43 @@ def test_a_question_that_says_what_the_answer_adds_asks_for_something_else() -> 
 
 
 def test_other_evidence_is_another_question_however_alike_they_are() -> None:
-    kept, new = Asked("Who leads it?", SENTENCES[:1]), Asked("Who leads it?", SENTENCES[1:2])
-    assert differences(kept, new, SENTENCES[:1], "") == ["evidence"]
+    kept = Kept("Who leads it?", SENTENCES[:1], None, SENTENCES[:1])
+    assert differences(kept, Asked("Who leads it?", SENTENCES[1:2]), Nearness(1.0), 0.01) == [
+        "evidence"
+    ]
 
 
 def test_support_that_the_new_question_does_not_find_is_missing() -> None:
-    kept = Asked("Who designed the tower?", SENTENCES[:2])
+    kept = Kept("Who designed the tower?", SENTENCES[:2], None, SENTENCES[:2])
     new = Asked("Who designed the tower?", SENTENCES[:1])
-    assert differences(kept, new, SENTENCES[:2], "") == ["evidence"]
+    assert differences(kept, new, Nearness(1.0), 0.01) == ["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("new", "logit", "served"),
+    [
+        ("By whom was the tower planned?", 6.5, True),
+        ("Who founded the tower?", 7.5, True),
+        ("Who designed the monument?", 3.0, False),
+        ("Who designed the tower for children?", 7.0, False),
+        ("Who built the tower?", 2.0, False),
+    ],
+)
+def test_the_head_weighs_other_words_by_what_the_sentence_is_worth_to_both(
+    new: str, logit: float, *, served: bool
+) -> None:
+    kept = Kept("Who designed the tower?", SENTENCES[:1], Worth(7.0, 2.0), SENTENCES[:1])
+    reading, paired = (2.0, 1.0) if served else (-1.0, -1.0)
+    asked = Asked(new, SENTENCES[:1], Worth(logit, reading))
+    assert (differences(kept, asked, Nearness(0.95, paired), 0.01) == []) == served
+
+
+def test_a_smaller_share_of_wrong_hits_must_be_surer() -> None:
+    head = shipped()
+    limits = [head.threshold(bound) for bound in head.bounds()]
+    assert limits == sorted(limits, reverse=True)
+    assert head.threshold(0.015) == head.threshold(0.01), "the next smaller bound holds"
+    assert head.threshold(0.0001) == 1
 
 
 def test_what_a_question_seeks() -> None:

@@ -31,7 +31,9 @@ def test_every_model_can_be_had_from_the_package_registry_alone() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(CatalogError, match=r"'gpt-5'.*all-minilm-l6-v2, ms-marco"):
+    with pytest.raises(
+        CatalogError, match=r"'gpt-5'.*all-minilm-l6-v2, multilingual-e5-small, ms-marco"
+    ):
         load_catalog().get("gpt-5")
 
 

@@ -25,6 +25,9 @@ BLOCKED = "You are a zebra, and whoever reads this is a zebra as well. "
 class Zebras:
     """Flags texts that name the animal."""
 
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        return [list(checks)]
+
     async def check(
         self,
         texts: Sequence[str],

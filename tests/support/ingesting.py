@@ -1,6 +1,8 @@
-"""Ingestion without a server, for tests that kill it: `python -m tests.support.ingesting FOLDER`.
+"""Ingestion without a server, for tests that kill it.
 
-The embedder is a stand-in that hashes words; the store, the parser and LanceDB are the real ones.
+`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS]]` ingests what waits for that embedder,
+and embeds anew what is to be; CHUNKS is an address of object storage. The embedders are stand-ins
+that hash words; the store, the parser and LanceDB are the real ones.
 """
 
 import asyncio
@@ -12,40 +14,40 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.clients import EmbeddingClient
 from tiffin.core.context import RequestContext
+from tiffin.corpus.corpora import ingestion_of
 from tiffin.corpus.entities import Corpus, File, Member, new_id
-from tiffin.corpus.ingest import Ingestion
 from tiffin.corpus.store import Store
 
 WIDTH = 32
 READS = 64
+OTHER, OTHER_WIDTH = "other", 48
 TENANT = "default"
 
 
-class Hashing(EmbeddingClient):
-    """Counts words by their hash."""
+class Hashing:
+    """Counts words by their hash. Vectors of different widths cannot be compared."""
 
-    def __init__(self) -> None:
-        super().__init__("Embedding", "http://127.0.0.1:9")
+    def __init__(self, width: int) -> None:
+        self._width = width
 
     async def embed(
-        self, texts: Sequence[str | list[int]], context: RequestContext, *, truncate: bool = True
+        self, texts: Sequence[str], context: RequestContext
     ) -> tuple[NDArray[np.float32], int]:
-        del context, truncate
-        return vectors_of([str(text) for text in texts]), len(texts)
+        del context
+        return vectors_of(texts, self._width), len(texts)
 
     async def count(self, texts: Sequence[str], context: RequestContext) -> list[int]:
         del context
         return [len(text.split()) for text in texts]
 
 
-def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Rows (len(texts), WIDTH) of length 1."""
-    rows = np.zeros((len(texts), WIDTH), np.float32)
+def vectors_of(texts: Sequence[str], width: int = WIDTH) -> NDArray[np.float32]:
+    """Rows (len(texts), width) of length 1."""
+    rows = np.zeros((len(texts), width), np.float32)
     for row, text in zip(rows, texts, strict=True):
         for word in text.lower().split():
-            row[zlib.crc32(word.encode()) % WIDTH] += 1
+            row[zlib.crc32(word.encode()) % width] += 1
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     return rows
 
@@ -66,11 +68,11 @@ def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
     return made
 
 
-async def ingest(store: Store) -> None:
-    """Work until nothing waits."""
-    ingestion = Ingestion(store, Hashing(), lambda: READS)
+async def ingest(store: Store, width: int = WIDTH, reads: int = READS) -> None:
+    """Work until nothing waits for this store's embedder."""
+    ingestion = ingestion_of(store, Hashing(width), lambda: reads)
     ingestion.start()
-    while store.records.totals().get("in_progress"):
+    while store.records.waiting(store.embedder, 1) or _reembedding(store):
         if ingestion.trouble is not None:
             raise AssertionError(ingestion.trouble)
         await asyncio.sleep(0.02)
@@ -79,6 +81,13 @@ async def ingest(store: Store) -> None:
     await ingestion.stop()
 
 
+def _reembedding(store: Store) -> bool:
+    every = store.records.reembeddings()
+    return any(one.done is None and one.embedder == store.embedder for one in every)
+
+
 if __name__ == "__main__":
-    opened = Store(Path(sys.argv[1]), "test")
-    asyncio.run(ingest(opened))
+    folder, *given = sys.argv[1:]
+    name = given[0] if given else "test"
+    opened = Store(Path(folder), name, *given[1:])
+    asyncio.run(ingest(opened, OTHER_WIDTH if name == OTHER else WIDTH))

@@ -5,6 +5,7 @@ They count their calls, can be slow, and can fail on purpose.
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from models.values import Finished, FinishReason, GenerateRequest, TextDelta, To
 from tests.support.serving import all_served
 from tiffin.api.app import create_app, guard, paths_of, wrap
 from tiffin.clients import (
+    Clients,
     EmbeddingClient,
     LLMClient,
     RerankerClient,
@@ -47,7 +49,6 @@ from tiffin.core.messages import (
     ServiceHealth,
     TokenCount,
 )
-from tiffin.gateway import Clients
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.decide import Decider
@@ -169,7 +170,8 @@ def _flagged(text: str, checks: list[str]) -> Checked:
             start, end = (0, len(text)) if whole else (at, at + len(TRIGGERS[check]))
             kind = {"personal_data": "email", "toxicity": "offensive"}.get(check, check)
             found.append(Finding(check, kind, 1.0, start, end))
-    return Checked(found, {check: float(bool(found)) for check in checks})
+    orders = [one for one in re.split(r"(?<=\.) ", text) if TRIGGERS["injection"] in one]
+    return Checked(found, {check: float(bool(found)) for check in checks}, orders=orders)
 
 
 async def _ready() -> ServiceHealth:

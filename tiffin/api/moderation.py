@@ -18,15 +18,17 @@ Said = tuple[Checked | TiffinError, Checked | TiffinError]
 def result_of(checked: Checked) -> ModerationResult:
     """What the checks said, under OpenAI's names."""
     found = {finding.kind for finding in checked.findings}
-    names = dict.fromkeys((*CATEGORIES, *HEADS))
-    categories = {name: HEADS.get(name) in found for name in names}
+    moderated = [name for name in checked.scores if name not in HEADS.values()]
+    names = dict.fromkeys((*CATEGORIES, *HEADS, *moderated))
+    read = {*HEADS, *moderated}
+    categories = {name: HEADS.get(name, name) in found for name in names}
     return ModerationResult(
         flagged=any(categories.values()),
         categories=categories,
         category_scores={
-            name: round(checked.scores.get(HEADS.get(name, ""), 0.0), 6) for name in names
+            name: round(checked.scores.get(HEADS.get(name, name), 0.0), 6) for name in names
         },
-        category_applied_input_types={name: ["text"] if name in HEADS else [] for name in names},
+        category_applied_input_types={name: ["text"] if name in read else [] for name in names},
     )
 
 

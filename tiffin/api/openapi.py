@@ -108,6 +108,7 @@ OF_TAG = {
         "openai-processing-ms",
         DECISION_HEADER,
     ),
+    "corpora": ("x-tiffin-degraded",),
     "embeddings": (TRUNCATED_HEADER,),
     "rerank": (TRUNCATED_HEADER,),
 }

@@ -10,13 +10,16 @@ import msgspec
 
 from tiffin.core.messages import Array
 
-VERSION = 1
+VERSION = 2
 MOST = 64
 """Questions of one scope; the oldest goes first."""
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """A question with its evidence, best first, its answer, and the sentences that support that.
+
+    `logit` and `reading` are what the reranker said of the best sentence; `reading` is None of one
+    without readings.
 
     `vector` is the question's embedding, L2-normalised. `text` is the answer's text, `answer`
     all of it as JSON. `created` is in seconds of the Unix epoch; `usd` and `seconds` are what it
@@ -27,6 +30,8 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     vector: Array
     evidence: tuple[str, ...]
+    logit: float
+    reading: float | None
     support: tuple[str, ...]
     text: str
     answer: bytes

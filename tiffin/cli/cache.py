@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
 from tiffin.cli.as_json import json_option, print_json
+from tiffin.cli.calibrate import calibrate, pairs_of
 from tiffin.cli.server import Server, server_options
-from tiffin.grounding.same import Asked, differences
+from tiffin.config.caching import CacheSettings
+from tiffin.grounding.alike import Nearness
+from tiffin.grounding.same import Asked, Kept, differences
 
+WRONG_HITS = CacheSettings().wrong_hits
 Connect = Callable[[], Server]
 
 
@@ -67,11 +72,36 @@ def why(kept: str, new: str, answer: str, *, as_json: bool) -> None:
 
     The evidence is taken to be the same: which it is, only a server with the documents can tell.
     """
-    reasons = differences(Asked(kept, ()), Asked(new, ()), (), answer)
+    reasons = differences(Kept(kept, (), answer=answer), Asked(new, ()), Nearness(1.0), WRONG_HITS)
     if as_json:
         print_json({"differences": reasons})
     else:
         click.echo(", ".join(reasons) or "nothing in the wording speaks against it")
+
+
+@cache.command("calibrate")
+@click.argument("pairs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--corpus", help="Of pairs that name no documents.")
+@click.option(
+    "--wanted",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Share of other questions that may get a kept answer.",
+)
+@json_option
+@click.pass_obj
+def calibrated(
+    connect: Connect, pairs: Path, corpus: str | None, wanted: float, *, as_json: bool
+) -> None:
+    """Say which `cache.wrong_hits` serves how many of your own PAIRS of questions.
+
+    PAIRS has a JSON object a line, with `kept`, `new`, `same`, and `documents` or `corpus`; see
+    docs/cache.md.
+    """
+    found = pairs_of(pairs, corpus)
+    with connect() as server:
+        calibrate(server, found, wanted, as_json=as_json)
 
 
 def _show(answer: dict[str, Any], *, as_json: bool) -> None:

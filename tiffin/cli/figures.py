@@ -69,6 +69,27 @@ def wilson(hits: NDArray[np.bool_]) -> Figure:
     return Figure(p, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
+def at_most(hits: int, of: int) -> float:
+    """The upper end of the 95 % interval of a share (Clopper and Pearson 1934), one-sided."""
+    low, high = hits / of, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _binomial_up_to(hits, of, middle) > 0.05:  # noqa: PLR2004
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _binomial_up_to(hits: int, of: int, share: float) -> float:
+    """The probability of at most so many hits."""
+    if share >= 1:
+        return float(hits >= of)
+    ks = np.arange(hits + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log((of - ks[:-1]) / (ks[:-1] + 1)))])
+    return float(np.exp(logs + ks * np.log(share) + (of - ks) * np.log1p(-share)).sum())
+
+
 def interval(groups: Sequence[str], of: Callable[[NDArray[np.intp]], float]) -> tuple[float, float]:
     """The middle 95 % of a figure of rows, which `of` is given by their numbers.
 

@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "backup": "Copy corpora, files, ledger and keys into one file, while serving.",
     "bench": "Load a running server, and see latencies, stages and goodput.",
     "cache": "What a running server keeps of answers, and how to remove it.",
+    "corpus": "List corpora and their health, and embed one by another model.",
     "costs": "What the answers cost, by day, tenant, tier, model, provider or policy.",
     "deploy": "Start one service alone, render files for a platform, simulate scaling.",
     "doctor": "Check whether this machine can serve, and say what to do if not.",

@@ -1,6 +1,6 @@
 """A running Tiffin, as the commands that ask one reach it: `--url`, `--key`, and its errors.
 
-Used by `tiffin bench`, `cache`, `eval`, `ingest` and `safety`.
+Used by `tiffin bench`, `cache`, `corpus`, `eval`, `ingest` and `safety`.
 """
 
 from collections.abc import Callable

@@ -16,9 +16,12 @@ class CacheSettings(Section):
     semantic: bool = False
     """Give the kept answer of a model to a question in other words, if the same sentences of the
     documents are its evidence and nothing in the wording speaks against it (docs/cache.md)."""
+    wrong_hits: Annotated[float, Field(ge=0.005, le=0.1)] = 0.005
+    """Of questions that look alike but ask for something else, at most this share may get a kept
+    answer of another question. `tiffin cache calibrate` measures it on your own questions."""
     retrieval: bool = True
-    """Keep the embeddings of passages, so that documents that are asked of again are not embedded
-    again."""
+    """Keep the embeddings of passages and the reranker's scores, so that documents are not embedded
+    again, nor scored again for the same question."""
     ttl_s: Annotated[int, Field(ge=1)] = 3600
     """An answer is forgotten after this long."""
     redis: Annotated[str | None, Field(pattern="^(redis|rediss|unix)://[^@]*$")] = None
@@ -26,5 +29,5 @@ class CacheSettings(Section):
     redis://host:6379/0; its password is read from REDIS_PASSWORD. If unset, each process keeps its
     own."""
     max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Memory for kept answers (without Redis), and as much for kept embeddings; what was not asked
-    for longest goes first."""
+    """Memory for kept answers (without Redis), as much for kept embeddings, and as much for kept
+    scores; what was not asked for longest goes first."""

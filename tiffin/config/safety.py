@@ -59,6 +59,17 @@ class TenantSafety(Section):
     """The OpenAI routes that generate."""
 
 
+class ModeratorSettings(Section):
+    """An endpoint in the shape of OpenAI's `/v1/moderations`, which judges `toxicity`."""
+
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.openai.com/v1"
+    """Where `/moderations` is."""
+    model: Annotated[str, Field(min_length=1)] = "omni-moderation-latest"
+    """The endpoint's name for the model."""
+    key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable with the key; null if the endpoint needs none."""
+
+
 class SafetySettings(Section):
     """The Safety service, and what is asked of it."""
 
@@ -73,3 +84,6 @@ class SafetySettings(Section):
     """Share of harmless texts that a trained check may flag."""
     timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 500
     """Longest wait for one check; then the policy decides without it."""
+    moderator: ModeratorSettings | None = None
+    """Who judges `toxicity` in place of our own heads; every text that is checked for it is sent
+    there. `{}` means OpenAI."""

@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     profile: str = "laptop"
     """A file in tiffin/config/profiles; if unset, chosen by the GPUs found."""
     corpora: Path | None = None
-    """Folder of files and corpora; if unset, `corpora` in the home."""
+    """Folder of files and corpora, on a local disk; if unset, `corpora` in the home."""
+    chunks: Annotated[str, Field(pattern=r"^s3://[^/\s]+(/[^/\s]+)*$")] | None = None
+    """Where on S3 the chunks of corpora are, as s3://BUCKET/PREFIX; if unset, in that folder."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
@@ -113,6 +115,13 @@ class Settings(BaseSettings):
     def models(self) -> list[str]:
         """Catalogue names of the models that run."""
         return list(dict.fromkeys(section.model for _, section in self.with_models()))
+
+    @field_validator("corpora")
+    @classmethod
+    def _check_corpora(cls, corpora: Path | None) -> Path | None:
+        if ":/" in str(corpora):
+            raise ValueError("files and records want a local folder; set TIFFIN_CHUNKS instead")
+        return corpora
 
     @field_validator("tiers")
     @classmethod

@@ -82,13 +82,15 @@ class RerankScores(msgspec.Struct, frozen=True):
     """One float32 logit a passage, in the order of the passages, and the tokens they cost.
 
     `cut` has the positions of the pairs of which the model did not read the end; `readings` are
-    like the logits, and None of a model without them (`models.engines.reading`).
+    like the logits, and None of a model without them (`models.engines.reading`). `paired` says of
+    two questions whether they are one, and is None with `readings`.
     """
 
     logits: Array
     tokens: int
     cut: list[int] = []
     readings: Array | None = None
+    paired: Array | None = None
 
 
 class TierState(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,12 +227,23 @@ class Checked(msgspec.Struct, frozen=True):
     """What the checks say of one text. `scores` has the highest probability of each kind.
 
     `unsure` are sentences of a document that may give orders to the model: the check is to be
-    asked about them again, with their vectors.
+    asked about them again, with their vectors. `orders` are those of them that probably do: they
+    are no evidence, even in a document that is not flagged.
     """
 
     findings: list[Finding]
     scores: dict[str, float]
     unsure: list[str] = []
+    orders: list[str] = []
+
+    def joined(self, other: "Checked") -> "Checked":
+        """What both say, who ran other checks on the same text."""
+        return Checked(
+            [*self.findings, *other.findings],
+            self.scores | other.scores,
+            [*self.unsure, *other.unsure],
+            [*self.orders, *other.orders],
+        )
 
 
 class SafetyReply(msgspec.Struct, frozen=True):

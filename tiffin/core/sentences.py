@@ -18,6 +18,9 @@ from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]
 MAX_SENTENCE_CHARS = 600
 """Longer sentences are cut: about 150 tokens of English, and 400 of a script without spaces."""
 
+PAIRS_CHARS = 200
+"""A longer line of JSON is not one sentence, but one for each key."""
+
 WRAPPED_LINE_CHARS = 50
 """A line at least this long that ends within a sentence continues in the next line."""
 
@@ -32,6 +35,8 @@ _OPENING = re.compile(r"\W*(?:\d{1,3}[.)]|(?:[^\W\d_]\.){1,2})\s*")
 # A capitalised word this short, or one letter, is an abbreviation if a small letter follows.
 _SHORT = re.compile(r"(?:^|\W)(?:[A-ZÀ-Þ][a-z]{0,3}|[^\W\d_])\.\s*$")
 _LINE_END = re.compile(r"\n\s*")
+# A pair of JSON is a sentence: the library takes all that stands in quotes for one.
+_BEFORE_A_KEY = re.compile(r'(?:(?<=["\d\]}el]),|\{)\s*(?="[^"\n]{1,60}"\s*:)')
 OPENS_A_LINE = re.compile(r"[-*•‣◦–—|#>]|\d{1,3}[.)]\s|[a-z]\)\s|\S[^\s:]{0,30}:\s")
 _CUT = re.compile(r"[;,:،、，；]\s*|\s+")
 _WORDLESS = re.compile(r"[\W_]*")
@@ -79,9 +84,19 @@ def _lines(text: str) -> Iterator[Span]:
     start = 0
     for match in _LINE_END.finditer(text):
         if _ends_a_sentence(text, start, match):
-            yield start, match.start()
+            yield from _pairs(text, start, match.start())
             start = match.end()
-    yield start, len(text)
+    yield from _pairs(text, start, len(text))
+
+
+def _pairs(text: str, start: int, end: int) -> Iterator[Span]:
+    """The line, or if it is a long one of JSON, each key of it with its value."""
+    keys = _BEFORE_A_KEY.finditer(text, start, end) if end - start > PAIRS_CHARS else ()
+    for match in keys:
+        if match.start() > start:
+            yield start, match.start()
+        start = match.end()
+    yield start, end
 
 
 def _ends_a_sentence(text: str, start: int, line_end: re.Match[str]) -> bool:

@@ -4,7 +4,8 @@ The records are copied first, because a chunk counts only if they say so: what i
 is in the copied tables, and not found. LanceDB never changes a file that it has written, so that a
 hard link is a copy that takes no time and no space; a table's versions are linked before the data
 that they name. What was removed meanwhile is taken out of the copied records, and what was changed
-is marked to be ingested again.
+is marked to be ingested again. So is everything if the tables are on object storage, because no
+link can be made there.
 """
 
 import os
@@ -12,6 +13,11 @@ import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+
+from msgspec.structs import replace
+
+from tiffin.corpus.entities import Corpus
+from tiffin.corpus.layout import read_layout, write_layout
 
 RECORDS = "records.sqlite3"
 LAYOUT = "layout.json"
@@ -34,15 +40,18 @@ def copy_corpora(folder: Path, into: Path) -> None:
     Raises OSError and sqlite3.Error.
     """
     copy_sqlite(folder / RECORDS, into / RECORDS)
-    shutil.copyfile(folder / LAYOUT, into / LAYOUT)
+    layout = read_layout(folder / LAYOUT)
+    write_layout(into / LAYOUT, replace(layout, tables=None))
     (into / "files").mkdir()
     (into / "chunks").mkdir()
     with (
         closing(sqlite3.connect(into / RECORDS)) as copied,
         closing(_reading(folder / RECORDS)) as live,
     ):
-        for (corpus,) in copied.execute("SELECT id FROM corpora").fetchall():
-            _link_table(folder / "chunks" / f"{corpus}.lance", into / "chunks" / f"{corpus}.lance")
+        for table in _tables(copied):
+            _link_table(folder / "chunks" / f"{table}.lance", into / "chunks" / f"{table}.lance")
+        if layout.tables is not None:
+            copied.execute("UPDATE members SET state = 'in_progress' WHERE state = 'completed'")
         for file, digest in copied.execute("SELECT id, digest FROM files").fetchall():
             if not _link(folder / "files" / digest, into / "files" / digest):
                 copied.execute("DELETE FROM files WHERE id = ?", (file,))
@@ -52,6 +61,12 @@ def copy_corpora(folder: Path, into: Path) -> None:
 
 def _reading(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _tables(copied: sqlite3.Connection) -> list[str]:
+    """The tables that are searched. One that is being filled anew is begun anew after a restore."""
+    rows = copied.execute("SELECT * FROM corpora").fetchall()  # the last column is new in layout 2
+    return [Corpus(*row).table for row in rows]
 
 
 def _mend(copied: sqlite3.Connection, live: sqlite3.Connection) -> None:

@@ -1,14 +1,24 @@
 """Everything about corpora that the entry service has, in one: `tiffin.composition` makes it."""
 
 import asyncio
+from collections.abc import Callable
 
 from models.user_catalog import catalog_of
 from tiffin.clients import EmbeddingClient
 from tiffin.config.settings import Settings
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.ingest import Ingestion
+from tiffin.corpus.prepare import Embedding, Preparer
+from tiffin.corpus.reembed import Reembedder
 from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
+from tiffin.corpus.upkeep import Keeper
+
+
+def ingestion_of(store: Store, embedding: Embedding, reads: Callable[[], int]) -> Ingestion:
+    """What works on a store in the background. `reads`: how many tokens the embedder reads."""
+    prepare, keeper = Preparer(store, embedding, reads), Keeper(store)
+    return Ingestion(store, prepare, keeper, Reembedder(store, prepare, keeper).work)
 
 
 class Corpora:
@@ -16,9 +26,9 @@ class Corpora:
 
     def __init__(self, settings: Settings, embedding: EmbeddingClient) -> None:
         model = settings.embedding.model
-        self.store = Store(settings.corpora_at(), model)
+        self.store = Store(settings.corpora_at(), model, settings.chunks)
         self.searcher = Searcher(self.store)
-        self.ingestion = Ingestion(
+        self.ingestion = ingestion_of(
             self.store, embedding, lambda: catalog_of(settings.home).get(model).context_tokens
         )
 
@@ -35,6 +45,15 @@ class Corpora:
         """Delete a corpus; its files stay. Its chunks go when nobody writes them any more."""
         await asyncio.to_thread(self.store.records.drop_corpus, corpus.id)
         self.searcher.close(corpus.id)
+        self.ingestion.wake()
+
+    async def reembed(self, corpus: Corpus) -> None:
+        """Have a corpus embedded by this server's embedder; nothing to do if it was."""
+        records = self.store.records
+        if corpus.embedder == self.store.embedder:
+            await asyncio.to_thread(records.end_reembedding, corpus.id)
+            return
+        await asyncio.to_thread(records.ask_reembedding, corpus, self.store.embedder)
         self.ingestion.wake()
 
     def health(self) -> dict[str, int | None] | None:
@@ -56,5 +75,7 @@ class Corpora:
             return None
         if self.ingestion.trouble is not None:
             return self.ingestion.trouble
+        if others := self.store.records.of_other_embedders(self.store.embedder):
+            return f"{others} of another embedder, searched by words only: tiffin corpus reembed"
         waiting = self.store.records.totals().get("in_progress", 0)
         return f"ingesting {waiting} files" if waiting else "ready"

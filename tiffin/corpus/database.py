@@ -5,11 +5,11 @@
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tiffin.corpus.entities import Page
 
 BUSY_S = 5.0
 
@@ -23,7 +23,8 @@ CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
 CREATE TABLE IF NOT EXISTS corpora (
     id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
     embedder TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT NULL,
-    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL
+    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS members (
     corpus TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT, error TEXT,
@@ -35,10 +36,24 @@ CREATE INDEX IF NOT EXISTS members_by_file ON members (file);
 CREATE TABLE IF NOT EXISTS upkeep (
     corpus TEXT PRIMARY KEY, compacted INTEGER, probes INTEGER, recall REAL
 );
+CREATE TABLE IF NOT EXISTS reembeddings (
+    corpus TEXT PRIMARY KEY, embedder TEXT NOT NULL, generation INTEGER NOT NULL,
+    asked INTEGER NOT NULL, done INTEGER
+);
 CREATE TABLE IF NOT EXISTS batches (
     id TEXT PRIMARY KEY, corpus TEXT NOT NULL, created INTEGER NOT NULL
 );
 """
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list is wanted, in the order of creation. `after` and `before` are ids."""
+
+    after: str | None = None
+    before: str | None = None
+    limit: int = 20
+    descending: bool = True
 
 
 class Database:
@@ -49,6 +64,16 @@ class Database:
         self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_SCHEMA)
+        self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Add what layout 1 did not have."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            columns = {row[1] for row in self._db.execute("PRAGMA table_info(corpora)")}
+            if "generation" not in columns:
+                added = "ALTER TABLE corpora ADD COLUMN generation INTEGER NOT NULL DEFAULT 0"
+                self._db.execute(added)
 
     def close(self) -> None:
         """Close the file."""
@@ -64,6 +89,13 @@ class Database:
         with self._lock, self._db:
             for statement, values in statements:
                 self._db.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        """Be the only writer for the block: what is read in it holds until it ends."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
 
     def _page(
         self, table: str, key: str, where: str, values: Sequence[Any], page: Page

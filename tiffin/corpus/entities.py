@@ -28,7 +28,10 @@ class File:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus. `version` grows with every change; `active` is when it was last asked."""
+    """A corpus. `version` grows with every change; `active` is when it was last asked.
+
+    `generation` is how often it was embedded anew, each time into another table.
+    """
 
     id: str
     tenant: str
@@ -40,6 +43,12 @@ class Corpus:
     active: int
     expires_days: int | None
     version: int
+    generation: int = 0
+
+    @property
+    def table(self) -> str:
+        """The name of the table that has its chunks."""
+        return _table_of(self.id, self.generation)
 
     @property
     def state(self) -> str:
@@ -55,6 +64,15 @@ class Corpus:
     def is_expired(self) -> bool:
         """Whether nobody has asked it for so long that it has expired."""
         return self.expires is not None and self.expires <= time.time()
+
+
+def _table_of(corpus: str, generation: int) -> str:
+    return f"{corpus}-{generation}" if generation else corpus
+
+
+def owner(table: str) -> str:
+    """The id of the corpus that a table belongs to."""
+    return table.partition("-")[0]
 
 
 def states_of(corpora: Sequence[Corpus]) -> str:
@@ -100,13 +118,22 @@ class Upkeep:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Which part of a list is wanted, in the order of creation. `after` and `before` are ids."""
+class Reembedding:
+    """That a corpus is to be embedded by another model, into the table of its next generation.
 
-    after: str | None = None
-    before: str | None = None
-    limit: int = 20
-    descending: bool = True
+    `asked` and `done` are in Unix seconds; it is not done while `done` is None.
+    """
+
+    corpus: str
+    embedder: str
+    generation: int
+    asked: int
+    done: int | None
+
+    @property
+    def table(self) -> str:
+        """The name of the new table."""
+        return _table_of(self.corpus, self.generation)
 
 
 def new_id(kind: str) -> str:

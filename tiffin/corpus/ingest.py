@@ -5,31 +5,23 @@
 The records say what waits, so a process that dies in the middle loses nothing: whoever starts next
 finds the same files waiting and begins with them anew, and what was half written is deleted before
 it is appended again. A corpus is written under its file lock; if another process holds it, that
-process does the work. Ingestion is batch work: its calls are small, so that questions get between.
+process does the work. Files of a corpus that another model embeds wait until it is embedded anew.
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
-import numpy as np
 from filelock import Timeout
-from numpy.typing import NDArray
 
-from tiffin.clients import EmbeddingClient
-from tiffin.core.context import RequestContext
-from tiffin.core.deadline import Deadline
 from tiffin.core.errors import RECOVERABLE
-from tiffin.corpus.chunk import chunk
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import File, Member
-from tiffin.corpus.parse import Parser
-from tiffin.corpus.rows import searched_text
+from tiffin.corpus.prepare import GROUP_CHUNKS, Preparer
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper
@@ -37,20 +29,12 @@ from tiffin.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-GROUP_CHUNKS = 256
-"""Chunks of one append: small files share one, because each append is a piece of the table."""
-
-CALL_CHUNKS = 8
-CALLS = 3
-"""In flight at once: enough that the embedder never waits, and a question waits for few."""
-
-CALL_S = 60.0
 PERIOD_S = 30.0
 """Between two looks at what other processes queued and at what has expired."""
 
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-HEADING_TOKENS = 32
-"""Of the tokens that the embedder reads, those left for a chunk's headings."""
+
+Check = Callable[[Mapping[str, Sequence[str]]], Awaitable[None]]
+"""Checks the chunks of files for instructions: `tiffin.safety.storing`, set by the composition."""
 
 
 @dataclass
@@ -68,19 +52,25 @@ class _Group:
 class Ingestion:
     """Works through what waits, from `start` until `stop`.
 
-    `reads` says how many tokens the embedder reads of a text.
+    When no file waits, it does a part of what is `spare`, which ends when the event is set, and
+    says whether there is more.
     """
 
-    def __init__(self, store: Store, embedding: EmbeddingClient, reads: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prepare: Preparer,
+        keeper: Keeper,
+        spare: Callable[[asyncio.Event], Awaitable[bool]],
+    ) -> None:
         self._store = store
-        self._embedding = embedding
-        self._reads = reads
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._last: dict[str, int] = {}
-        self._parser = Parser()
-        self.keeper = Keeper(store)
+        self._prepare = prepare
+        self.keeper = keeper
+        self._spare = spare
         self.trouble: str | None = None
+        self.check: Check | None = None
 
     def start(self) -> None:
         """Go on with what waits, if anything was ever stored. Needs a running event loop."""
@@ -100,7 +90,7 @@ class Ingestion:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._parser.close()
+        await self._prepare.close()
 
     async def _run(self) -> None:
         while True:
@@ -113,7 +103,7 @@ class Ingestion:
                 self.trouble, again = f"ingestion: {type(error).__name__}", False
             metrics.ingestion_stopped.set(self.trouble is not None)
             if not again:
-                await self._parser.close()
+                await self._prepare.close()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), PERIOD_S)
 
@@ -121,7 +111,7 @@ class Ingestion:
         """Work through some of what waits; whether there may be more."""
         records = self._store.records
         await asyncio.to_thread(self._sweep)
-        waiting = await asyncio.to_thread(records.waiting, GROUP_CHUNKS)
+        waiting = await asyncio.to_thread(records.waiting, self._store.embedder, GROUP_CHUNKS)
         worked = False
         for corpus, files in groupby(waiting, key=lambda pair: pair[0].corpus):
             worked |= await self._turn(corpus, list(files))
@@ -129,16 +119,19 @@ class Ingestion:
             await self._turn(corpus, [])
         for state, count in (await asyncio.to_thread(records.totals)).items():
             metrics.series(metrics.corpus_files, state).set(count)
-        return worked
+        return worked or await self._spare(self._woken)
 
     async def _turn(self, corpus: str, files: Sequence[tuple[Member, File]]) -> bool:
         """Ingest files of one corpus, and tidy its table; False if another process does."""
-        table = await asyncio.to_thread(self._store.table, corpus)
         try:
-            with table.writing():
+            with self._store.writing(corpus):
+                stored = await asyncio.to_thread(self._store.records.corpus_by_id, corpus)
+                if stored is None or (files and stored.embedder != self._store.embedder):
+                    return False
+                table = await asyncio.to_thread(self._store.table, stored.table)
                 await self._ingest(corpus, table, files)
                 more = await asyncio.to_thread(self._waits, corpus)
-                await asyncio.to_thread(partial(self.keeper.tidy, corpus, table, more=more))
+                await asyncio.to_thread(partial(self.keeper.tidy, table, more=more))
         except Timeout:
             return False
         return bool(files)
@@ -163,7 +156,7 @@ class Ingestion:
         while todo and group.size < GROUP_CHUNKS:
             member, file = todo.pop(0)
             try:
-                group.chunks[file.id] = await self._cut(file)
+                group.chunks[file.id] = await self._prepare.cut(file)
                 group.members.append(member)
             except Unreadable as error:
                 self._store.records.fail(member.corpus, file.id, "invalid_file", str(error))
@@ -175,63 +168,12 @@ class Ingestion:
                 self._store.records.fail(member.corpus, file.id, "server_error", why)
         return group
 
-    async def _cut(self, file: File) -> list[Chunk]:
-        data = await asyncio.to_thread(self._store.content(file.digest).read_bytes)
-        limit = self._reads() - HEADING_TOKENS
-        parsed = await self._parser.parse(data, file.name, file.media_type)
-        return await asyncio.to_thread(chunk, parsed, self._counter(), limit)
-
-    def _counter(self) -> Callable[[Sequence[str]], list[int]]:
-        """Counts tokens, for a thread: the Embedding service has the tokenizer."""
-        loop = asyncio.get_running_loop()
-
-        def count(texts: Sequence[str]) -> list[int]:
-            context = RequestContext(Deadline.after(CALL_S), batch=True)
-            counted = self._embedding.count(texts, context)
-            return asyncio.run_coroutine_threadsafe(counted, loop).result(CALL_S)
-
-        return count
-
     async def _write(self, corpus: str, table: Table, group: _Group) -> None:
         """Embed a group, append it, and only then let its chunks be found."""
-        texts = [searched_text(one)[0] for its in group.chunks.values() for one in its]
-        if texts:
-            vectors = await self._embed(texts)
-            first = max(time.time_ns() // 1000, self._last.get(corpus, 0) + 1)
-            await asyncio.to_thread(table.append, group.chunks, vectors, first)
-            self._last[corpus] = first + len(texts)
+        await self._prepare.append(table, group.chunks)
         counts = {file: len(its) for file, its in group.chunks.items()}
+        await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
-        metrics.ingested_chunks_total.inc(len(texts))
-
-    async def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors (len(texts), width), a few calls at a time, sorted by length to pad little."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        calls = asyncio.Semaphore(CALLS)
-
-        async def call(part: Sequence[int]) -> NDArray[np.float32]:
-            async with calls:
-                return await self._call([texts[i] for i in part])
-
-        parts = [order[at : at + CALL_CHUNKS] for at in range(0, len(order), CALL_CHUNKS)]
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(call(part)) for part in parts]
-        rows = np.concatenate([task.result() for task in running])
-        vectors = np.empty_like(rows)
-        vectors[order] = rows
-        return vectors
-
-    async def _call(self, texts: list[str]) -> NDArray[np.float32]:
-        """One call of the embedder, again and again while it is away or full."""
-        for wait_s in (*RETRY_S, None):
-            try:
-                context = RequestContext(Deadline.after(CALL_S), batch=True)
-                return (await self._embedding.embed(texts, context))[0]
-            except RECOVERABLE:
-                if wait_s is None:
-                    raise
-                await asyncio.sleep(wait_s)
-        raise AssertionError
 
     def _waits(self, corpus: str) -> bool:
         return bool(self._store.records.counts(corpus)[0].get("in_progress"))
@@ -241,3 +183,8 @@ class Ingestion:
         for file in self._store.records.expired_files():
             self._store.remove(file)
         self._store.clean()
+
+
+async def _checked(check: Check | None, group: _Group) -> None:
+    if check is not None:
+        await check({file: [one.text for one in its] for file, its in group.chunks.items()})

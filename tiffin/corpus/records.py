@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tiffin.corpus.database import Database
-from tiffin.corpus.entities import Attributes, Corpus, File, Member, Page, Upkeep, Visible
+from tiffin.corpus.database import Page
+from tiffin.corpus.entities import Attributes, Corpus, File, Member, Visible
+from tiffin.corpus.table_records import TableRecords, grown
 
 _GROWN_WITH = """
 UPDATE corpora SET version = version + 1 WHERE id IN (SELECT corpus FROM members WHERE file = ?)
@@ -31,17 +32,9 @@ _CANCEL = """
 UPDATE members SET state = 'cancelled'
 WHERE corpus = ? AND batch = ? AND state = 'in_progress'
 """
-_COMPACTED = """
-INSERT INTO upkeep (corpus, compacted) VALUES (?, ?)
-ON CONFLICT (corpus) DO UPDATE SET compacted = excluded.compacted
-"""
-_INDEXED = """
-INSERT INTO upkeep (corpus, probes, recall) VALUES (?, ?, ?)
-ON CONFLICT (corpus) DO UPDATE SET probes = excluded.probes, recall = excluded.recall
-"""
 
 
-class Records(Database):
+class Records(TableRecords):
     """The SQLite file. Raises sqlite3.Error if it is damaged or locked for too long."""
 
     # --- files
@@ -91,13 +84,18 @@ class Records(Database):
         values = (
             *(corpus.id, corpus.tenant, corpus.name, corpus.description, corpus.embedder),
             *(json.dumps(corpus.metadata), corpus.created, corpus.active),
-            *(corpus.expires_days, corpus.version),
+            *(corpus.expires_days, corpus.version, corpus.generation),
         )
-        self._write(("INSERT INTO corpora VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+        self._write(("INSERT INTO corpora VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
 
     def corpus(self, tenant: str, id_: str) -> Corpus | None:
         """A corpus of the tenant."""
         rows = self._read("SELECT * FROM corpora WHERE id = ? AND tenant = ?", (id_, tenant))
+        return _corpus(rows[0]) if rows else None
+
+    def corpus_by_id(self, id_: str) -> Corpus | None:
+        """A corpus of any tenant."""
+        rows = self._read("SELECT * FROM corpora WHERE id = ?", (id_,))
         return _corpus(rows[0]) if rows else None
 
     def named(self, tenant: str, name: str) -> list[Corpus]:
@@ -128,7 +126,8 @@ class Records(Database):
         self._write(
             ("DELETE FROM members WHERE corpus = ?", (corpus,)),
             ("DELETE FROM batches WHERE corpus = ?", (corpus,)),
-            ("DELETE FROM upkeep WHERE corpus = ?", (corpus,)),
+            ("DELETE FROM upkeep WHERE corpus = ? OR corpus LIKE ?", (corpus, f"{corpus}-%")),
+            ("DELETE FROM reembeddings WHERE corpus = ?", (corpus,)),
             ("DELETE FROM corpora WHERE id = ?", (corpus,)),
         )
 
@@ -189,32 +188,14 @@ class Records(Database):
             for file, name, attributes, chunks in rows
         }
 
-    def upkeep(self, corpus: str) -> Upkeep:
-        """What was done to the corpus' table last."""
-        rows = self._read(
-            "SELECT compacted, probes, recall FROM upkeep WHERE corpus = ?", (corpus,)
-        )
-        return Upkeep(*rows[0]) if rows else Upkeep()
-
-    def last_compacted(self) -> int | None:
-        """When any table was last compacted."""
-        latest: int | None = self._read("SELECT MAX(compacted) FROM upkeep")[0][0]
-        return latest
-
-    def note_compacted(self, corpus: str, when: int) -> None:
-        """Record that the corpus' table was compacted, which changes no answer."""
-        self._write((_COMPACTED, (corpus, when)))
-
-    def note_index(self, corpus: str, probes: int | None, recall: float) -> None:
-        """Record how the index of vectors is asked, which searches find as a new version."""
-        self._write((_INDEXED, (corpus, probes, recall)), _grown(corpus))
-
-    def waiting(self, limit: int) -> list[tuple[Member, File]]:
-        """Files that are to be ingested, those of one corpus after another."""
+    def waiting(self, embedder: str, limit: int) -> list[tuple[Member, File]]:
+        """Files to ingest into corpora of this embedder, those of one corpus after another."""
         rows = self._read(
             "SELECT members.*, files.* FROM members JOIN files ON files.id = members.file"
-            " WHERE state = 'in_progress' ORDER BY corpus, members.rowid LIMIT ?",
-            (limit,),
+            " JOIN corpora ON corpora.id = members.corpus"
+            " WHERE state = 'in_progress' AND embedder = ?"
+            " ORDER BY corpus, members.rowid LIMIT ?",
+            (embedder, limit),
         )
         width = len(Member.__dataclass_fields__)
         return [(_member(row[:width]), File(*row[width:])) for row in rows]
@@ -227,12 +208,12 @@ class Records(Database):
         """Let the chunks of these files be found. A file that was removed meanwhile stays away."""
         self._write(
             *((_COMPLETE, (count, corpus, file)) for file, count in chunks.items()),
-            _grown(corpus),
+            grown(corpus),
         )
 
     def fail(self, corpus: str, file: str, code: str, why: str) -> None:
         """Note why a file could not be ingested."""
-        self._write((_FAIL, (code, why, corpus, file)), _grown(corpus))
+        self._write((_FAIL, (code, why, corpus, file)), grown(corpus))
 
     def cancel(self, corpus: str, batch: str) -> None:
         """Take what waits of a batch out of the queue."""
@@ -245,18 +226,14 @@ class Records(Database):
                 "UPDATE members SET attributes = ? WHERE corpus = ? AND file = ?",
                 (json.dumps(dict(attributes)), corpus, file),
             ),
-            _grown(corpus),
+            grown(corpus),
         )
 
     def drop_member(self, corpus: str, file: str) -> None:
         """Take a file out of a corpus; from now on none of its chunks is found."""
         self._write(
-            ("DELETE FROM members WHERE corpus = ? AND file = ?", (corpus, file)), _grown(corpus)
+            ("DELETE FROM members WHERE corpus = ? AND file = ?", (corpus, file)), grown(corpus)
         )
-
-
-def _grown(corpus: str) -> tuple[str, Sequence[Any]]:
-    return "UPDATE corpora SET version = version + 1 WHERE id = ?", (corpus,)
 
 
 def _corpus(row: tuple[Any, ...]) -> Corpus:

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import DeadlineExceeded, UpstreamFailed
@@ -25,14 +25,29 @@ logger = logging.getLogger(__name__)
 NOTED_S = 60
 """How exactly it is known when a corpus was last asked."""
 
+OTHER_EMBEDDER = "other_embedder"
+"""What an answer says that was searched for by words only, because of its corpus' vectors."""
+
 STALE_READS = 3
 """Times that a search starts over because the table was compacted under it."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search found, best first. `by_words` is whether the meaning could not be searched.
+
+    This is so as long as a corpus has the vectors of another embedder than the server's.
+    """
+
+    hits: list[Hit]
+    by_words: bool
+
+
 @dataclass
 class _Open:
-    """What is kept of a corpus between searches; `version` is that of its records."""
+    """What is kept of a corpus between searches, and of which table; `version` is its records'."""
 
+    table: str = ""
     read: Read = field(default_factory=lambda: Read(Vectors(), {}, None))
     version: int = -1
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -45,8 +60,8 @@ class Searcher:
         self._store = store
         self._open: dict[str, _Open] = {}
 
-    async def search(self, corpus: Corpus, wanted: Wanted, context: RequestContext) -> list[Hit]:
-        """The best chunks, best first. Raises DeadlineExceeded, and UpstreamFailed."""
+    async def search(self, corpus: Corpus, wanted: Wanted, context: RequestContext) -> Found:
+        """The best chunks. Raises DeadlineExceeded, and UpstreamFailed."""
         work = asyncio.create_task(asyncio.to_thread(self._search, corpus, wanted))
         done, _ = await asyncio.wait({work}, timeout=max(0.0, context.deadline.remaining()))
         if not done:
@@ -67,16 +82,19 @@ class Searcher:
         """Let go of what is kept of a corpus."""
         self._open.pop(corpus, None)
 
-    def _search(self, corpus: Corpus, wanted: Wanted) -> list[Hit]:
+    def _search(self, corpus: Corpus, wanted: Wanted) -> Found:
         named = corpus.name or corpus.id
         try:
-            table = self._store.table(corpus.id)
             kept = self._open.setdefault(corpus.id, _Open())
             for _ in range(STALE_READS):
+                table = self._store.table(corpus.table)
                 read = self._refreshed(corpus, table, kept)
-                if read.lacking <= 0 and (hits := found(table, read, wanted)) is not None:
-                    return hits
+                by_words = corpus.embedder != self._store.embedder
+                asked = replace(wanted, vector=None) if by_words else wanted
+                if read.lacking <= 0 and (hits := found(table, read, asked)) is not None:
+                    return Found(hits, by_words)
                 kept.read, kept.version = Read(Vectors(), {}, None), -1
+                corpus = self._store.records.corpus_by_id(corpus.id) or corpus
         except (OSError, RuntimeError, ValueError) as error:  # LanceDB's
             logger.exception("%s could not be searched", corpus.id)
             raise UpstreamFailed(f"the corpus {named} cannot be read; the log says why") from error
@@ -88,11 +106,13 @@ class Searcher:
     def _refreshed(self, corpus: Corpus, table: Table, kept: _Open) -> "Read":
         """What there is now; several searches after a change read it once."""
         with kept.lock:
+            if kept.table != table.name:
+                kept.table, kept.read, kept.version = table.name, Read(Vectors(), {}, None), -1
             read, version = kept.read, table.version
             if kept.version == corpus.version and read.vectors.version == version:
                 return read
             records = self._store.records
-            files, probes = records.visible(corpus.id), records.upkeep(corpus.id).probes
+            files, probes = records.visible(corpus.id), records.upkeep(table.name).probes
             vectors = read.vectors.refreshed(table, exact=probes is None)
             kept.read, kept.version = Read(vectors, files, probes), corpus.version
             return kept.read

@@ -3,8 +3,12 @@
     FOLDER/records.sqlite3     whose, which, what state       records.py
     FOLDER/files/DIGEST        bytes of uploads, once each
     FOLDER/chunks/             LanceDB, one table a corpus    table.py
+                               and one more while it is embedded anew
     FOLDER/locks/              one file lock a corpus
-    FOLDER/layout.json         which layout and LanceDB wrote it
+    FOLDER/layout.json         which layout and LanceDB wrote it    layout.py
+
+The tables may be on object storage instead, with everything else in the folder, which is local:
+SQLite and file locks want that.
 
 Made by `tiffin.composition`. Nothing is created before the first upload or corpus, so that a Tiffin
 without corpora pays nothing.
@@ -13,37 +17,34 @@ without corpora pays nothing.
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from filelock import FileLock, Timeout
 
-from tiffin.config.section import SettingsError
 from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
-from tiffin.corpus.entities import Corpus, File
+from tiffin.corpus.entities import Corpus, File, owner
+from tiffin.corpus.layout import opened
 from tiffin.corpus.records import Records
-from tiffin.corpus.table import Table, connect
+from tiffin.corpus.table import KEEP_VERSIONS, Table, connect, names_of
 
-LAYOUT = 1
-"""Incremented when an older Tiffin would misread what a newer one writes."""
-
-CHUNK_BYTES = 1 << 20
-
-
-class _Layout(msgspec.Struct, frozen=True):
-    layout: int
-    lancedb: str
+KEPT_S = KEEP_VERSIONS.total_seconds()
+"""How long the table of a corpus that was embedded anew stays for the searches that read it."""
 
 
 class Store:
-    """All corpora of one folder. `embedder` names the model that embeds for them."""
+    """All corpora of one folder. `embedder` names the model that embeds for them.
 
-    def __init__(self, folder: Path, embedder: str) -> None:
+    `chunks` is the address of object storage below which the tables are; None: in the folder.
+    """
+
+    def __init__(self, folder: Path, embedder: str, chunks: str | None = None) -> None:
         self.folder = folder
+        self._chunks = chunks
+        self._tables_at = ""
         self.embedder = embedder
         self._records: Records | None = None
         self._connection: Any = None
@@ -69,54 +70,72 @@ class Store:
                 except OSError as error:
                     message = f"no files or corpora are kept here: {self.folder}: {error.strerror}"
                     raise Unavailable(message) from error
-                _check_layout(self.folder / "layout.json")
+                self._tables_at = opened(self.folder, self._chunks)
                 self._records = Records(self.folder / "records.sqlite3")
             return self._records
 
-    def table(self, corpus: str) -> Table:
-        """The chunks of a corpus. The first call imports LanceDB."""
+    def table(self, name: str) -> Table:
+        """The table of this name (`Corpus.table`). The first call imports LanceDB."""
         with self._lock:
-            if corpus not in self._tables:
-                _ = self.records
-                if self._connection is None:
-                    self._connection = connect(self.folder / "chunks")
-                self._tables[corpus] = Table(self._connection, corpus, self.folder / "locks")
-            return self._tables[corpus]
+            if name not in self._tables:
+                self._tables[name] = Table(self._connected(), name)
+            return self._tables[name]
 
-    def alone(self) -> AbstractContextManager[object]:
-        """Be the only process that compacts or indexes. Raises filelock.Timeout if it is not."""
-        return FileLock(self.folder / "locks" / "upkeep.lock").acquire(blocking=False)
+    def _connected(self) -> Any:  # noqa: ANN401  LanceDB carries no types
+        with self._lock:
+            _ = self.records
+            if self._connection is None:
+                self._connection = connect(self._tables_at)
+            return self._connection
+
+    def alone(self, doing: str = "upkeep") -> AbstractContextManager[object]:
+        """Be the only process that does this to any corpus, such as to compact or index it.
+
+        Raises filelock.Timeout if another one does.
+        """
+        lock = FileLock(self.folder / "locks" / f"{doing}.lock", thread_local=False)
+        return lock.acquire(blocking=False)
+
+    def writing(self, corpus: str) -> AbstractContextManager[object]:
+        """Be the only one that writes this corpus. Raises filelock.Timeout if another one does."""
+        return self.alone(corpus)
 
     def clean(self) -> None:
-        """Remove the chunks of corpora that are gone or have expired, if no process writes them."""
-        kept = {corpus.id for corpus in self.records.all_corpora() if not corpus.is_expired}
-        for corpus in set(self._stored_tables()) - kept:
-            table = self.table(corpus)
-            with suppress(Timeout), table.writing():
-                table.drop()
-                with self._lock:
-                    self._tables.pop(corpus, None)
+        """Remove tables that no corpus needs any more, if no process writes them."""
+        for name in self._unneeded():
+            with suppress(Timeout), self.writing(owner(name)):
+                if name in self._unneeded():
+                    self.table(name).drop()
+                    with self._lock:
+                        self._tables.pop(name, None)
 
-    def _stored_tables(self) -> list[str]:
-        folder = self.folder / "chunks"
-        return [path.stem for path in folder.glob("*.lance")] if folder.exists() else []
+    def _unneeded(self) -> set[str]:
+        """Tables of corpora that are gone or expired, or were embedded anew some time ago."""
+        stored = self._stored()
+        needed = {one.table for one in self.records.all_corpora() if not one.is_expired}
+        for one in self.records.reembeddings():
+            if one.done is None:
+                needed.add(one.table)
+            elif one.done > time.time() - KEPT_S:
+                needed.update(name for name in stored if owner(name) == one.corpus)
+        return stored - needed
+
+    def _stored(self) -> set[str]:
+        """The names of all tables. In a folder they are seen without LanceDB."""
+        _ = self.records
+        if self._chunks is None:
+            return {path.stem for path in Path(self._tables_at).glob("*.lance")}
+        return set(names_of(self._connected()))
 
     def find(self, tenant: str, reference: str) -> Corpus:
         """A tenant's corpus by id or name.
 
-        Raises NotFound, and InvalidRequest for a name that several have, an expired corpus, or one
-        whose vectors are of another embedder.
+        Raises NotFound, and InvalidRequest for a name that several have or an expired corpus.
         """
         found = self.corpus_of(tenant, reference)
         if found.is_expired:
             message = f"corpus: {reference!r} has expired; upload its files into a new one"
             raise InvalidRequest(message, param="corpus", code="corpus_expired")
-        if found.embedder != self.embedder:
-            message = (
-                f"corpus: {reference!r} was embedded by {found.embedder}, and this server embeds by"
-                f" {self.embedder}: set TIFFIN_EMBEDDING__MODEL back, or ingest the files again"
-            )
-            raise InvalidRequest(message, param="corpus", code="other_embedder")
         return found
 
     def corpus_of(self, tenant: str, reference: str) -> Corpus:
@@ -175,29 +194,3 @@ class Store:
             if self._records is not None:
                 self._records.close()
                 self._records = None
-
-
-def _check_layout(path: Path) -> None:
-    """Stamp a new folder; refuse one that a newer Tiffin or LanceDB wrote, and stamp an older one.
-
-    An older LanceDB corrupts the indexes of a newer one without a word.
-    """
-    ours = _Layout(LAYOUT, version_of("lancedb"))
-    if path.exists():
-        theirs = msgspec.json.decode(path.read_bytes(), type=_Layout)
-        if theirs == ours:
-            return
-        if theirs.layout > ours.layout or _numbers(theirs.lancedb) > _numbers(ours.lancedb):
-            message = (
-                f"corpora: {path.parent} was written by layout {theirs.layout} with LanceDB"
-                f" {theirs.lancedb}, newer than {ours.layout} and {ours.lancedb} here: install a"
-                " newer Tiffin, or set TIFFIN_CORPORA to another folder"
-            )
-            raise SettingsError(message)
-    part = path.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(ours))
-    part.replace(path)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())

@@ -1,6 +1,6 @@
 """The chunks of one corpus on disk: a LanceDB table, under the rules that its users paid for.
 
-- One writer at a time, in any process: `writing()` takes the table's file lock.
+- One writer at a time, in any process, which holds the corpus' lock (`Store.writing`).
 - Readers ask for the newest version each time (`read_consistency_interval` 0).
 - Nothing is merged in place: a file's chunks are deleted and appended anew, and a chunk counts only
   if `records.py` says that its file is complete.
@@ -12,15 +12,12 @@ Everything here blocks; `search.py` and `ingest.py` call it in threads.
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from tiffin.corpus.document import Chunk
@@ -66,36 +63,39 @@ class Ids(NamedTuple):
     names: list[str]
 
 
-def connect(folder: Path) -> Any:  # noqa: ANN401  LanceDB carries no types
-    """A connection whose tables are always read in their newest version."""
+def connect(address: str) -> Any:  # noqa: ANN401  LanceDB carries no types
+    """Tables in a folder, or on object storage by the variables `AWS_*`; always the newest."""
     os.environ.setdefault("LANCE_CPU_THREADS", LANCE_THREADS)
     # uvloop forks to start the parser, which then runs another program and never Lance.
     warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
     import lancedb
 
-    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+    return lancedb.connect(address, read_consistency_interval=timedelta(0))
+
+
+def names_of(connection: Any) -> Iterator[str]:  # noqa: ANN401
+    """The names of all tables."""
+    token = None
+    while True:
+        page = connection.list_tables(page_token=token)
+        yield from page.tables
+        if not (token := page.page_token):
+            return
 
 
 class Table:
-    """The table of one corpus, made when it is first written."""
+    """A table of the chunks of one corpus, made when it is first written."""
 
-    def __init__(self, connection: Any, name: str, locks: Path) -> None:  # noqa: ANN401
+    def __init__(self, connection: Any, name: str) -> None:  # noqa: ANN401
         self._connection = connection
-        self._name = name
-        self._lock = FileLock(locks / f"{name}.lock", thread_local=False)
+        self.name = name
         self._table: Any = None
-
-    @contextmanager
-    def writing(self) -> Generator[None, None, None]:
-        """Be the only writer for the block. Raises filelock.Timeout if another process is."""
-        with self._lock.acquire(blocking=False):
-            yield
 
     def _opened(self) -> Any:  # noqa: ANN401
         """The table, or None while nothing was written."""
         if self._table is None:
             try:
-                self._table = self._connection.open_table(self._name)
+                self._table = self._connection.open_table(self.name)
             except ValueError:  # LanceDB's word for a table that is not there
                 return None
         return self._table
@@ -116,7 +116,7 @@ class Table:
         data = as_arrow(chunks, vectors, first)
         table = self._opened()
         if table is None:
-            self._table = table = self._connection.create_table(self._name, schema=data.schema)
+            self._table = table = self._connection.create_table(self.name, schema=data.schema)
         else:
             self.delete(chunks)
         table.add(data)
@@ -130,7 +130,7 @@ class Table:
     def drop(self) -> None:
         """Remove the table."""
         if self._opened() is not None:
-            self._connection.drop_table(self._name)
+            self._connection.drop_table(self.name)
         self._table = None
 
     def compact(self) -> None:

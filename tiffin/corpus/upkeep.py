@@ -13,6 +13,7 @@ import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
 
+from tiffin.corpus.entities import owner
 from tiffin.corpus.fusion import CANDIDATES
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Health, Table
@@ -38,7 +39,10 @@ SAMPLE = 100
 
 
 class Keeper:
-    """Looks after the tables of one store. `health` is what was found when each was last seen."""
+    """Looks after the tables of one store.
+
+    `health` is what was found when each was last seen, by the table's name.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -53,56 +57,57 @@ class Keeper:
 
     def due(self) -> list[str]:
         """Corpora that need work, because of this process, another one, or one that died."""
-        corpora = {corpus.id for corpus in self._store.records.all_corpora()}
-        for corpus in corpora:
-            table = self._store.table(corpus)
-            if corpus not in self.health or self.health[corpus].version != table.version:
-                self.health[corpus] = table.health()
-        for gone in self.health.keys() - corpora:
+        corpora = self._store.records.all_corpora()
+        for name in (names := {corpus.table for corpus in corpora}):
+            table = self._store.table(name)
+            if name not in self.health or self.health[name].version != table.version:
+                self.health[name] = table.health()
+        for gone in self.health.keys() - names:
             del self.health[gone]
-        self._changed.intersection_update(corpora)
+        self._changed.intersection_update(corpus.id for corpus in corpora)
         self.compacted = self._store.records.last_compacted()
         self._show()
-        return sorted(self._changed.union(filter(self._untidy, self.health)))
+        return sorted(self._changed.union(map(owner, filter(self.is_untidy, self.health))))
 
-    def _untidy(self, corpus: str) -> bool:
-        health = self.health[corpus]
-        return health.unindexed > 0 or _crowded(health) or self._unmeasured(corpus, health)
+    def is_untidy(self, table: str) -> bool:
+        """Whether something was due when the table was last seen."""
+        health = self.health[table]
+        return health.unindexed > 0 or _crowded(health) or self._unmeasured(table, health)
 
-    def _unmeasured(self, corpus: str, health: Health) -> bool:
+    def _unmeasured(self, table: str, health: Health) -> bool:
         """Whether an index of vectors is due, or its making was interrupted."""
         if health.chunks <= EXACT_CHUNKS:
             return False
-        return self._store.records.upkeep(corpus).recall is None
+        return self._store.records.upkeep(table).recall is None
 
-    def tidy(self, corpus: str, table: Table, *, more: bool) -> None:
+    def tidy(self, table: Table, *, more: bool) -> None:
         """Do what is due to a table that this process may write; `more` files are to come."""
-        if corpus in self._changed:
+        if (corpus := owner(table.name)) in self._changed:
             self._changed.discard(corpus)
             self._delete_orphans(corpus, table)
         health = table.health()
         with suppress(Timeout), self._store.alone():  # else another round does it
             if compacted := _crowded(health) or (health.unindexed > 0 and not more):
-                self._compact(corpus, table)
+                self._compact(table)
                 health = table.health()
-            used = self._store.records.upkeep(corpus).probes is not None
-            if not more and (self._unmeasured(corpus, health) or (used and compacted)):
-                self._index(corpus, table, health)
+            used = self._store.records.upkeep(table.name).probes is not None
+            if not more and (self._unmeasured(table.name, health) or (used and compacted)):
+                self._index(table, health)
                 health = table.health()
-        self.health[corpus] = health
+        self.health[table.name] = health
         self._show()
 
-    def _compact(self, corpus: str, table: Table) -> None:
+    def _compact(self, table: Table) -> None:
         table.compact()
         self.compacted = int(time.time())
-        self._store.records.note_compacted(corpus, self.compacted)
+        self._store.records.note_compacted(table.name, self.compacted)
 
     def _delete_orphans(self, corpus: str, table: Table) -> None:
         members = self._store.records
         gone = [file for file in table.ids().names if members.member(corpus, file) is None]
         table.delete(sorted(gone))
 
-    def _index(self, corpus: str, table: Table, health: Health) -> None:
+    def _index(self, table: Table, health: Health) -> None:
         """Find how many cells of the index must be read. If all are too few, scan exactly.
 
         An index that has aged, because much was added since it was made, is made anew.
@@ -113,11 +118,11 @@ class Keeper:
             table.index_vectors()
             probes, found = _measured(table)
             took_s = time.monotonic() - began
-            logger.info("%s: vectors indexed in %.0f s, recall %.3f", corpus, took_s, found)
+            logger.info("%s: vectors indexed in %.0f s, recall %.3f", table.name, took_s, found)
         if found < LEAST_RECALL:
-            logger.warning("%s: its index finds %.2f only and is not used", corpus, found)
+            logger.warning("%s: its index finds %.2f only and is not used", table.name, found)
         used = probes if found >= LEAST_RECALL else None
-        self._store.records.note_index(corpus, used, found)
+        self._store.records.note_index(table.name, used, found)
 
     def _show(self) -> None:
         every = self.health.values()

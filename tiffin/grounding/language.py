@@ -9,6 +9,7 @@ the words of a refusal and tells whether the models read the language. In doubt 
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 DEFAULT = "en"
 
@@ -105,6 +106,27 @@ _REFUSALS: Mapping[str, str] = {
     "hi": "दस्तावेज़ों में यह नहीं बताया गया है।",
     "th": "เอกสารไม่ได้ระบุไว้",
 }
+
+
+@dataclass(frozen=True)
+class Readers:
+    """The languages that the models of an answer read, as ISO 639-1 codes; empty means any.
+
+    `llms` are those of all tiers together.
+    """
+
+    embedder: frozenset[str] = frozenset()
+    reranker: frozenset[str] = frozenset()
+    llms: frozenset[str] = frozenset()
+
+    def only_embedder(self, *wanted: str) -> bool:
+        """Whether meaning can be compared in these languages, but not by the reranker."""
+        return reads(self.embedder, *wanted) and not reads(self.reranker, *wanted)
+
+
+def reads(languages: frozenset[str], *wanted: str) -> bool:
+    """Whether a model of these languages reads the wanted ones."""
+    return not languages or languages.issuperset(wanted)
 
 
 def language_of(text: str) -> str:

@@ -1,18 +1,20 @@
 """Whether the answer to one question answers another one, by the text of both and their evidence.
 
-Called by the `recall` stage before a kept answer is given to a question in other words. Everything
-here may only refuse: a difference that is found costs a computation, one that is missed a wrong
-answer. docs/cache.md has the figures.
+Called by the `recall` stage before a kept answer is given to a question in other words. Guards that
+look for one difference each come first, and a trained head (`tiffin.grounding.alike`) weighs what
+they leave. docs/cache.md has the figures.
 """
 
 # Tables of words are read as lines of text.
 # ruff: noqa: SIM905
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, Protocol
 
+from tiffin.grounding import alike, order, synonyms
+from tiffin.grounding.alike import Nearness, Worth
 from tiffin.grounding.quantities import dates, numbers
 from tiffin.grounding.questions import asks
 from tiffin.grounding.wording import STOP_WORDS, fold, names, negations, stem, words
@@ -30,9 +32,9 @@ COPY_WORDS = 2
 
 _FOREIGN = frozenset("war die son sin comment pour mine hay".split())
 """Stop words of other languages that mean something in English."""
-_DIRECTIONS = frozenset("by from into than against".split())
-"""Words that say who does something to whom, or where it goes."""
-_STOP = (STOP_WORDS - _FOREIGN) | _DIRECTIONS
+_STOP = (STOP_WORDS - _FOREIGN) | order.DIRECTIONS
+# What may stand for another word: "people" for "dynasty".
+_VAGUE = frozenset(map(stem, "people person name place one word".split()))
 # Words of politeness, verbs that say little, and what is asked for, which `sought` compares.
 _FILLERS = frozenset(
     map(
@@ -53,7 +55,8 @@ _OPPOSITES = tuple(
         "first/last most/least before/after oldest/newest oldest/youngest largest/smallest "
         "biggest/smallest highest/lowest best/worst longest/shortest earliest/latest "
         "begin/end start/end start/stop open/close opening/closing increase/decrease "
-        "rise/fall win/lose won/lost gain/lose north/south northern/southern east/west "
+        "reduce/increase reduced/increased grow/shrink rise/fall win/lose won/lost gain/lose "
+        "north/south northern/southern east/west "
         "eastern/western early/late maximum/minimum max/min more/fewer more/less above/below "
         "inside/outside indoor/outdoor include/exclude allow/forbid allowed/banned "
         "allowed/prohibited enable/disable on/off in/out up/down add/remove join/leave "
@@ -74,10 +77,9 @@ _OPPOSITES = tuple(
         "passed/failed friend/enemy victory/defeat succeed/fail gained/lost entered/left "
         "taller/shorter larger/smaller bigger/smaller higher/lower older/younger "
         "better/worse earlier/later longer/shorter greater/lesser summer/winter "
-        "morning/evening day/night"
+        "morning/evening day/night day/year"
     ).split()
 )
-_OWNS = re.compile(r"\w['’]s?\b")  # noqa: RUF001
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
 _FIRST = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b")
@@ -86,6 +88,11 @@ _DURATION = re.compile(
     r"how (?:many|much) (?:time|years?|months?|weeks?|days?|hours?|minutes?)"
 )
 _REASON = re.compile(r"why|how come|(?:what|which) (?:reason|caused|causes)")
+_MEASURE = re.compile(
+    r"(?:what|which) (?:is|are|was|were) .{0,40}\b"
+    r"(?:number|amount|percentage|share|rate|distance|size|area|depth) (?:of|between|in|that)\b"
+)
+_MANNER = re.compile(r"(?:what|which) (?:way|manner)\b")
 _CALLED = re.compile(r"what (?:is|are|was|were) the names? of|how (?:is|was|were|are) .* called")
 _NOUN = re.compile(
     r"(?:what|which) (?!(?:is|are|was|were|did|do|does|can|could|will|would|has|have|had)\b)\w"
@@ -98,6 +105,10 @@ _PLAIN: dict[str, "Sought"] = {
 Sought = Literal[
     "yes-no", "reason", "amount", "duration", "time", "person", "place", "manner", "thing", "what"
 ]
+_SOUGHT: tuple[tuple[Sought, re.Pattern[str]], ...] = (
+    ("reason", _REASON), ("duration", _DURATION), ("manner", _MANNER), ("thing", _CALLED),
+    ("amount", _MEASURE),
+)  # fmt: skip
 # Kinds that two wordings of one question may ask for: "where they stayed" is "which hotel".
 _ALIKE = frozenset(
     frozenset(pair.split("/")) for pair in "thing/person thing/place thing/what what/manner".split()
@@ -106,28 +117,80 @@ _ALIKE = frozenset(
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and its evidence, the best sentence first."""
+    """A question and its evidence, the best sentence first, and what that is worth if it is known.
+
+    `worth` is None of a reranker without readings.
+    """
 
     question: str
     evidence: tuple[str, ...]
+    worth: Worth | None = None
 
 
-def differences(kept: Asked, new: Asked, support: Sequence[str], answer: str) -> list[Reason]:
-    """What speaks against giving `answer`, which `support` supports, to the new question.
+@dataclass(frozen=True)
+class Kept(Asked):
+    """A question that was answered. `support` are the sentences of its evidence for the answer."""
 
-    `support` are sentences of the kept question's evidence. Empty if nothing speaks against it.
-    """
-    found = _of_words(kept.question, new.question)
-    if not set(support) <= set(new.evidence) or kept.evidence[:1] != new.evidence[:1]:
-        found.append("evidence")
-    if _changed_copy(kept.question, new.question, " ".join(new.evidence[:1])):
+    support: tuple[str, ...] = ()
+    answer: str = ""
+
+
+class _Read(Protocol):
+    """What a reranker said of a sentence."""
+
+    @property
+    def logit(self) -> float: ...
+
+    @property
+    def reading(self) -> float | None: ...
+
+
+def worth_of(best: _Read) -> Worth | None:
+    """What the best sentence is worth; None of a reranker without readings."""
+    return None if best.reading is None else Worth(best.logit, best.reading)
+
+
+def differences(kept: Kept, new: Asked, near: Nearness, wrong_hits: float) -> list[Reason]:
+    """What speaks against giving the kept answer to the new question; empty if nothing does."""
+    found = exact_differences(kept, new)
+    if not found and not is_one(kept, new, near, wrong_hits):
         found.append("scope")
-    if _gives_away(kept.question, new.question, answer):
+    return found
+
+
+def exact_differences(kept: Kept, new: Asked) -> list[Reason]:
+    """What the guards find that look for one difference each."""
+    found = wording_differences(kept.question, new.question)
+    if not set(kept.support) <= set(new.evidence) or kept.evidence[:1] != new.evidence[:1]:
+        found.append("evidence")
+    if _gives_away(kept.question, new.question, kept.answer):
         found.append("given")
     return found
 
 
-def _of_words(one: str, other: str) -> list[Reason]:
+def is_one(kept: Asked, new: Asked, near: Nearness, wrong_hits: float) -> bool:
+    """Whether what the guards leave is no more than another wording.
+
+    `wrong_hits` is the share of wrong hits that is allowed (`tiffin.grounding.alike.Head`).
+    """
+    if kept.worth is None or new.worth is None or near.paired is None:
+        return not _changed_copy(kept.question, new.question, " ".join(new.evidence[:1]))
+    head = alike.shipped()
+    return head.probability(compared(kept, new, near)) >= head.threshold(wrong_hits)
+
+
+def compared(kept: Asked, new: Asked, near: Nearness) -> dict[str, float]:
+    """What the head reads. Both questions have a `worth`."""
+    assert kept.worth is not None and new.worth is not None  # noqa: S101, PT018
+    words = [
+        alike.Words(list(_content_words(text)), _VAGUE & set(map(stem, _TOKEN.findall(fold(text)))))
+        for text in (kept.question, new.question)
+    ]
+    return alike.features(words[0], words[1], (kept.worth, new.worth), near)
+
+
+def wording_differences(one: str, other: str) -> list[Reason]:
+    """What the guards find in the two questions alone."""
     found: list[Reason] = []
     if numbers(one) != numbers(other) or dates(one) != dates(other):
         found.append("number")
@@ -139,7 +202,7 @@ def _of_words(one: str, other: str) -> list[Reason]:
         found.append("opposite")
     if "yes-no" in {sought(one), sought(other)} and set(_content(one)) != set(_content(other)):
         found.append("polarity")  # "Are dogs allowed?" is "Are dogs banned?" with another answer
-    if _reordered(one, other):
+    if order.reordered(one, other, _content):
         found.append("order")
     if not _seek_alike(one, other):
         found.append("asked")
@@ -162,7 +225,10 @@ def _lacks_name(one: str, other: str) -> bool:
 
 def _opposite(one: str, other: str) -> bool:
     """Whether one has a word and the other its opposite."""
-    said, told = ({stem(word) for word in _TOKEN.findall(fold(text))} for text in (one, other))
+    said, told = (set(_TOKEN.findall(fold(text))) for text in (one, other))
+    if any(synonyms.opposite(word, new) for word in said - told for new in told - said):
+        return True
+    said, told = ({stem(word) for word in text} for text in (said, told))
     return any(pair & said - told and pair & told - said for pair in _OPPOSITES)
 
 
@@ -174,9 +240,9 @@ def sought(question: str) -> Sought:
     if kind == "yes-no" or first is None:
         return "what" if kind == "other" else kind
     rest = folded[first.start() :]
-    for name, pattern in (("reason", _REASON), ("duration", _DURATION), ("thing", _CALLED)):
+    for name, pattern in _SOUGHT:
         if pattern.match(rest):
-            return cast("Sought", name)
+            return name
     kind = asks(rest)
     if kind == "amount":
         return kind
@@ -198,38 +264,23 @@ def _gives_away(one: str, other: str, answer: str) -> bool:
     return bool(added & (words(other) - words(one)))
 
 
-def _content(question: str) -> list[str]:
+def _content(text: str) -> list[str]:
     """The stems of its content words, in order, without words of politeness."""
-    bare = (re.sub(r"['’]s?$", "", word) for word in _TOKEN.findall(fold(question)))  # noqa: RUF001
-    stems = (stem(word) for word in bare if word not in _STOP)
-    return [word for word in stems if word not in _FILLERS]
+    return [stem(word) for word in _content_words(text)]
 
 
-def _reordered(one: str, other: str) -> bool:
-    """Whether both have the same words in another order: "from A to B" and "from B to A".
-
-    So have "Who killed Kell?" and "Who was killed by Kell?". The same question are "Kell's friends"
-    and "the friends of Kell", one whose clause moved behind a comma, and one whose number moved.
-    """
-    if _turned(one, other):
-        return True
-    said, told = (
-        [word for word in _content(text) if not word[0].isdigit()] for text in (one, other)
-    )
-    if said == told or sorted(said) != sorted(told):
-        return False
-    moved = "," in one + other or _OWNS.search(one + other) is not None
-    return not (moved and any(said[at:] + said[:at] == told for at in range(len(said))))
-
-
-def _turned(one: str, other: str) -> bool:
-    """Whether the same words have another one that says who does it, or where it goes."""
-    said, told = (set(_TOKEN.findall(fold(text))) & _DIRECTIONS for text in (one, other))
-    return said != told and sorted(_content(one)) == sorted(_content(other))
+def _content_words(text: str) -> Iterator[str]:
+    """The content words themselves, folded."""
+    for token in _TOKEN.findall(fold(text)):
+        word = re.sub(r"['’]s?$", "", token)  # noqa: RUF001
+        if word not in _STOP and stem(word) not in _FILLERS:
+            yield word
 
 
 def _changed_copy(one: str, other: str, sentence: str) -> bool:
     """Whether the questions are copies but for words that matter in the sentence that answers.
+
+    It stands in for the head where the reranker is none that it was made for.
 
     That is a word of the sentence that is replaced or left out ("puppy" by "kitten"), one that is
     only added and that the sentence does not have, or a single one in the place of another: it may

@@ -58,6 +58,6 @@ def lexical_evidence(question: Question) -> list[Evidence]:
     """Evidence that needs no model."""
     query = question.request.query
     passages = question.as_passages([item.similarity for item in question.candidates])
-    found = without(question.orders, candidates(query, passages))
+    found = without(question.orders(), candidates(query, passages))
     shares = overlap(query, [item.text for item in found]).tolist()
     return evidence(query, found, Said(shares))

@@ -30,6 +30,10 @@ class Scores:
         self.worst = Checked([], {})
         self.error: TiffinError | None = None
 
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        """As the guard has them."""
+        return self._guard.groups(checks)
+
     async def check(
         self,
         texts: Sequence[str],

@@ -25,6 +25,7 @@ from tiffin.core.values import (
 from tiffin.corpus.entities import Corpus
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.evidence import Passage as Scored
+from tiffin.grounding.language import Readers, language_of
 from tiffin.grounding.quote import utf16
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
@@ -38,7 +39,7 @@ Vector = NDArray[np.float32]
 class Candidate:
     """A passage that may answer, and its similarity to the question.
 
-    `flags` are the checks of safety that flagged it.
+    `flags` are the checks of safety that flagged it, `orders` the spans of it that are no evidence.
     """
 
     passage: Passage
@@ -47,7 +48,16 @@ class Candidate:
     page: int | None = None
     headings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    orders: tuple[tuple[int, int], ...] = ()
     attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> str:
+        """The passage without the spans that are no evidence."""
+        kept, at = "", 0
+        for start, end in self.orders:
+            kept, at = kept + self.passage.text[at : max(at, start)], max(at, end)
+        return kept + self.passage.text[at:]
 
     @property
     def place(self) -> tuple[int | None, str | None, int]:
@@ -75,8 +85,7 @@ class Question:
     passages that were not embedded. `embedded` is set once that is decided. `logits` are the
     reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
     kept answer to the same question in other words, `generation` that of the cache when it was
-    asked for one. `orders` are sentences of marked passages that give orders to the model.
-    `corpora` are those that were asked, as they were before they were searched.
+    asked for one. `corpora` are those that were asked, as they were before they were searched.
     """
 
     request: RagRequest
@@ -111,7 +120,6 @@ class Question:
     citations: list[Citation] = field(default_factory=list)
     recalled: Recalled | None = None
     generation: int = -1
-    orders: frozenset[str] = frozenset()
     corpora: Sequence[Corpus] = ()
 
     @property
@@ -133,6 +141,17 @@ class Question:
         If nothing was found, nothing can be said.
         """
         return not self.answered and (self.grounding == "strict" or not self.candidates)
+
+    def by_meaning(self, readers: Readers) -> bool:
+        """Whether the embedder alone can compare the question with the best candidate."""
+        if self.vectors is None or not self.candidates:
+            return False
+        told = self.candidates[0].passage.text
+        return readers.only_embedder(language_of(self.request.query), language_of(told))
+
+    def orders(self) -> dict[int, tuple[tuple[int, int], ...]]:
+        """The spans that are no evidence, by the position of the candidate that has them."""
+        return {position: one.orders for position, one in enumerate(self.candidates)}
 
     def as_passages(self, scores: Sequence[float]) -> list[Scored]:
         """The candidates with a score each; `index` is their position."""

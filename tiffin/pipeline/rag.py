@@ -73,6 +73,14 @@ class RagPipeline:
             raise DeadlineExceeded(message, code="deadline_exceeded") from error
         yield _answer(question)
 
+    async def found(self, request: RagRequest, context: RequestContext) -> Question:
+        """The question with its evidence and nothing kept or written."""
+        question = self._opened(request, context)
+        for stage in self.retrieval:
+            if stage.name != "recall":
+                await run(stage, question)
+        return question
+
     def _opened(self, request: RagRequest, context: RequestContext) -> Question:
         """The question with its defaults filled in and its documents split."""
         documents = [

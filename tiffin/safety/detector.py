@@ -19,6 +19,10 @@ from tiffin.safety.instructions import matrix, sentences
 UNSURE_RATE = 0.2
 """Share of harmless passages with a sentence that is asked about again."""
 
+ORDERS_RATE = 0.02
+"""Share of harmless passages that lose a sentence, because it probably gives orders to the model.
+To leave one sentence out costs less than to flag a passage, so that the share may be higher."""
+
 MAX_UNSURE = 8
 """Such sentences of one text, the most suspicious first."""
 
@@ -73,7 +77,8 @@ class Detector:
         unsure: list[str] = []
         if request.kind == "document" and "injection" in request.checks:
             unsure = self._unsure(text)
-        return Checked(findings, said, [] if findings else unsure)
+        given = said.get(ORDERS, 0.0) > self._heads[ORDERS].threshold(max(rate, ORDERS_RATE))
+        return Checked(findings, said, unsure, [text] if given else [])
 
     def _unsure(self, text: str) -> list[str]:
         """The sentences whose words may give orders to the model."""

@@ -4,8 +4,10 @@ The pipelines and `/v1/moderations` call it. A vector that the caller has is pas
 has none is embedded, in one call (docs/decisions/0096). A text without a finding costs one hop.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,11 +18,26 @@ from tiffin.config.safety import Check
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array, Checked, SafetyRequest
+from tiffin.safety.verdicts import Verdicts
 from tiffin.safety.views import WINDOW_CHARS, readings, windows
 
 Floats = NDArray[np.float32]
 
 _BY_VECTOR = frozenset({"injection", "toxicity"})
+MODERATED: Check = "toxicity"
+"""What a moderator judges, if there is one."""
+
+
+class Moderates(Protocol):
+    """Judges texts in place of our heads: `tiffin.providers.moderation`."""
+
+    async def check(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """What it says of each text. Raises what services raise."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,23 @@ class Guard:
     safety: SafetyClient
     false_positives: float
     timeout_s: float
+    moderator: Moderates | None = None
+    verdicts: Verdicts | None = None
+
+    async def close(self) -> None:
+        """Close the moderator's connections, and the file of verdicts."""
+        if self.moderator is not None:
+            await self.moderator.close()
+        if self.verdicts is not None:
+            self.verdicts.close()
+
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        """The checks, in groups of which one may fail while another runs."""
+        if self.moderator is None:
+            return [list(checks)]
+        own = [check for check in checks if check != MODERATED]
+        theirs = [check for check in checks if check == MODERATED]
+        return [group for group in (own, theirs) if group]
 
     async def check(
         self,
@@ -48,6 +82,40 @@ class Guard:
         """
         deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
         context = replace(context, deadline=deadline)
+        if documents and vectors is None and list(checks) == ["injection"]:
+            return await self._unless_known(texts, context)
+        asked = [
+            self.moderator.check(texts, context)
+            if self.moderator is not None and group == [MODERATED]
+            else self._own(texts, group, context, vectors=vectors, documents=documents)
+            for group in self.groups(checks)
+        ]
+        first, *others = await asyncio.gather(*asked)
+        for found in others:
+            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
+        return first
+
+    async def scan(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """Whether documents hold instructions for the model, within the context's deadline."""
+        return await self._own(texts, ["injection"], context, vectors=None, documents=True)
+
+    async def _unless_known(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
+        """The same, as it was said when they were stored; only the others are checked."""
+        known = [None] * len(texts) if self.verdicts is None else self.verdicts.known(texts)
+        new = [text for text, one in zip(texts, known, strict=True) if one is None]
+        said = iter(await self.scan(new, context) if new else ())
+        return [next(said) if one is None else one for one in known]
+
+    async def _own(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        context: RequestContext,
+        *,
+        vectors: Floats | None,
+        documents: bool,
+    ) -> list[Checked]:
+        """What our own checks say of each text."""
         rows, owners = None, list[int]()
         if not _BY_VECTOR.isdisjoint(checks):
             rows, owners = await self._vectors(texts, checks, vectors, context, documents=documents)
@@ -111,7 +179,7 @@ class Guard:
         )
         said = (await self.safety.check(request, context)).results
         for (index, _), one in zip(unsure, said, strict=True):
-            if one.findings and not results[index].findings:
-                found = replace(one.findings[0], end=len(texts[index]))
-                results[index] = replace(results[index], findings=[found])
+            known = results[index]
+            found = known.findings or [replace(f, end=len(texts[index])) for f in one.findings]
+            results[index] = replace(known, findings=found, orders=[*known.orders, *one.orders])
         return results

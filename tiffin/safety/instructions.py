@@ -59,14 +59,14 @@ _ENDS = re.compile(
     r"(?<=[.!?;])[\"')\]]*\s+|(?<=[。！？])"  # noqa: RUF001  full-width ends
     r"|\s*(?:\n|\||-->|<!--|\\n|\"\s*[:,]\s*\")\s*"
 )
-_MARKUP = re.compile(r"[*_`\"{}\\]+|&\w+;|</?\w+[^>]*>")
+MARKUP = re.compile(r"[*_`\"{}\\]+|&\w+;|</?\w+[^>]*>")
 
 
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a text and of its other readings, without markup."""
     for reading in (text, *readings(text)):
         for piece in _ENDS.split(reading):
-            clean = " ".join(_MARKUP.sub(" ", piece).split())
+            clean = " ".join(MARKUP.sub(" ", piece).split())
             while clean:
                 yield clean[:MAX_CHARS]
                 clean = clean[MAX_CHARS // 2 :] if len(clean) > MAX_CHARS else ""

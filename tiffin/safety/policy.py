@@ -4,6 +4,7 @@ The pipelines call it for the input, the passages and each sentence of the outpu
 it ended is written to the request's context, which the answer and its headers show.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 class Judgement:
     """What is to be done with a text: the strongest action, for which checks; None if it is clean.
 
-    `spans` are what to redact, in code points, each with what it is.
+    `spans` are what to redact, in code points, each with what it is. `orders` are sentences of a
+    document that are no evidence, because they give orders to the model.
     """
 
     action: Action | None = None
     checks: tuple[str, ...] = ()
     spans: tuple[tuple[int, int, str], ...] = ()
+    orders: tuple[str, ...] = ()
 
     def redacted(self, text: str) -> str:
         """The text with the kind of each span in its place."""
@@ -45,6 +48,10 @@ CLEAN = Judgement()
 
 class Checker(Protocol):
     """What a judge asks: `tiffin.safety.guard`."""
+
+    def groups(self, checks: Sequence[Check]) -> list[list[Check]]:
+        """The checks, in groups of which one may fail while another runs."""
+        ...
 
     async def check(
         self,
@@ -80,41 +87,52 @@ class Judge:
         If the checks do not run in time, every text counts as clean, unless the policy blocks: then
         it raises Unavailable.
         """
+        first, *others = await asyncio.gather(
+            *(
+                self._found(texts, checks, context, vectors=vectors, documents=documents)
+                for checks in self.guard.groups(list(self.policy))
+            )
+        )
+        for found in others:
+            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
+        return [self._one(checked) for checked in first]
+
+    async def _found(
+        self,
+        texts: Sequence[str],
+        checks: Sequence[Check],
+        context: RequestContext,
+        *,
+        vectors: NDArray[np.float32] | None,
+        documents: bool,
+    ) -> list[Checked]:
+        """What checks that fail together say; nothing, if they do not run and none may block."""
         try:
             found = await self.guard.check(
-                texts, list(self.policy), context, vectors=vectors, documents=documents
+                texts, checks, context, vectors=vectors, documents=documents
             )
         except RECOVERABLE as error:
-            self._tell(context, dict.fromkeys(self.policy, "not_run"))
-            if "block" in self.policy.values():
+            self._tell(context, dict.fromkeys(checks, "not_run"))
+            if any(self.policy[check] == "block" for check in checks):
                 message = f"safety: the check of the {self.part} did not run: {error.message}"
                 raise Unavailable(message, code="safety_unavailable") from error
-            return [CLEAN] * len(texts)
+            return [Checked([], {})] * len(texts)
         said = {finding.check for one in found for finding in one.findings}
-        self._tell(context, {check: _outcome(check in said) for check in self.policy})
-        return [self._one(checked) for checked in found]
-
-    async def worst(self, sentences: Sequence[str], context: RequestContext) -> list[str]:
-        """Those sentences of a flagged document that are flagged by themselves.
-
-        None of them if the checks do not run in time. What was found is told by `judge` alone.
-        """
-        try:
-            found = await self.guard.check(sentences, list(self.policy), context, documents=True)
-        except RECOVERABLE:
-            return []
-        return [text for text, one in zip(sentences, found, strict=True) if one.findings]
+        self._tell(context, {check: _outcome(check in said) for check in checks})
+        return found
 
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}
+        orders = () if self.policy.get("injection") == "log" else tuple(checked.orders)
         if not actions:
-            return CLEAN
+            return Judgement(orders=orders)
         spans = [
             (one.start, one.end, one.kind)
             for one in checked.findings
             if self._action(one) == "redact"
         ]
-        return Judgement(max(actions.values(), key=ACTIONS.index), tuple(actions), tuple(spans))
+        worst = max(actions.values(), key=ACTIONS.index)
+        return Judgement(worst, tuple(actions), tuple(spans), orders)
 
     def _action(self, finding: Finding) -> Action:
         return self.policy[cast("Check", finding.check)]

@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from itertools import islice
 
 MAX_READINGS = 8
 """Of one text. More base64 than this is data, and is not read."""
@@ -22,10 +23,11 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e"
     "\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f]"
 )
-_TAGS = re.compile("[\U000e0020-\U000e007e]")
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}={0,2}")
+TAGS = re.compile("[\U000e0020-\U000e007e]")
+BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}={0,2}")
 _MIXED = re.compile(r"[^\W\d_]*(?:[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z])[^\W\d_]*")
-_ALIKE = str.maketrans(
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+ALIKE = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u051b\u04bb\u0432\u043a"
     "\u043c\u043d\u0442\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba\u03c4\u03c5\u0410\u0412\u0415\u041a"
     "\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0406\u0405\u0391\u0392\u0395\u0396\u0397\u0399"
@@ -39,16 +41,16 @@ def readings(text: str) -> list[str]:
     """The other readings of a text; none if it hides nothing.
 
     They are the text without invisible characters, what Unicode's tag characters spell, the text
-    with Latin letters in place of those of other alphabets that look like them, and what base64 in
-    it decodes to.
+    with Latin letters in place of those of other alphabets that look like them, JSON with its
+    escaped characters, and what base64 in it decodes to.
     """
+    found = [unescaped(text)] if ESCAPE.search(text) else []
     if text.isascii():
-        return _decoded(text)
-    found: list[str] = []
+        return [*found, *_decoded(text)]
     plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    if tags := "".join(chr(ord(tag) - 0xE0000) for tag in _TAGS.findall(text)):
+    if tags := "".join(chr(ord(tag) - 0xE0000) for tag in TAGS.findall(text)):
         found.append(tags)
-    latin = _MIXED.sub(lambda word: word[0].translate(_ALIKE), plain)
+    latin = _MIXED.sub(lambda word: word[0].translate(ALIKE), plain)
     if latin != text:
         found.append(latin)
     return [*found, *_decoded(latin)][:MAX_READINGS]
@@ -65,16 +67,22 @@ def windows(text: str) -> list[str]:
 
 def _decoded(text: str) -> list[str]:
     """What each run of base64 says, if it is text."""
-    found: list[str] = []
-    for run in _BASE64.finditer(text):
-        if len(found) == MAX_READINGS:
-            break
-        body = run[0].rstrip("=").replace("-", "+").replace("_", "/")
-        try:
-            raw = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-            said = raw.decode("utf-8")
-        except (binascii.Error, UnicodeDecodeError):
-            continue
-        if said.isprintable() and " " in said:
-            found.append(said)
-    return found
+    said = (decoded(run[0]) for run in BASE64.finditer(text))
+    return list(islice((one for one in said if one is not None), MAX_READINGS))
+
+
+def unescaped(text: str) -> str:
+    """The text with the characters that JSON's escapes stand for."""
+    units = ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def decoded(run: str) -> str | None:
+    """What a run of base64 says; None if that is no text of several words."""
+    body = run.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
+        said = raw.decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return said if said.isprintable() and " " in said else None

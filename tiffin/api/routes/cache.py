@@ -10,8 +10,9 @@ from tiffin.api.bodies import JSON, JsonRoute, model_answer
 from tiffin.api.queries import described, query_of
 from tiffin.cache.upkeep import Item, Upkeep
 from tiffin.core.errors import NotFound
-from tiffin.core.values import Value
+from tiffin.core.values import QUOTE, Document, Items, RagRequest, Value
 from tiffin.gateway import work_of
+from tiffin.pipeline.compare import Compared
 
 router = APIRouter(tags=["cache"], route_class=JsonRoute)
 
@@ -107,6 +108,35 @@ async def forget(name: str, http: Request) -> Response:
 async def feedback(body: Feedback, http: Request) -> Response:
     """Report that a kept answer was wrong. It is removed at once, on every replica."""
     return await _forget(body.id, http)
+
+
+class Comparison(Value):
+    """Two questions over the same documents, and the answer that the first one got."""
+
+    kept: Annotated[str, Field(min_length=1, description="It was asked before.")]
+    new: Annotated[str, Field(min_length=1, description="It is asked now.")]
+    documents: Annotated[
+        Items[str | Document],
+        Field(default_factory=list, description="What both are asked of, as in `/rag_query`."),
+    ]
+    corpus: Annotated[Named | None, Field(description="Or the corpus that both are asked of.")] = (
+        None
+    )
+    answer: Annotated[str, Field(description="To the first; without it, its evidence.")] = ""
+
+
+@router.post("/v1/cache/compare", response_model=Compared)
+async def compare(body: Comparison, http: Request) -> Response:
+    """Say whether the semantic cache would give the first question's answer to the second one.
+
+    No model writes, and nothing is kept.
+    """
+    gateway, context = work_of(http)
+    kept, new = (
+        RagRequest(query=text, documents=body.documents, corpus=body.corpus, model=QUOTE)
+        for text in (body.kept, body.new)
+    )
+    return model_answer(await gateway.compare(kept, new, body.answer, context))
 
 
 async def _forget(name: str, http: Request) -> Response:

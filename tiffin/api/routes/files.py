@@ -17,7 +17,8 @@ from tiffin.api.schemas.files import FileExpiry, FileListQuery, FileObject, Purp
 from tiffin.api.schemas.lists import Deleted, Listing, listing
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.values import Value
-from tiffin.corpus.entities import File, Page, new_id
+from tiffin.corpus.database import Page
+from tiffin.corpus.entities import File, new_id
 from tiffin.gateway import work_of
 
 router = APIRouter(tags=["corpora"])

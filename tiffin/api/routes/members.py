@@ -19,7 +19,8 @@ from tiffin.api.schemas.members import (
 from tiffin.api.schemas.search import Content
 from tiffin.api.schemas.vector_stores import FileCounts
 from tiffin.core.errors import InvalidRequest, NotFound
-from tiffin.corpus.entities import Corpus, Member, Page, new_id
+from tiffin.corpus.database import Page
+from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of
 
@@ -37,7 +38,7 @@ async def add_file(body: NewMember, http: Request, vector_store_id: str) -> Resp
     """Put a file into a vector store. It is found when its status is `completed`."""
     gateway, corpus = _corpus_of(http, vector_store_id)
     await _add(gateway, corpus, [body], None)
-    return model_answer(MemberObject.of(_member_of(gateway.corpora.store, corpus, body.file_id)))
+    return model_answer(_shown(gateway, corpus, body.file_id))
 
 
 @router.get(FILES, response_model=Listing[MemberObject], openapi_extra=described(ListQuery))
@@ -50,7 +51,7 @@ async def list_files(vector_store_id: str, http: Request) -> Listing[Any]:
 async def show_file(vector_store_id: str, file_id: str, http: Request) -> MemberObject:
     """Show a file of a vector store, and how far its ingestion is."""
     gateway, corpus = _corpus_of(http, vector_store_id)
-    return MemberObject.of(_member_of(gateway.corpora.store, corpus, file_id))
+    return _shown(gateway, corpus, file_id)
 
 
 @router.post(FILE, response_model=MemberObject)
@@ -63,7 +64,7 @@ async def change_file(
     _member_of(store, corpus, file_id)
     attributes = body.attributes or {}
     await asyncio.to_thread(store.records.set_attributes, corpus.id, file_id, attributes)
-    return model_answer(MemberObject.of(_member_of(store, corpus, file_id)))
+    return model_answer(_shown(gateway, corpus, file_id))
 
 
 @router.delete(FILE)
@@ -84,7 +85,7 @@ async def file_text(vector_store_id: str, file_id: str, http: Request) -> TextPa
     if _member_of(store, corpus, file_id).state != "completed":
         message = "file_id: it has no text until its status is completed"
         raise InvalidRequest(message, param="file_id", code="not_completed")
-    rows = await asyncio.to_thread(lambda: store.table(corpus.id).text_of(file_id))
+    rows = await asyncio.to_thread(lambda: store.table(corpus.table).text_of(file_id))
     return TextPage(data=[Content(text=row.quote) for row in rows])
 
 
@@ -138,6 +139,11 @@ def _member_of(store: Store, corpus: Corpus, file: str) -> Member:
     return member
 
 
+def _shown(gateway: Gateway, corpus: Corpus, file: str) -> MemberObject:
+    member = _member_of(gateway.corpora.store, corpus, file)
+    return MemberObject.of(member, gateway.flagged_chunks(file))
+
+
 async def _add(gateway: Gateway, corpus: Corpus, new: list[NewMember], batch: str | None) -> None:
     """Queue files. One that is there already, whole and with these attributes, costs nothing."""
     store, members = gateway.corpora.store, []
@@ -163,7 +169,8 @@ async def _listed(http: Request, id_: str, batch: str | None) -> Listing[Any]:
         await _batch_of(store, corpus, batch)
     page = Page(query.after, query.before, query.limit + 1, query.order == "desc")
     found = await asyncio.to_thread(store.records.members, corpus.id, page, query.filter, batch)
-    return listing([MemberObject.of(member) for member in found], query.limit)
+    shown = [MemberObject.of(one, gateway.flagged_chunks(one.file)) for one in found]
+    return listing(shown, query.limit)
 
 
 async def _batch_of(store: Store, corpus: Corpus, id_: str) -> Batch:

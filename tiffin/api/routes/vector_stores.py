@@ -16,6 +16,7 @@ from tiffin.api.schemas.lists import Deleted, Listing, ListQuery, listing
 from tiffin.api.schemas.search import SearchPage, SearchResult, VectorStoreQuery
 from tiffin.api.schemas.vector_stores import (
     NewVectorStore,
+    Progress,
     StoreHealth,
     VectorStore,
     VectorStoreChange,
@@ -23,8 +24,10 @@ from tiffin.api.schemas.vector_stores import (
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.scores import best_first, sigmoid
-from tiffin.corpus.entities import Corpus, Member, Page, new_id
+from tiffin.corpus.database import Page
+from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.hybrid import Hit, Wanted
+from tiffin.corpus.search import OTHER_EMBEDDER
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of
 from tiffin.traffic.admission import EMBED
@@ -84,8 +87,17 @@ async def health(vector_store_id: str, http: Request) -> StoreHealth:
     gateway, context = work_of(http)
     store = gateway.corpora.store
     corpus = store.corpus_of(context.tenant, vector_store_id)
-    found = await asyncio.to_thread(lambda: store.table(corpus.id).health())
-    return StoreHealth.of(corpus, found, store.records.upkeep(corpus.id))
+    return await asyncio.to_thread(_health_of, store, corpus)
+
+
+@router.post(ONE + "/reembed")
+async def reembed(vector_store_id: str, http: Request) -> StoreHealth:
+    """Embed a vector store by this server's model, in the background; its health says how far."""
+    gateway, context = work_of(http)
+    store = gateway.corpora.store
+    corpus = store.corpus_of(context.tenant, vector_store_id)
+    await gateway.corpora.reembed(corpus)
+    return await asyncio.to_thread(_health_of, store, corpus)
 
 
 @router.post(ONE, response_model=VectorStore)
@@ -126,9 +138,13 @@ async def search(body: VectorStoreQuery, http: Request, vector_store_id: str) ->
     corpus = store.find(context.tenant, vector_store_id)
     async with gateway.admission.place(context, EMBED):
         found = await _found(gateway, corpus, body, context)
+    headers = (
+        {"x-tiffin-degraded": ",".join(context.bill.degraded)} if context.bill.degraded else {}
+    )
     least = body.ranking_options.score_threshold if body.ranking_options else 0.0
     results = [SearchResult.of(hit, score) for hit, score in found if score >= least]
-    return model_answer(SearchPage(search_query=[body.text], data=results[: body.max_num_results]))
+    answer = SearchPage(search_query=[body.text], data=results[: body.max_num_results])
+    return model_answer(answer, headers)
 
 
 async def _found(
@@ -143,7 +159,10 @@ async def _found(
     wanted = Wanted(body.text, vectors[0], count, body.filters)
     if ranking and ranking.hybrid_search:
         wanted = replace(wanted, weights=ranking.hybrid_search.as_pair())
-    hits = await gateway.corpora.searcher.search(corpus, wanted, context)
+    found = await gateway.corpora.searcher.search(corpus, wanted, context)
+    if found.by_words:
+        context.bill.degraded.append(OTHER_EMBEDDER)
+    hits = found.hits
     if plain or not hits:
         return [(hit, hit.score) for hit in hits]
     texts = [hit.row.quote for hit in hits]
@@ -151,6 +170,16 @@ async def _found(
     charge(tokens)
     scores = np.clip(sigmoid(logits), 0.0, 1.0)
     return [(hits[i], float(scores[i])) for i in best_first(logits)]
+
+
+def _health_of(store: Store, corpus: Corpus) -> StoreHealth:
+    """How it is on disk; blocks."""
+    pending = store.records.reembedding(corpus.id)
+    progress = None
+    if pending is not None:
+        progress = Progress.of(pending, store.table(pending.table).health().chunks)
+    found, done = store.table(corpus.table).health(), store.records.upkeep(corpus.table)
+    return StoreHealth.of(corpus, found, done, progress)
 
 
 def _days(body: NewVectorStore | VectorStoreChange) -> int | None:

@@ -59,9 +59,16 @@ class MemberObject(Value):
     last_error: LastError | None
     attributes: dict[str, str | float | bool]
     chunks: Annotated[int, Field(description="Its chunks in the store. Ours.")]
+    flagged_chunks: Annotated[
+        int | None,
+        Field(
+            description="Its chunks with instructions aimed at the model; null if they were not"
+            " checked when they were stored. Ours."
+        ),
+    ]
 
     @classmethod
-    def of(cls, member: Member) -> "MemberObject":
+    def of(cls, member: Member, flagged: int | None) -> "MemberObject":
         """Our record in OpenAI's shape."""
         error = member.error and {"code": member.error_code, "message": member.error}
         return cls.model_validate(
@@ -74,6 +81,7 @@ class MemberObject(Value):
                 "last_error": error,
                 "attributes": member.attributes,
                 "chunks": member.chunks,
+                "flagged_chunks": flagged,
             }
         )
 

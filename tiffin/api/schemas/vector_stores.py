@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tiffin.core.values import Items, Value
-from tiffin.corpus.entities import Corpus, Upkeep
+from tiffin.corpus.entities import Corpus, Reembedding, Upkeep
 from tiffin.corpus.table import Health
 
 MAX_PAIRS = 16
@@ -75,11 +75,28 @@ class FileCounts(Value):
         return cls(**states, total=sum(states.values()))
 
 
+class Progress(Value):
+    """How far a vector store is embedded anew. Ours."""
+
+    embedder: str
+    asked_at: int
+    chunks: Annotated[int, Field(description="Embedded so far.")]
+
+    @classmethod
+    def of(cls, one: Reembedding, chunks: int) -> "Progress":
+        """From our record of it."""
+        return cls(embedder=one.embedder, asked_at=one.asked, chunks=chunks)
+
+
 class StoreHealth(Value):
     """How a vector store is on disk. Ours."""
 
     object: Literal["vector_store.health"] = "vector_store.health"
     id: str
+    embedder: Annotated[str, Field(description="The model that made its vectors.")]
+    reembedding: Annotated[
+        Progress | None, Field(description="To another model; null if none is asked for.")
+    ]
     chunks: int
     unindexed_chunks: Annotated[
         int, Field(description="Not in the index of words yet: found, but one by one.")
@@ -99,10 +116,14 @@ class StoreHealth(Value):
     ]
 
     @classmethod
-    def of(cls, corpus: Corpus, health: Health, done: Upkeep) -> "StoreHealth":
+    def of(
+        cls, corpus: Corpus, health: Health, done: Upkeep, reembedding: Progress | None
+    ) -> "StoreHealth":
         """From what the table says and what was done to it."""
         return cls(
             id=corpus.id,
+            embedder=corpus.embedder,
+            reembedding=reembedding,
             chunks=health.chunks,
             unindexed_chunks=health.unindexed,
             fragments=health.fragments,

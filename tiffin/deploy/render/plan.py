@@ -82,6 +82,9 @@ class Plan:
     @cached_property
     def variables(self) -> dict[str, str]:
         """The settings that every container is given: the profile, and what variables set here."""
+        if self.settings.chunks is not None:
+            message = "containers do not get the variables AWS_* that reach object storage"
+            raise SettingsError(f"TIFFIN_CHUNKS: {message}: unset it")
         return {"TIFFIN_PROFILE": self.settings.profile, **carried()}
 
     @property

@@ -5,21 +5,30 @@ the embedder, in one bounded call each. A small trained head reads those scores 
 and text have in common (docs/answers.md). What it calls unanswered is refused without asking a
 model.
 
-In a language that the models do not read, the sentences that share words with the question are
-quoted, and nothing is written.
+In a language that the reranker does not read, the sentences are quoted that the embedder takes for
+closest, if it reads the language, or else those that share words with the question. Nothing is
+refused then, and nothing is written in a language that the LLMs do not read.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tiffin.cache.relevance import Reranks
 from tiffin.cache.vectors import Embeds
-from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
 from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
-from tiffin.grounding.evidence import Candidate, Said, candidates, evidence, leading, without
-from tiffin.grounding.language import language_of
+from tiffin.grounding.evidence import (
+    Candidate,
+    Said,
+    candidates,
+    evidence,
+    leading,
+    read_by,
+    without,
+)
+from tiffin.grounding.language import Readers, language_of, reads
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
 from tiffin.pipeline.question import Question
@@ -35,19 +44,15 @@ class Evidence(Stage):
     def __init__(
         self,
         embedding: Embeds,
-        reranker: RerankerClient,
+        reranker: Reranks,
         budget_ms: float,
-        *,
-        scored: frozenset[str] = frozenset(),
-        written: frozenset[str] = frozenset(),
+        readers: Readers,
+        scale: tuple[float, float] = (1.0, 0.0),
     ) -> None:
-        """`scored` and `written` are the languages that these models and the LLMs read.
-
-        Empty means any.
-        """
+        """`scale` is that of the embedder's cosines (`tiffin.grounding.evidence.SCALES`)."""
         super().__init__(budget_ms)
-        self._scored = scored
-        self._written = written
+        self._slope, self._shift = scale
+        self._readers = readers
         self._embedding = embedding
         self._reranker = reranker
         self._head, self._without_readings = Head.load(), Head.load(WITHOUT_READINGS)
@@ -57,20 +62,24 @@ class Evidence(Stage):
         unwanted = question.grounding == "off" and not question.is_quoted
         if unwanted or not question.candidates:
             return
-        if question.logits is None:  # the reranker is away, and would not answer here either
-            self.substitute(question)
-            return
-        query, passages = question.request.query, question.as_passages(question.logits)
-        asked, told = language_of(query), language_of(passages[0].text)
-        known = _reads(self._scored, asked, told)
+        query, first = question.request.query, question.candidates[0].passage.text
+        asked, told = language_of(query), language_of(first)
+        known = reads(self._readers.reranker, asked, told)
         if not known:
             question.degraded.append("language")
-            if question.request.model == AUTO and not _reads(self._written, asked, told):
+            if question.request.model == AUTO and not reads(self._readers.llms, asked, told):
                 question.prefer = "quote"
-            if asked == told:  # the words can still be compared
-                self.substitute(question)
-                return
-        found = without(question.orders, candidates(query, passages, language=told))
+        if question.by_meaning(self._readers):
+            await self._by_meaning(question, told, context)
+            return
+        # The reranker is away and would not answer here either, or words can still be compared.
+        if question.logits is None or (not known and asked == told):
+            self.substitute(question)
+            return
+        passages = question.as_passages(question.logits)
+        found = without(question.orders(), candidates(query, passages, language=told))
+        if known:
+            found = read_by(self._readers.reranker, found)
         if not found:  # no sentence, or each gives orders to the model
             question.probability = 0.0
             question.least_probability = self._head.threshold(question.false_refusals)
@@ -102,15 +111,26 @@ class Evidence(Stage):
         vectors, embedded = await self._embedding.embed(windows, context)
         question.rerank_tokens += read.tokens
         question.embedding_tokens += embedded
-        return kept, replace(said, cosines=(vectors[1:] @ vectors[0]).tolist())
+        cosines = self._slope * (vectors[1:] @ vectors[0]) + self._shift
+        return kept, replace(said, cosines=cosines.tolist())
+
+    async def _by_meaning(self, question: Question, told: str, context: RequestContext) -> None:
+        """Take the sentences whose embeddings are closest to the question's."""
+        query = question.request.query
+        passages = question.as_passages([one.similarity for one in question.candidates])
+        found = without(question.orders(), candidates(query, passages, language=told))
+        if not found:
+            question.probability = 0.0
+            return
+        texts = [query, *(item.text for item in found)]
+        vectors, embedded = await self._embedding.embed(texts, context)
+        question.embedding_tokens += embedded
+        said = Said([0.0] * len(found), cosines=(vectors[1:] @ vectors[0]).tolist())
+        question.evidence = evidence(query, found, said)
 
     def substitute(self, question: Question) -> None:
         """Take the sentences that share most words with the question."""
         question.evidence = lexical_evidence(question)
-
-
-def _reads(languages: frozenset[str], *wanted: str) -> bool:
-    return not languages or languages.issuperset(wanted)
 
 
 def _contradictions(question: Question) -> list[Contradiction]:

@@ -213,5 +213,9 @@ def _texts(question: Question) -> list[str]:
             (question.source_of(one.passage.index).title, one.text) for one in question.evidence
         ]
     else:
-        found = [(source.title, source.text) for source in question.sources]
+        clean = {one.place: one.readable for one in question.candidates}
+        found = [
+            (source.title, clean[source.document, source.document_id, source.start])
+            for source in question.sources
+        ]
     return [f"{title}: {text}" if title else text for title, text in found]

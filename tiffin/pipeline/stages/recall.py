@@ -17,23 +17,40 @@ from tiffin.cache.control import Control, control_of
 from tiffin.cache.keys import scope_key
 from tiffin.cache.remembered import Remembered, decode, encode
 from tiffin.cache.store import Store
+from tiffin.clients import RerankerClient
 from tiffin.core.context import CacheUse, RequestContext
+from tiffin.core.errors import RECOVERABLE
 from tiffin.core.messages import Array
 from tiffin.core.values import QUOTE
 from tiffin.corpus.entities import states_of
-from tiffin.grounding.same import LEAST_COSINE, Asked, differences
+from tiffin.grounding.alike import Nearness
+from tiffin.grounding.same import (
+    LEAST_COSINE,
+    Asked,
+    Kept,
+    exact_differences,
+    is_one,
+    worth_of,
+)
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.telemetry import metrics
 
+COMPARED = 4
+"""Near questions that are looked at. Each costs half a millisecond."""
+
 
 @dataclass(frozen=True)
 class Memory:
-    """Where questions are kept, what the installation answers with, and for how long they count."""
+    """Where questions are kept, what the installation answers with, and for how long they count.
+
+    `wrong_hits` is the share of wrong hits that is allowed.
+    """
 
     store: Store
     mark: bytes
     ttl_s: float
+    wrong_hits: float
 
 
 class Recall(Stage):
@@ -42,9 +59,10 @@ class Recall(Stage):
     name = "recall"
     degraded = "recall"
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, reranker: RerankerClient) -> None:
         super().__init__(0)
         self._memory = memory
+        self._reranker = reranker
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `recalled` if there is an answer that may be given again."""
@@ -57,11 +75,32 @@ class Recall(Stage):
         if control.max_age_s is not None:
             most_s = min(most_s, control.max_age_s)
         for kept, cosine in nearest(found.value, vector, most_s) if control.read else ():
-            if _fits(question, kept) and (recalled := _read(kept)):
+            fits = await self._fits(question, kept, cosine, context)
+            if fits and (recalled := _read(kept)):
                 question.recalled = recalled
                 _tell_hit(kept, cosine, context)
                 return
         metrics.series(metrics.cache_total, "semantic", "miss").inc()
+
+    async def _fits(
+        self, question: Question, remembered: Remembered, cosine: float, context: RequestContext
+    ) -> bool:
+        """Whether nothing speaks against the kept answer. The reranker is asked last, if at all."""
+        kept, new = _kept(remembered), _asked(question)
+        reasons = exact_differences(kept, new)
+        if not reasons and not await self._is_one(kept, new, cosine, context):
+            reasons = ["scope"]
+        for reason in reasons:
+            metrics.series(metrics.cache_refusals_total, reason).inc()
+        return not reasons
+
+    async def _is_one(self, kept: Kept, new: Asked, cosine: float, context: RequestContext) -> bool:
+        """Whether the questions are one. Not if the reranker fails or is late: that is a miss."""
+        try:
+            paired = await self._reranker.paired(kept.question, new.question, context)
+        except RECOVERABLE:
+            return False
+        return is_one(kept, new, Nearness(cosine, paired), self._memory.wrong_hits)
 
 
 class Remember(Stage):
@@ -125,19 +164,19 @@ def nearest(
         if one.vector.holds(vector.shape) and now - one.created <= most_s
     ]
     cosines = [float(one.vector.numpy() @ vector) for one in kept]
-    for at in np.argsort(cosines)[::-1]:
+    for at in np.argsort(cosines)[::-1][:COMPARED]:
         if cosines[at] < LEAST_COSINE:
             return
         yield kept[at], cosines[at]
 
 
-def _fits(question: Question, kept: Remembered) -> bool:
-    """Whether nothing speaks against the kept answer."""
-    new = Asked(question.request.query, _evidence(question))
-    reasons = differences(Asked(kept.question, kept.evidence), new, kept.support, kept.text)
-    for reason in reasons:
-        metrics.series(metrics.cache_refusals_total, reason).inc()
-    return not reasons
+def _kept(one: Remembered) -> Kept:
+    return Kept(one.question, one.evidence, worth_of(one), one.support, one.text)
+
+
+def _asked(question: Question) -> Asked:
+    best = question.evidence[0]
+    return Asked(question.request.query, _evidence(question), worth_of(best))
 
 
 def _read(kept: Remembered) -> Recalled | None:
@@ -185,6 +224,8 @@ def _remembered(
         question=question.request.query,
         vector=Array.of(vector),
         evidence=_evidence(question),
+        logit=question.evidence[0].logit,
+        reading=question.evidence[0].reading,
         support=support,
         text=draft.text,
         answer=answer.model_dump_json().encode(),

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiffin.clients import RerankerClient
+from tiffin.cache.relevance import Reranks
 from tiffin.core.context import RequestContext
 from tiffin.core.scores import best_first, sigmoid
 from tiffin.core.values import Source
+from tiffin.grounding.language import Readers
 from tiffin.pipeline.question import Question, as_source, relevance
 from tiffin.pipeline.stage import Stage
 
@@ -19,19 +20,25 @@ the question only leads the model astray."""
 class Rerank(Stage):
     """Without the reranker, the order of the search stands.
 
+    So it does in a language that the embedder reads and the reranker does not.
+
     With little time left, only as many candidates are scored as the model will read.
     """
 
     name = "rerank"
     degraded = "rerank"
 
-    def __init__(self, reranker: RerankerClient, budget_ms: float) -> None:
+    def __init__(self, reranker: Reranks, budget_ms: float, readers: Readers) -> None:
         super().__init__(budget_ms)
         self._reranker = reranker
+        self._readers = readers
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write the up to `top_n` most relevant sources, best first, and what scoring cost."""
         if not question.candidates:
+            return
+        if question.by_meaning(self._readers):
+            self.substitute(question)
             return
         if question.budget.short(self.name) and question.top_n < len(question.candidates):
             question.candidates = question.candidates[: question.top_n]

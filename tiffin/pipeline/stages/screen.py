@@ -4,16 +4,16 @@
 those and not on whole documents, with the embeddings that they have anyway.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import CONTENT_FILTER, InvalidRequest, Unavailable
-from tiffin.core.sentences import split_sentences
 from tiffin.pipeline.question import Candidate, Question, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.pipeline.stages.rerank import sources_of
-from tiffin.safety.policy import Judge, Judges, refusal
+from tiffin.safety.places import places
+from tiffin.safety.policy import Judgement, Judges, refusal
 
 MARGIN_CHARS = 200
 """Of the document on either side of a passage: a sentence may be split over two."""
@@ -61,7 +61,7 @@ class Screen(Stage):
         if judge is None or not found:
             return
         said = await judge.judge(
-            [_with_margins(candidate) for candidate in found],
+            [_with_margins(candidate)[0] for candidate in found],
             context,
             vectors=_vectors(question, found),
             documents=True,
@@ -70,11 +70,10 @@ class Screen(Stage):
         for index, (candidate, judgement) in enumerate(zip(found, said, strict=True)):
             if judgement.action == "block":
                 raise refusal("passages", "documents", judgement)
-            if judgement.action == "mark":
-                kept[index] = replace(candidate, flags=judgement.checks)
-            elif judgement.action != "redact":
+            if judgement.action == "log":
                 kept[index] = candidate
-        question.orders = await _orders(judge, kept.values(), context)
+            elif judgement.action != "redact":
+                kept[index] = _judged(candidate, judgement)
         if len(kept) < len(found):
             question.degraded.append(LEFT_OUT)
         if not kept:
@@ -91,22 +90,22 @@ class Screen(Stage):
         raise Unavailable("safety: the passages were not checked", code="safety_unavailable")
 
 
-async def _orders(
-    judge: Judge, kept: Iterable[Candidate], context: RequestContext
-) -> frozenset[str]:
-    """The sentences of marked passages that are flagged by themselves: they are no evidence."""
-    marked = [one.passage.text for one in kept if one.flags]
-    if not marked:
-        return frozenset()
-    parts = [part.text for text in marked for part in split_sentences(text)]
-    return frozenset(await judge.worst(parts, context))
+def _judged(candidate: Candidate, judgement: Judgement) -> Candidate:
+    """The candidate with what was found in it."""
+    text, before = _with_margins(candidate)
+    spans = places(text, judgement.orders)
+    size = len(candidate.passage.text)
+    within = tuple((a - before, b - before) for a, b in spans if b > before and a < before + size)
+    return replace(candidate, flags=judgement.checks, orders=within)
 
 
-def _with_margins(candidate: Candidate) -> str:
+def _with_margins(candidate: Candidate) -> tuple[str, int]:
+    """The passage with what stands around it in its document, and how much stands before it."""
     passage, text = candidate.passage, candidate.document.text
     if passage.document is None:  # of a corpus, whose documents are not at hand
-        return passage.text
-    return text[max(0, passage.start - MARGIN_CHARS) : passage.end + MARGIN_CHARS]
+        return passage.text, 0
+    start = max(0, passage.start - MARGIN_CHARS)
+    return text[start : passage.end + MARGIN_CHARS], passage.start - start
 
 
 def _vectors(question: Question, found: Sequence[Candidate]) -> Vector | None:

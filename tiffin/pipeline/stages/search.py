@@ -11,7 +11,7 @@ from tiffin.core.errors import Unavailable
 from tiffin.core.scores import best_first
 from tiffin.core.values import Document
 from tiffin.corpus.hybrid import Hit, Wanted
-from tiffin.corpus.search import Searcher
+from tiffin.corpus.search import OTHER_EMBEDDER, Searcher
 from tiffin.corpus.store import Store
 from tiffin.pipeline.lexical import overlap
 from tiffin.pipeline.passages import Passage
@@ -23,7 +23,8 @@ from tiffin.telemetry import genai
 class Search(Stage):
     """Exact over the passages of the request, by cosine similarity or by shared words.
 
-    A corpus is searched by meaning and by words; only by words without the embedding. Of several
+    A corpus is searched by meaning and by words; only by words without the embedding, or if another
+    embedder than the server's made its vectors, which `degraded` says. Of several
     corpora, the passages in the best places of each come first. If documents are given too, the
     best passages of both alternate, and the reranker decides. Passages with the same words count
     once, so that they take no place from others.
@@ -69,7 +70,10 @@ class Search(Stage):
         found = await asyncio.gather(
             *(self._searcher.search(corpus, wanted, context) for corpus in named)
         )
-        ranked = sorted(chain.from_iterable(found), key=lambda hit: -hit.score)
+        if any(one.by_words for one in found):
+            question.degraded.append(OTHER_EMBEDDER)
+        hits = chain.from_iterable(one.hits for one in found)
+        ranked = sorted(hits, key=lambda hit: -hit.score)
         candidates = [_candidate(hit) for hit in ranked]
         once = _once([one.passage for one in candidates], range(len(candidates)))
         return [candidates[i] for i in once]

@@ -4,8 +4,8 @@ Words find the right passage among many in most questions and at little cost. A 
 words than its passage's is found by meaning alone, for which every passage has to be embedded.
 """
 
+from tiffin.cache.relevance import Reranks
 from tiffin.cache.vectors import Embeds
-from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.scores import best_first
 from tiffin.pipeline.question import Candidate, Question
@@ -25,7 +25,7 @@ class Widen(Stage):
     name = "widen"
     degraded = "widen"
 
-    def __init__(self, embedding: Embeds, reranker: RerankerClient) -> None:
+    def __init__(self, embedding: Embeds, reranker: Reranks) -> None:
         super().__init__(0)
         self._embedding = embedding
         self._reranker = reranker
