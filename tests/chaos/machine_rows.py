@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
-from tests.chaos.load import fire, kinds, question, reasons, tally
+from tests.chaos.load import Shot, fire, kinds, question, reasons, tally
 from tests.chaos.row import Row, misses, percentile
 from tests.chaos.size import Size
 from tests.chaos.stand import GRACE_S, Stand
@@ -72,6 +73,10 @@ async def _series(url: str) -> int:
         return (await response.text()).count("\ntiffin_")
 
 
+def _new_question(first: int, number: int) -> Shot:
+    return question(first + number)
+
+
 def faketime() -> Path:
     """Where Debian puts libfaketime. Raises FileNotFoundError if it is not installed."""
     for library in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
@@ -98,10 +103,13 @@ async def clock_jumps(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
         async with aiohttp.ClientSession(base_url=stand.url) as session:
             await chats(session, "kept", 5, temperature=0)
             told, outcomes, seen = [], [], []
-            for name, shift in JUMPS.items():
-                load = asyncio.create_task(fire(stand.url, RATE_PER_S, size.seconds, question))
+            for turn, (name, shift) in enumerate(JUMPS.items()):
+                ask = partial(_new_question, 1000 * turn)
+                load = asyncio.create_task(fire(stand.url, RATE_PER_S, size.seconds, ask))
                 await asyncio.sleep(size.seconds / 2)
-                clock.write_text(f"{shift}\n")
+                part = clock.with_suffix(".part")
+                part.write_text(f"{shift}\n")
+                part.replace(clock)  # half a file is no time
                 again = await chats(session, "kept", 5, temperature=0)
                 seen += list(again)
                 outcomes += await load
