@@ -36,11 +36,13 @@ def test_the_answer_is_grounded_and_cites_the_passage_that_says_it(
 def test_the_answer_says_what_it_cost_how_long_it_took_and_who_gave_it(
     stack: Stack, corpus: dict[str, Any]
 ) -> None:
+    # Vectors and scores of known texts are kept, so the texts are new.
+    corpus = {**corpus, "passages": [f"{text} So it was." for text in corpus["passages"]]}
     answer = ask(stack.url, corpus, model="small")
     usage, timings = answer["usage"], answer["timings"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["rerank_tokens"] > 1000
-    assert usage["embedding_tokens"] >= 0, "other tests may have asked of the same passages before"
+    assert usage["embedding_tokens"] > 1000
     names = ("embed_ms", "search_ms", "rerank_ms", "evidence_ms")
     stages = sum(timings[name] for name in names)
     assert 0 < timings["first_token_ms"] <= timings["total_ms"]
