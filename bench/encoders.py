@@ -46,6 +46,18 @@ def texts_of(count: int, shift: int = 0) -> list[str]:
     return [" ".join(words[start : start + WORDS]) for start in starts]
 
 
+def question_over(number: int, count: int, version: int = 0) -> tuple[str, list[str]]:
+    """The question of that number, over `count` passages, the last of which answers.
+
+    Vectors of known passages are kept, so those of another number or version (0 to 2) are others.
+    """
+    new = 3 * number + version
+    data = json.loads(PASSAGES.read_text(encoding="utf-8"))
+    asked = data["questions"][number % len(data["questions"])]
+    answers = f"{data['passages'][asked['passage']]} This is passage {new}."
+    return asked["question"], [*texts_of(count - 1, shift=3 + new), answers]
+
+
 def run() -> str:
     """Start the stack and the peer, measure, stop them."""
     import torch

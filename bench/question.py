@@ -4,7 +4,6 @@ Every document is a passage of about 150 tokens. `quote` answers with sentences 
 lets the small LLM write.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from bench.encoders import PASSAGES, texts_of
+from bench.encoders import question_over
 from bench.table import Table
 from tests.support.stack import running_stack
 
@@ -50,13 +49,10 @@ def run() -> str:
 
 
 def _row(client: httpx2.Client, model: str, count: int) -> list[str]:
-    questions = json.loads(PASSAGES.read_text(encoding="utf-8"))["questions"]
     took: list[float] = []
     answers: list[dict[str, Any]] = []
     for number in range(ROUNDS + 1):
-        asked = questions[number % len(questions)]["question"]
-        # Other texts every time, because vectors of known ones are kept.
-        texts = texts_of(count, shift=3 + number)
+        asked, texts = question_over(number, count)
         body = {"query": asked, "documents": texts, "model": model, "stream": False}
         began = time.perf_counter()
         answer = client.post("/rag_query", json=body)

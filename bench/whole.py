@@ -5,12 +5,12 @@ laptop profile does (`quote`) and by the LLM (`small`); the peer, `bench.stock_s
 the second. They take turns, so that a busy moment hits all.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, cycle
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -19,7 +19,7 @@ from typing import Any
 import bentoml
 import httpx2
 
-from bench.encoders import PASSAGES, texts_of
+from bench.encoders import question_over
 from bench.table import Table
 from tests.support.stack import free_port, running_stack
 
@@ -70,24 +70,12 @@ def _of_stock(client: httpx2.Client) -> Ask:
     return ask
 
 
-def _documents() -> Iterator[list[str]]:
-    """Passages that nobody has seen, again and again, because vectors of known ones are kept."""
-    return (texts_of(PASSAGES_EACH, shift=3 + number) for number in count())
-
-
-def _asked() -> Iterator[str]:
-    questions = json.loads(PASSAGES.read_text(encoding="utf-8"))["questions"]
-    return cycle(item["question"] for item in questions)
-
-
 def _alone(ways: dict[str, Ask]) -> dict[str, list[float]]:
     """Seconds of each question, one at a time; each is asked all ways, one after the other."""
     took: dict[str, list[float]] = {name: [] for name in ways}
-    documents, asked = _documents(), _asked()
-    for _ in range(WARM_UP + ROUNDS):
-        query = next(asked)
-        for name, ask in ways.items():
-            texts = next(documents)
+    for number in range(WARM_UP + ROUNDS):
+        for version, (name, ask) in enumerate(ways.items()):
+            query, texts = question_over(number, PASSAGES_EACH, version)
             began = time.perf_counter()
             ask(query, texts)
             took[name].append(time.perf_counter() - began)
@@ -95,8 +83,8 @@ def _alone(ways: dict[str, Ask]) -> dict[str, list[float]]:
 
 
 def _crowded(ways: dict[str, Ask]) -> dict[str, list[float]]:
-    """Questions per second of each window; in a window several callers ask one way."""
-    work = zip(_asked(), _documents(), strict=False)
+    """Questions answered per second of each window; in a window several callers ask one way."""
+    work = (question_over(number, PASSAGES_EACH) for number in count(WARM_UP + ROUNDS))
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(WINDOWS):
         for name, ask in ways.items():
@@ -113,8 +101,9 @@ def _rate(ask: Ask, work: Iterator[tuple[str, list[str]]]) -> float:
         while time.perf_counter() < began + WINDOW_S:
             with turn:
                 query, documents = next(work)
-            ask(query, documents)
-            answered += 1
+            with suppress(httpx2.HTTPStatusError):  # not answered
+                ask(query, documents)
+                answered += 1
         return answered
 
     with ThreadPoolExecutor(CALLERS) as callers:
