@@ -11,7 +11,7 @@ from bench.table import Table
 from tests.support.stack import Stack, running_stack
 
 ROUNDS = 3
-REACH_S, REACH_MIB = 40, 3 * 1024
+REACH_S, REACH_MIB = 8, 1526
 
 ENCODER_STEPS = """
 import time
