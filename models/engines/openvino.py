@@ -161,7 +161,7 @@ class Embedder(_Encoder[Text]):
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):
     """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
 
-    A second column has the reading of a model that one was made for.
+    Two more columns have the readings of a model that they were made for.
     """
 
     samples = (("warm-up", "warm-up"), ("warm-up", "A longer text, so that the other is padded."))

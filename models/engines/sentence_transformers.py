@@ -148,7 +148,7 @@ class Embedder(_Encoder[Text]):
 class CrossEncoderScorer(_Encoder[tuple[str, str]]):
     """(query, passage) pairs to raw logits, as `CrossEncoder.predict` without its activation.
 
-    A second column has the reading of a model that one was made for.
+    Two more columns have the readings of a model that they were made for.
     """
 
     library = CrossEncoder
@@ -167,7 +167,7 @@ class CrossEncoderScorer(_Encoder[tuple[str, str]]):
         self._states[layers] = _float32(hidden[:, 0].float())
 
     def run(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """One forward pass: float32 of shape (len(batch), 1 or 2), higher is more relevant."""
+        """One forward pass: float32 of shape (len(batch), 1 or 3), higher is more relevant."""
         rows = _float32(self._forward(batch, "scores"))
         if self._reading is None:
             return rows

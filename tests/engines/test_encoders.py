@@ -117,7 +117,7 @@ def test_both_engines_read_the_same(corpus: dict[str, Any]) -> None:
     query = corpus["questions"][0]["question"]
     pairs = [(query, passage) for passage in corpus["passages"][:5]]
     rows = [engine.run(engine.tokenize(pairs)) for engine in map(_scorer, ENGINES)]
-    assert rows[0].shape == (5, 2)
+    assert rows[0].shape == (5, 3)
     assert np.abs(rows[0] - rows[1]).max() < 10 * ATOL  # a sum of 768 products of numbers around 1
 
 
