@@ -101,7 +101,7 @@ chaos: $(VENV)/dev.stamp  ## break everything, for fifty minutes; writes docs/re
 	$(BIN)/python -m tests.chaos --report docs/reliability.md $(CHAOS)
 
 .PHONY: chaos-short
-chaos-short: $(VENV)/dev.stamp  ## the same in under five minutes; fails when more than speed is wanting
+chaos-short: $(VENV)/dev.stamp  ## the same in six minutes, without what rarely breaks; fails when more than speed is wanting
 	$(PULL_TINY)
 	$(BIN)/python -m tests.chaos --short --lenient
 

@@ -60,6 +60,8 @@ ON_GUARDED: Tests[Guarded] = {
 }
 KILLS = "kills"
 NAMES = (*ON_STAND, *ON_GUARDED, KILLS)
+SELDOM = frozenset({"disk", "stores", "corpora", "stacks", "clock", "certificate"})
+"""Left out of the short run: they take minutes, need a package or a right, and rarely break."""
 
 LIMIT_S = 1800
 """For a test beyond the soak: one that hangs may not keep the others from running."""
