@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.services import Services, entry, with_door
 from tiffin.config.settings import Settings
@@ -17,6 +18,7 @@ PATIENCE_MS = 1000
 TURNS = [{"role": "user", "content": "How tall is the tower?"}]
 
 
+@pytest.mark.slow
 async def test_while_one_tier_hangs_the_other_and_embeddings_refuse_no_one(
     services: Services, settings: Settings
 ) -> None:

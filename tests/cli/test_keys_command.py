@@ -23,6 +23,7 @@ def tiffin(file: Path | None, *arguments: str) -> "subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     file = tmp_path / "new" / "keys.json"
     made = tiffin(file, "create", "web", "--tenant", "acme", "--requests-per-minute", "60")

@@ -118,6 +118,7 @@ def test_a_hub_s_repository_comes_from_the_client_s_cache_without_a_network(
     }
 
 
+@pytest.mark.slow
 def test_a_folder_is_its_own_source(home: Path, tmp_path: Path) -> None:
     folder = repository(tmp_path / "My Model", quantization_config={"quant_method": "awq"})
     done = tiffin("models", "add", str(folder))
@@ -128,6 +129,7 @@ def test_a_folder_is_its_own_source(home: Path, tmp_path: Path) -> None:
     assert tiffin("models", "verify", "my-model").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.models
 def test_a_short_name_stands_for_a_repository_of_the_hub(home: Path, tmp_path: Path) -> None:
     known = load_catalog().get("qwen2.5-coder-0.5b-instruct")
@@ -185,6 +187,7 @@ def test_what_is_not_there_says_so_in_a_line(what: str, says: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_no_engine_runs_is_refused(home: Path, tmp_path: Path) -> None:
     folder = repository(tmp_path / "t5", architectures=["T5ForConditionalGeneration"])
     done = tiffin("models", "add", str(folder))

@@ -82,6 +82,7 @@ def one_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_shared_card_says_whether_mps_is_there(one_card: Path) -> None:
     assert "no daemon runs here" in tiffin("--profile", "gpu").stdout
     (one_card / "control").touch()

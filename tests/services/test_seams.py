@@ -51,6 +51,7 @@ def test_no_timer_of_bentoml_s_ends_a_request(probes: dict[str, Running], which:
     assert probes[which].post("/slow").status_code == (200 if which == "ours" else 504)
 
 
+@pytest.mark.slow
 @both
 def test_no_span_is_recorded_that_no_one_exports(probes: dict[str, Running], which: str) -> None:
     answer = probes[which].post("/quick")
@@ -169,6 +170,7 @@ def test_a_name_that_upstream_dropped_ends_the_start() -> None:
         versions.replace(gpus, "Gone", None)
 
 
+@pytest.mark.slow
 def test_an_inner_service_imports_no_fastapi() -> None:
     """As BentoML's worker does: every process loads the composition, and serves a part of it."""
     program = """
