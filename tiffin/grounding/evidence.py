@@ -143,7 +143,9 @@ def read_by(languages: frozenset[str], found: Sequence[Candidate]) -> list[Candi
     """
     if not languages:
         return list(found)
-    return _unless(lambda sentence, _: language_of(sentence.text) not in languages, found)
+    every = {one.text for item in found for one in (item.sentence, item.before) if one}
+    unread = {text for text in every if language_of(text) not in languages}
+    return _unless(lambda sentence, _: sentence.text in unread, found)
 
 
 def _unless(

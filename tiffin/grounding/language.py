@@ -131,9 +131,10 @@ def reads(languages: frozenset[str], *wanted: str) -> bool:
 
 def language_of(text: str) -> str:
     """The language as an ISO 639-1 code; English unless the text shows another."""
-    for language, script in _SCRIPTS.items():
-        if 2 * len(script.findall(text)) >= len(_foreign(text)) > 0 and script.search(text):
-            return language
+    if foreign := len(_foreign(text)):
+        for language, script in _SCRIPTS.items():
+            if 2 * len(script.findall(text)) >= foreign and script.search(text):
+                return language
     found = [word.casefold() for word in _WORD.findall(text)]
     counts = {name: sum(word in known for word in found) for name, known in _WORDS.items()}
     best = max(counts, key=lambda name: counts[name])

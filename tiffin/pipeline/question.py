@@ -25,7 +25,7 @@ from tiffin.core.values import (
 from tiffin.corpus.entities import Corpus
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.evidence import Passage as Scored
-from tiffin.grounding.language import Readers, language_of
+from tiffin.grounding.language import language_of
 from tiffin.grounding.quote import utf16
 from tiffin.pipeline.budget import Budget
 from tiffin.pipeline.draft import Draft
@@ -142,12 +142,9 @@ class Question:
         """
         return not self.answered and (self.grounding == "strict" or not self.candidates)
 
-    def by_meaning(self, readers: Readers) -> bool:
-        """Whether the embedder alone can compare the question with the best candidate."""
-        if self.vectors is None or not self.candidates:
-            return False
-        told = self.candidates[0].passage.text
-        return readers.only_embedder(language_of(self.request.query), language_of(told))
+    def languages(self) -> tuple[str, str]:
+        """Of the question, and of the best candidate's text."""
+        return language_of(self.request.query), language_of(self.candidates[0].passage.text)
 
     def orders(self) -> dict[int, tuple[tuple[int, int], ...]]:
         """The spans that are no evidence, by the position of the candidate that has them."""

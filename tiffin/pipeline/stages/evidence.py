@@ -28,7 +28,7 @@ from tiffin.grounding.evidence import (
     read_by,
     without,
 )
-from tiffin.grounding.language import Readers, language_of, reads
+from tiffin.grounding.language import Readers, reads
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
 from tiffin.pipeline.question import Question
@@ -47,7 +47,7 @@ class Evidence(Stage):
         reranker: Reranks,
         budget_ms: float,
         readers: Readers,
-        scale: tuple[float, float] = (1.0, 0.0),
+        scale: tuple[float, float],
     ) -> None:
         """`scale` is that of the embedder's cosines (`tiffin.grounding.evidence.SCALES`)."""
         super().__init__(budget_ms)
@@ -62,14 +62,13 @@ class Evidence(Stage):
         unwanted = question.grounding == "off" and not question.is_quoted
         if unwanted or not question.candidates:
             return
-        query, first = question.request.query, question.candidates[0].passage.text
-        asked, told = language_of(query), language_of(first)
+        query, (asked, told) = question.request.query, question.languages()
         known = reads(self._readers.reranker, asked, told)
         if not known:
             question.degraded.append("language")
             if question.request.model == AUTO and not reads(self._readers.llms, asked, told):
                 question.prefer = "quote"
-        if question.by_meaning(self._readers):
+        if question.vectors is not None and self._readers.only_embedder(asked, told):
             await self._by_meaning(question, told, context)
             return
         # The reranker is away and would not answer here either, or words can still be compared.
@@ -80,9 +79,8 @@ class Evidence(Stage):
         found = without(question.orders(), candidates(query, passages, language=told))
         if known:
             found = read_by(self._readers.reranker, found)
-        if not found:  # no sentence, or each gives orders to the model
-            question.probability = 0.0
-            question.least_probability = self._head.threshold(question.false_refusals)
+        if not found:
+            self._find_nothing(question)
             return
         found, said = await self._score(question, found, context, readings=known)
         question.evidence = evidence(query, found, said)
@@ -114,13 +112,18 @@ class Evidence(Stage):
         cosines = self._slope * (vectors[1:] @ vectors[0]) + self._shift
         return kept, replace(said, cosines=cosines.tolist())
 
+    def _find_nothing(self, question: Question) -> None:
+        """There is no sentence, or each gives orders to the model: the question is refused."""
+        question.probability = 0.0
+        question.least_probability = self._head.threshold(question.false_refusals)
+
     async def _by_meaning(self, question: Question, told: str, context: RequestContext) -> None:
         """Take the sentences whose embeddings are closest to the question's."""
         query = question.request.query
         passages = question.as_passages([one.similarity for one in question.candidates])
         found = without(question.orders(), candidates(query, passages, language=told))
         if not found:
-            question.probability = 0.0
+            self._find_nothing(question)
             return
         texts = [query, *(item.text for item in found)]
         vectors, embedded = await self._embedding.embed(texts, context)

@@ -37,7 +37,7 @@ class Rerank(Stage):
         """Write the up to `top_n` most relevant sources, best first, and what scoring cost."""
         if not question.candidates:
             return
-        if question.by_meaning(self._readers):
+        if question.vectors is not None and self._readers.only_embedder(*question.languages()):
             self.substitute(question)
             return
         if question.budget.short(self.name) and question.top_n < len(question.candidates):
