@@ -4,6 +4,7 @@
 depends on nothing but its texts and the model, which is one for the life of a process.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -52,31 +53,44 @@ class KnownScores:
         self, query: str, passages: list[str], context: RequestContext
     ) -> tuple[Logits, int]:
         """The logit of each passage, and the tokens that were read for those that are new."""
-        keys = [key_of(context.tenant, query, text) for text in passages]
-        rows = self._passages.find(keys)
-        new = {key: text for key, text in zip(keys, passages, strict=True) if key not in rows}
-        tokens = 0
-        if new:
-            logits, tokens = await self._reranker.score(query, list(new.values()), context)
-            rows |= {key: _Known(logit) for key, logit in zip(new, logits.tolist(), strict=True)}
-        self._passages.keep(rows, ENTRY_BYTES)
-        return np.array([rows[key].logit for key in keys], np.float32), tokens
+
+        async def ask(new: list[str]) -> tuple[list[_Known], int]:
+            logits, tokens = await self._reranker.score(query, new, context)
+            return [_Known(logit) for logit in logits.tolist()], tokens
+
+        known, tokens = await _known(self._passages, query, passages, context.tenant, ask)
+        return _logits(known), tokens
 
     async def read(self, query: str, sentences: list[str], context: RequestContext) -> Read:
         """The same of sentences, with their readings if the model has them."""
-        keys = [key_of(context.tenant, query, text) for text in sentences]
-        rows = self._sentences.find(keys)
-        new = {key: text for key, text in zip(keys, sentences, strict=True) if key not in rows}
-        tokens = 0
-        if new:
-            read = await self._reranker.read(query, list(new.values()), context)
-            tokens = read.tokens
+
+        async def ask(new: list[str]) -> tuple[list[_Known], int]:
+            read = await self._reranker.read(query, new, context)
             readings = [None] * len(new) if read.readings is None else read.readings.tolist()
-            values = zip(new, read.logits.tolist(), readings, strict=True)
-            rows |= {key: _Known(logit, reading) for key, logit, reading in values}
-        self._sentences.keep(rows, ENTRY_BYTES)
-        known = [rows[key] for key in keys]
-        logits = np.array([one.logit for one in known], np.float32)
+            return list(map(_Known, read.logits.tolist(), readings)), read.tokens
+
+        known, tokens = await _known(self._sentences, query, sentences, context.tenant, ask)
         readings = [one.reading for one in known if one.reading is not None]
         whole = len(readings) == len(known)
-        return Read(logits, np.array(readings, np.float32) if whole else None, tokens)
+        return Read(_logits(known), np.array(readings, np.float32) if whole else None, tokens)
+
+
+async def _known(
+    kept: Recent[_Known],
+    query: str,
+    texts: Sequence[str],
+    tenant: str,
+    ask: Callable[[list[str]], Awaitable[tuple[list[_Known], int]]],
+) -> tuple[list[_Known], int]:
+    """What is kept of each text, or what `ask` says of the new ones, and the tokens it read."""
+    keys = [key_of(tenant, query, text) for text in texts]
+    rows, tokens = kept.find(keys), 0
+    if new := {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}:
+        said, tokens = await ask(list(new.values()))
+        rows |= zip(new, said, strict=True)
+    kept.keep(rows, ENTRY_BYTES)
+    return [rows[key] for key in keys], tokens
+
+
+def _logits(known: Sequence[_Known]) -> Logits:
+    return np.array([one.logit for one in known], np.float32)

@@ -1,5 +1,6 @@
 """The messages between services, one pair a method. The LLM's are in `models.values`."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
@@ -235,6 +236,14 @@ class Checked(msgspec.Struct, frozen=True):
     scores: dict[str, float]
     unsure: list[str] = []
     orders: list[str] = []
+
+    @classmethod
+    def merged(cls, found: Sequence[list["Checked"]]) -> list["Checked"]:
+        """What several calls about the same texts say of each, who ran other checks."""
+        first, *others = found
+        for other in others:
+            first = [one.joined(more) for one, more in zip(first, other, strict=True)]
+        return first
 
     def joined(self, other: "Checked") -> "Checked":
         """What both say, who ran other checks on the same text."""

@@ -90,10 +90,7 @@ class Guard:
             else self._own(texts, group, context, vectors=vectors, documents=documents)
             for group in self.groups(checks)
         ]
-        first, *others = await asyncio.gather(*asked)
-        for found in others:
-            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
-        return first
+        return Checked.merged(await asyncio.gather(*asked))
 
     async def scan(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """Whether documents hold instructions for the model, within the context's deadline."""

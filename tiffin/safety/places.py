@@ -1,8 +1,7 @@
 """Where in a document the sentences stand that give orders to the model.
 
 The detector reads sentences without markup and of other readings (`tiffin.safety.views`); an answer
-quotes the document as it is. `tiffin.pipeline.stages.screen` asks here what to leave out, and
-`tiffin.safety.stored` when a document is stored.
+quotes the document as it is. `tiffin.pipeline.stages.screen` asks here what to leave out.
 """
 
 import re

@@ -87,15 +87,13 @@ class Judge:
         If the checks do not run in time, every text counts as clean, unless the policy blocks: then
         it raises Unavailable.
         """
-        first, *others = await asyncio.gather(
+        found = await asyncio.gather(
             *(
                 self._found(texts, checks, context, vectors=vectors, documents=documents)
                 for checks in self.guard.groups(list(self.policy))
             )
         )
-        for found in others:
-            first = [one.joined(other) for one, other in zip(first, found, strict=True)]
-        return [self._one(checked) for checked in first]
+        return [self._one(checked) for checked in Checked.merged(found)]
 
     async def _found(
         self,

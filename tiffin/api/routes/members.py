@@ -169,8 +169,8 @@ async def _listed(http: Request, id_: str, batch: str | None) -> Listing[Any]:
         await _batch_of(store, corpus, batch)
     page = Page(query.after, query.before, query.limit + 1, query.order == "desc")
     found = await asyncio.to_thread(store.records.members, corpus.id, page, query.filter, batch)
-    shown = [MemberObject.of(one, gateway.flagged_chunks(one.file)) for one in found]
-    return listing(shown, query.limit)
+    flagged = await asyncio.to_thread(lambda: [gateway.flagged_chunks(one.file) for one in found])
+    return listing(list(map(MemberObject.of, found, flagged)), query.limit)
 
 
 async def _batch_of(store: Store, corpus: Corpus, id_: str) -> Batch:
