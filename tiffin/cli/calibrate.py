@@ -4,23 +4,26 @@ A file has one JSON object a line:
 
     {"kept": "How do I cancel?", "new": "How can I end it?", "same": true, "documents": ["..."]}
 
-`same` says whether one answer fits both. `corpus` stands in for `documents`, and `answer` is the
-one that was given to `kept`.
+`same` says whether one answer fits both. `corpus` may take the place of `documents`, and `answer`
+is the one that was given to `kept`.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from rich.table import Table
 
 from tiffin.cli.as_json import print_json
 from tiffin.cli.figures import at_most, wilson
+from tiffin.cli.json_lines import rows_of
 from tiffin.cli.progress import print_table
 from tiffin.cli.server import Server
+from tiffin.config.section import SettingsError
 from tiffin.core.values import Document
 from tiffin.grounding import alike
 
@@ -47,26 +50,20 @@ def pairs_of(path: Path, corpus: str | None) -> list[Pair]:
 
     Raises ClickException with the number of the first bad line.
     """
+    try:
+        rows = list(rows_of(path, Pair))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            pair = Pair.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join(map(str, problem["loc"])) or "the line"
-            message = f"{path}, line {number}: {where}: {problem['msg']}"
-            raise click.ClickException(message) from None
+    for place, pair in rows:
         if not (pair.documents or pair.corpus or corpus):
             message = (
-                f"{path}, line {number}: documents: none; give the line `documents` or `corpus`,"
+                f"{path}, {place}: documents: none; give the line `documents` or `corpus`,"
                 " or the command --corpus"
             )
             raise click.ClickException(message)
-        if not pair.documents and not pair.corpus:
-            pair = pair.model_copy(update={"corpus": corpus})
-        found.append(pair)
+        of_all = not pair.documents and not pair.corpus
+        found.append(pair.model_copy(update={"corpus": corpus}) if of_all else pair)
     if {pair.same for pair in found} != {True, False}:
         message = f"{path}: same: needs pairs of both kinds, true and false"
         raise click.ClickException(message)
@@ -113,7 +110,7 @@ def _row(served: np.ndarray[Any, np.dtype[np.bool_]], same: Any) -> dict[str, An
 
 def _none(others: int, wanted: float) -> str:
     """What to do if no setting is shown to be wrong so rarely."""
-    needed = next(n for n in range(1, 1_000_000) if at_most(0, n) <= wanted)
+    needed = math.ceil(math.log(0.05) / math.log1p(-wanted))  # where `at_most(0, n)` reaches it
     if others < needed:
         return (
             f"{others} pairs that are not the same cannot show that at most {wanted:g} are served:"

@@ -19,7 +19,6 @@ from tiffin.cli.server import Server, server_options
 Connect = Callable[[], Server]
 
 PATH = "/v1/vector_stores"
-PAGE = 100
 POLL_S = 1.0
 COLUMNS = ("name", "id", "documents", "chunks", "embedder", "state", "expires")
 """Of the list; `show` has all fields."""
@@ -39,7 +38,9 @@ def corpus(context: click.Context, url: str, key: str | None) -> None:
 def list_corpora(connect: Connect, *, as_json: bool) -> None:
     """All corpora, the newest first."""
     with connect() as server:
-        found = [_told(one, server.call("GET", f"{_at(one['id'])}/health")) for one in _all(server)]
+        found = [
+            _told(one, server.call("GET", f"{_at(one['id'])}/health")) for one in server.pages(PATH)
+        ]
     if as_json:
         print_json(found)
         return
@@ -96,17 +97,6 @@ def reembed(connect: Connect, name: str, *, as_json: bool) -> None:
 
 def _at(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
-
-
-def _all(server: Server) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    more: dict[str, Any] = {"limit": PAGE}
-    while True:
-        page = server.call("GET", PATH, params=more)
-        found += page["data"]
-        if not page["has_more"]:
-            return found
-        more["after"] = page["last_id"]
 
 
 def _told(store: dict[str, Any], health: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What `tiffin ingest` asks of a server: OpenAI's routes for files and vector stores."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +9,6 @@ import click
 from tiffin.cli.local_files import LocalFile
 from tiffin.cli.server import Server
 
-PAGE = 100
 DONE = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -56,7 +55,7 @@ class CorpusClient:
                 one["attributes"].get("sha256", ""),
                 one["status"],
             )
-            for one in self._pages(f"{self._base}/files")
+            for one in self._server.pages(f"{self._base}/files", order="asc")
         ]
 
     def has(self, known: Collection[Known], file: LocalFile) -> bool:
@@ -84,7 +83,7 @@ class CorpusClient:
 
     def finished(self, files: Collection[str]) -> int:
         """How many of these files are ingested or have failed."""
-        waiting = self._pages(f"{self._base}/files", filter="in_progress")
+        waiting = self._server.pages(f"{self._base}/files", order="asc", filter="in_progress")
         return len(files) - sum(one["id"] in files for one in waiting)
 
     def member(self, file: str) -> Result:
@@ -119,7 +118,8 @@ class CorpusClient:
                 self.remove(one.file_id)
 
     def _found(self) -> str | None:
-        named = [one for one in self._pages("/v1/vector_stores") if one["name"] == self._corpus]
+        stores = self._server.pages("/v1/vector_stores", order="asc")
+        named = [one for one in stores if one["name"] == self._corpus]
         if len(named) > 1:
             ids = ", ".join(one["id"] for one in named)
             raise click.ClickException(f"--corpus: {len(named)} are named {self._corpus!r}: {ids}")
@@ -129,12 +129,3 @@ class CorpusClient:
         return str(
             self._server.call("POST", "/v1/vector_stores", json={"name": self._corpus})["id"]
         )
-
-    def _pages(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
-        more: dict[str, Any] = {"limit": PAGE, "order": "asc", **query}
-        while True:
-            page = self._server.call("GET", path, params=more)
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            more["after"] = page["last_id"]

@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tiffin.cli.json_lines import rows_of
 from tiffin.config.section import SettingsError
 from tiffin.core.values import Document
 
@@ -44,18 +45,11 @@ class Asked(BaseModel):
 
 def of_file(path: Path, part: Part | None, limit: int | None) -> list[Asked]:
     """The questions of a file. Raises SettingsError with the number of the first bad line."""
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            asked = Asked.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in problem["loc"]) or "the line"
-            raise SettingsError(f"{path}, line {number}: {where}: {problem['msg']}") from None
-        if part is None or asked.part == part:
-            found.append(asked.model_copy(update={"group": asked.group or f"line {number}"}))
+    found = [
+        asked.model_copy(update={"group": asked.group or place})
+        for place, asked in rows_of(path, Asked)
+        if part is None or asked.part == part
+    ]
     if not found:
         raise SettingsError(f"{path}: no questions" + (f" of the part {part!r}" if part else ""))
     return found[:limit]

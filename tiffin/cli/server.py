@@ -3,13 +3,14 @@
 Used by `tiffin bench`, `cache`, `corpus`, `eval`, `ingest` and `safety`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 import click
 import httpx2
 
 TIMEOUT_S = 120.0
+PAGE = 100
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,6 +74,16 @@ class Server:
         except (ValueError, KeyError, TypeError):
             why = f"{self.url}{path} answered {answer.status_code}: is it a Tiffin?"
         raise click.ClickException(why)
+
+    def pages(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
+        """What a list in OpenAI's shape has, page by page."""
+        more: dict[str, Any] = {"limit": PAGE, **query}
+        while True:
+            page = self.call("GET", path, params=more)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            more["after"] = page["last_id"]
 
 
 def unreachable(url: str, error: Exception) -> str:
