@@ -24,7 +24,7 @@ BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
 
 PROMPT = "query: "
 """The model was trained on texts that begin with this or with "passage: ". One for all serves
-questions, passages and sentences alike, so that nobody has to say which a text is."""
+questions, passages and sentences alike, so that no one has to say which a text is."""
 
 _PARTS = {
     "q": "attention.self.query",
@@ -212,12 +212,15 @@ def _normalizers(replaced: Mapping[str, str]) -> list[dict[str, Any]]:
         if unicodedata.normalize("NFKC", point) != text:
             others.setdefault(text, []).append(f"\\x{{{ord(point):x}}}")
     classes = [("[" + "".join(points) + "]", text) for text, points in sorted(others.items())]
-    first, last = classes, [(" {2,}", " ")]
     return [
-        *({"type": "Replace", "pattern": {"Regex": one}, "content": text} for one, text in first),
+        *(_replacing(points, text) for points, text in classes),
         {"type": "NFKC"},
-        *({"type": "Replace", "pattern": {"Regex": one}, "content": text} for one, text in last),
+        _replacing(" {2,}", " "),
     ]
+
+
+def _replacing(pattern: str, text: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": text}
 
 
 def _tensors(file: _Reader, hidden: int, inner: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -43,7 +43,7 @@ async def two_stacks(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     after = await _series(stand.url)
     outcomes = [outcome for part in (*both, alone) for outcome in part]
     yield Row(
-        "two stacks on one machine: one on a port that is taken, one beside it",
+        "two stacks on one machine: one on a port that is taken, one on a free port",
         "the first answers all; its metrics stay its own; the one without a port ends with a line "
         "that names it",
         f"{tally(outcomes)}{reasons(outcomes) and f' ({reasons(outcomes)})'}; series of the first "

@@ -34,7 +34,7 @@ class Fault:
 
     `named` are the statuses of a question that names the tier, unless the head of its stream had to
     leave before: then a typed error says it. None where the provider begins to
-    answer, so that nobody may take its place: what it wrote by the deadline is the answer, and a
+    answer, so that no one may take its place: what it wrote by the deadline is the answer, and a
     stream that waits too long for more ends in a typed error.
     """
 

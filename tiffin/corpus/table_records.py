@@ -78,10 +78,8 @@ class TableRecords(Database):
 
     def of_other_embedders(self, embedder: str) -> int:
         """How many corpora have the vectors of another model than this one."""
-        count: int = self._read("SELECT COUNT(*) FROM corpora WHERE embedder != ?", (embedder,))[0][
-            0
-        ]
-        return count
+        rows = self._read("SELECT COUNT(*) FROM corpora WHERE embedder != ?", (embedder,))
+        return int(rows[0][0])
 
     def switch(self, one: Reembedding, chunks: Mapping[str, int]) -> bool:
         """Let the new table be searched from now on; it has so many chunks of each file.
