@@ -74,9 +74,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     cached = settings.cache
     memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
-    moderator = _moderator(settings.safety, failover)
-    verdicts = Verdicts(settings.corpora_at(), settings.safety.false_positives)
-    guard = guard_of(settings.safety, clients, moderator, verdicts)
+    guard = _guard(settings, clients, failover)
     if guard is not None and _scans(settings.safety):
         corpora.ingestion.check = Storing(guard).check
     judges = partial(_judges, settings.safety, guard)
@@ -198,13 +196,14 @@ def _scans(safety: SafetySettings) -> bool:
     return any("injection" in rag.passages for rag in rags)
 
 
-def guard_of(
-    safety: SafetySettings, clients: Clients, moderator: Moderator | None, verdicts: Verdicts
-) -> Guard | None:
+def _guard(settings: Settings, clients: Clients, failover: Failover) -> Guard | None:
     """What asks the Safety service and the moderator; None if the service does not run."""
     if clients.safety is None:
         return None
-    rate, timeout_s = safety.false_positives, safety.timeout_ms / 1000
+    safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
+    verdicts = Verdicts(settings.corpora_at(), safety.false_positives)
+    moderator = _moderator(safety, failover)
+    rate = safety.false_positives
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 
