@@ -5,8 +5,8 @@
 Writes `own_tiers.jsonl` next to this file, one line a question: which one it is, the features that
 the answerability head reads, whether the tier's answer, the quote, and the sentences in the prompt
 hold a right answer. The last is what the best reader of this evidence could reach, which here
-takes the place of a strong tier. Questions that are in the file already are passed over, so that a run that was
-stopped goes on. A question takes some five seconds of a core (temperature 0).
+takes the place of a strong tier. Questions that are in the file already are passed over, so that a
+run that was stopped goes on. A question takes some five seconds of a core (temperature 0).
 """
 
 import argparse
