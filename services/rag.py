@@ -35,6 +35,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import Unavailable
 from tiffin.core.values import RagAnswer, RagEvent, RagRequest
+from tiffin.corpus.shared import check_driver
 from tiffin.gateway import whole_answer
 from tiffin.lifecycle.drain import Drain
 from tiffin.routing.storage import LedgerError, open_storage
@@ -108,6 +109,7 @@ class RAG:
         try:
             check_keys(settings.providers)
             open_storage(settings.ledger_at()).close()
+            check_driver(settings.corpora_database)
         except (SettingsError, LedgerError) as error:
             raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())
