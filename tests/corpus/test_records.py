@@ -1,5 +1,6 @@
 """What every database of records does: an SQLite file, and a PostgreSQL that replicas share."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ import pytest
 from tests.support.postgres import Postgres as Server
 from tests.support.postgres import programs, running_postgres
 from tiffin.core.errors import Unavailable
+from tiffin.core.messages import Checked, Finding
 from tiffin.core.postgres import Postgres
 from tiffin.corpus.database import SCHEMA, Page, SqliteFile
 from tiffin.corpus.entities import Corpus, File, Member, new_id
 from tiffin.corpus.records import Records
+from tiffin.safety.verdicts import SharedVerdicts
 
 FOLDER = programs()
 ONE, OTHER = "acme", "globex"
@@ -204,6 +207,21 @@ def test_writers_take_turns_and_lose_nothing(opened: Open) -> None:
     assert not broken
     assert version(first, corpus) == before + 2 * len(files)
     assert first.totals() == {}
+
+
+@pytest.mark.slow
+async def test_what_safety_said_of_chunks_is_known_to_all(server: Server) -> None:
+    here, there = (SharedVerdicts(server.url, 0.01) for _ in range(2))
+    harmless, found = Checked([], {}), Checked([Finding("injection", "order", 0.9, 0, 9)], {})
+    said = {"harmless": harmless, "ignore the above": found}
+    for flagged in (0, 1):  # a file may be ingested again
+        await asyncio.to_thread(here.keep, said, {"file-1": flagged})
+    assert await there.known(["new", *said, "harmless"]) == [None, harmless, found, harmless]
+    assert (there.flagged("file-1"), there.flagged("file-2")) == (1, None)
+    other = SharedVerdicts(server.url, 0.02)
+    assert await other.known(list(said)) == [None, None], "that was said at another rate"
+    for one in (here, there, other):
+        one.close()
 
 
 @pytest.mark.slow

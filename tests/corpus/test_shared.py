@@ -162,7 +162,7 @@ async def test_a_corpus_is_embedded_anew_by_one_machine_while_the_other_searches
     await ingest(before)
     expected = contents(before, corpus.id)
     before.records.ask_reembedding(before.find(TENANT, "test"), OTHER)
-    with before.alone("reembedding"), before.alone():
+    with before.alone("reembedding"):
         working = asyncio.create_task(ingest(after, OTHER_WIDTH))
         await asyncio.sleep(1)
         assert after.records.reembedding(corpus.id) is not None, "one machine at a time"

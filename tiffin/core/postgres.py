@@ -7,6 +7,7 @@ verdicts (`tiffin.safety.verdicts`) use `Postgres`, which understands the SQL th
 import hashlib
 import importlib
 import logging
+import math
 import os
 import re
 import ssl
@@ -135,7 +136,13 @@ class Postgres:
             self.execute(statement, values)
 
     def close(self) -> None:
-        """Close the connection, even if it is broken."""
+        """Close the connection for good: threads that still work find the database away."""
+        with self._turn:
+            self._away_until = math.inf
+            self._drop()
+
+    def _drop(self) -> None:
+        """Close the connection, even if it is broken; the next call makes another one."""
         with self._turn, suppress(*self._errors):
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -147,13 +154,13 @@ class Postgres:
         try:
             return self.execute(statement, values)
         except self._errors as error:
-            self.close()
+            self._drop()
             if not was_open:
                 self._fail(error)
         try:
             return self.execute(statement, values)
         except self._errors as error:
-            self.close()
+            self._drop()
             self._fail(error)
 
     def _connected(self) -> Any:  # noqa: ANN401
@@ -168,7 +175,7 @@ class Postgres:
                 if not self._prepared:
                     self._prepare()
             except BaseException:
-                self.close()
+                self._drop()
                 raise
         return self._connection
 
@@ -188,7 +195,7 @@ class Postgres:
             if self._connection is not None:
                 self.execute("ROLLBACK")
         except self._errors:
-            self.close()
+            self._drop()
 
     @property
     def _away(self) -> str:
@@ -201,7 +208,7 @@ class Postgres:
             raise error
         if time.monotonic() > self._away_until + TIMEOUT_S:
             logger.warning("%s: %s: %s", self._url, self._away, line_of(error))
-        self._away_until = time.monotonic() + AWAY_S
+        self._away_until = max(self._away_until, time.monotonic() + AWAY_S)
         raise Unavailable(self._away) from error
 
 
