@@ -90,6 +90,29 @@ async def test_at_the_drain_limit_the_work_is_cut_off() -> None:
         assert (await work).status_code == 200, "it ended by the cut-off, not by a broken socket"
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_a_drain_that_is_cancelled_as_the_last_request_ends_does_not_go_on(
+    turns: int,
+) -> None:
+    entry, went_on = Entry(), asyncio.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: went_on.set())
+    try:
+        with entry.drain.work():
+            entry.drain.on_signals(SupervisionSettings(), entry.cut_off)
+            await terminate()
+            (ending,) = (one for one in asyncio.all_tasks() if "Drain._end" in repr(one))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if ending.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+            assert not went_on.is_set()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_a_second_signal_ends_at_once() -> None:
     entry = Entry()
     with listening(entry):
