@@ -12,6 +12,7 @@ from tests.api.test_rag_query import QUESTION
 from tests.api.test_safety import chat
 from tests.api.test_stream_limits import ROUTES, limited
 from tests.support.services import Services, entry
+from tests.support.within import within
 from tiffin.config.settings import Settings
 from tiffin.core.errors import UpstreamFailed
 
@@ -43,10 +44,9 @@ async def test_a_whole_answer_that_is_late_is_what_was_written(
     services: Services, settings: Settings, path: str
 ) -> None:
     endless(services)
-    async with entry(services, settings) as client:
+    async with entry(services, settings) as client, within(0.6):  # no longer than the client said
         response = await ask(client, path)
     assert response.status_code == 200
-    assert response.elapsed.total_seconds() < 0.6, "the client waits no longer than it said"
     assert CUT[path] in response.text
     assert response.text.count("word") > 3
     assert response.headers["x-tiffin-degraded"] == "deadline"

@@ -77,7 +77,7 @@ async def test_what_is_in_work_finishes_and_what_is_new_is_refused() -> None:
         assert not entry.server_ended.is_set()
         entry.finish.set()
         assert (await work).text == "done"
-        await asyncio.wait_for(entry.server_ended.wait(), 1)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)
 
 
 async def test_at_the_drain_limit_the_work_is_cut_off() -> None:
@@ -86,7 +86,7 @@ async def test_at_the_drain_limit_the_work_is_cut_off() -> None:
         work = asyncio.create_task(entry.client.get("/work"))
         await asyncio.sleep(0.05)
         await terminate()
-        await asyncio.wait_for(entry.server_ended.wait(), 1)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)
         assert (await work).status_code == 200, "it ended by the cut-off, not by a broken socket"
 
 
@@ -134,4 +134,4 @@ async def test_a_balancer_is_given_time_to_notice() -> None:
         await terminate()
         assert (await entry.client.get("/readyz")).text == "draining"
         assert (await entry.client.get("/work")).status_code == 200
-        await asyncio.wait_for(entry.server_ended.wait(), 2)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)
