@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.support.services import Services, entry, frames_of, with_door
+from tests.support.within import within
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 from tiffin.grounding.answerable import Head
@@ -239,7 +240,8 @@ async def test_a_client_that_leaves_stops_generation_at_once(
             async for line in response.aiter_lines():
                 if "rag.delta" in line:
                     break
-        await asyncio.wait_for(services.stopped.wait(), 0.25)
+        async with within(0.25):
+            await services.stopped.wait()
 
 
 async def test_a_client_that_leaves_before_the_first_byte_stops_the_work_too(
@@ -250,7 +252,8 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_work_too(
         call = asyncio.create_task(client.post("/rag_query", json=QUESTION))
         await asyncio.sleep(0.3)
         call.cancel()
-        await asyncio.wait_for(services.stopped.wait(), 0.25)
+        async with within(0.25):
+            await services.stopped.wait()
 
 
 async def test_without_the_reranker_the_order_of_the_search_stands_and_is_said(
