@@ -8,7 +8,7 @@ that hash words; the store, the parser and LanceDB are the real ones.
 import asyncio
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ def vectors_of(texts: Sequence[str], width: int = WIDTH) -> NDArray[np.float32]:
     return rows
 
 
-def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
+def queued(store: Store, documents: Mapping[str, str | bytes], corpus: str = "") -> Corpus:
     """A corpus with these documents waiting; or an earlier one, by its id, with more."""
     made = store.records.corpus(TENANT, corpus) if corpus else None
     if made is None:
@@ -60,7 +60,8 @@ def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
         store.records.add_corpus(made)
     members = []
     for name, text in documents.items():
-        digest, size = store.save(iter([text.encode()]))
+        data = text.encode() if isinstance(text, str) else text
+        digest, size = store.save(iter([data]))
         file = File(new_id("file-"), TENANT, name, None, digest, size, "user_data", 0, None)
         store.records.add_file(file)
         members.append(Member(made.id, file.id, "in_progress", bytes=size))
