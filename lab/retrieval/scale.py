@@ -122,6 +122,8 @@ def written(folder: Path, count: int) -> dict[str, object]:
     wrote, keeper = time.perf_counter(), Keeper(store)
     for due in keeper.due():
         keeper.tidy(store.table(due), more=False)
+    for table in keeper.to_index():
+        keeper.index(table)
     done = store.records.upkeep(corpus.id)
     return {
         "chunks": count,

@@ -6,6 +6,7 @@ The records say what waits, so a process that dies in the middle loses nothing: 
 finds the same files waiting and begins with them anew, and what was half written is deleted before
 it is appended again. A corpus is written under its file lock; if another process holds it, that
 process does the work. Files of a corpus that another model embeds wait until it is embedded anew.
+Indexes of vectors are made in a second task, because files must not wait for them.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ class Ingestion:
         self._store = store
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._indexing: asyncio.Task[None] | None = None
         self._prepare = prepare
         self.keeper = keeper
         self._spare = spare
@@ -87,9 +89,10 @@ class Ingestion:
 
     async def stop(self) -> None:
         """Stop; what is half done is done anew by the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._indexing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._prepare.close()
 
     async def _run(self) -> None:
@@ -121,7 +124,20 @@ class Ingestion:
             await self._turn(corpus, [])
         for state, count in (await asyncio.to_thread(records.totals)).items():
             metrics.series(metrics.corpus_files, state).set(count)
-        return worked or await self._spare(self._woken)
+        again = worked or await self._spare(self._woken)
+        if self._indexing is None and (due := await asyncio.to_thread(self.keeper.to_index)):
+            self._indexing = asyncio.create_task(self._index(due[0]), name="indexing")
+        return again
+
+    async def _index(self, table: str) -> None:
+        """Make the index of a table's vectors, and look at once what waited for it."""
+        try:
+            if await asyncio.to_thread(self.keeper.index, table):
+                self._woken.set()
+        except Exception:
+            logger.exception("%s could not be indexed; it is tried again", table)
+        finally:
+            self._indexing = None
 
     async def _turn(self, corpus: str, files: Sequence[tuple[Member, File]]) -> bool:
         """Ingest files of one corpus, and tidy its table; False if another process does."""
