@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """Folder of files and corpora, on a local disk; if unset, `corpora` in the home."""
     chunks: Annotated[str, Field(pattern=r"^s3://[^/\s]+(/[^/\s]+)*$")] | None = None
     """Where on S3 the chunks of corpora are, as s3://BUCKET/PREFIX; if unset, in that folder."""
+    ocr: Annotated[str, Field(pattern=r"^\w+(\+\w+)*$")] | None = None
+    """Languages in which tesseract reads scanned PDFs, such as deu+eng; if unset, it does not."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]

@@ -54,11 +54,13 @@ class Embedding(Protocol):
 class Preparer:
     """Reads, cuts and embeds. `reads` says how many tokens the embedder reads of a text."""
 
-    def __init__(self, store: Store, embedding: Embedding, reads: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, embedding: Embedding, reads: Callable[[], int], parser: Parser
+    ) -> None:
         self._store = store
         self._embedding = embedding
         self.reads = reads
-        self._parser = Parser()
+        self._parser = parser
         self._last = 0
 
     async def close(self) -> None:
