@@ -69,8 +69,10 @@ def queued(store: Store, documents: Mapping[str, str | bytes], corpus: str = "")
     return made
 
 
-async def ingest(store: Store, width: int = WIDTH, reads: int = READS) -> None:
-    """Work until nothing waits for this store's embedder."""
+async def ingest(
+    store: Store, width: int = WIDTH, reads: int = READS, *, tidy: bool = False
+) -> None:
+    """Work until nothing waits for this store's embedder; and until tables are tidy."""
     ingestion = ingestion_of(store, Hashing(width), lambda: reads)
     ingestion.start()
     while store.records.waiting(store.embedder, 1) or _reembedding(store):
@@ -79,6 +81,9 @@ async def ingest(store: Store, width: int = WIDTH, reads: int = READS) -> None:
         await asyncio.sleep(0.02)
     ingestion.wake()
     await asyncio.sleep(0.2)
+    while tidy and (ingestion.keeper.due() or ingestion.keeper.to_index()):
+        ingestion.wake()
+        await asyncio.sleep(0.05)
     await ingestion.stop()
 
 

@@ -130,7 +130,7 @@ def main() -> None:
         process = os.fork()
         if not process:
             _tell(str(os.getpid()))
-            asyncio.run(ingest(Store(Path(sys.argv[1]), "test")))
+            asyncio.run(ingest(Store(Path(sys.argv[1]), "test"), tidy=True))
             os._exit(0)
         os.waitpid(process, 0)
         _tell(ENDED)

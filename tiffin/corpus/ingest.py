@@ -17,12 +17,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
+import numpy as np
 from filelock import Timeout
+from numpy.typing import NDArray
 
 from tiffin.core.errors import RECOVERABLE
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import File, Member
-from tiffin.corpus.prepare import GROUP_CHUNKS, Preparer
+from tiffin.corpus.prepare import Preparer
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper
@@ -157,17 +160,25 @@ class Ingestion:
     async def _ingest(
         self, corpus: str, table: Table, files: Sequence[tuple[Member, File]]
     ) -> None:
-        """Group after group: while one is embedded, the next is read and cut."""
+        """Group after group: while one is embedded, the last is written and the next is cut."""
         todo = list(files)
         group = await self._next_group(todo)
-        while group.members:
-            following = asyncio.create_task(self._next_group(todo))
-            try:
-                await self._write(corpus, table, group)
-            except BaseException:
+        following = writing = None
+        try:
+            while group.members:
+                following = asyncio.create_task(self._next_group(todo))
+                vectors = await self._prepare.embed(group.chunks)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(corpus, table, group, vectors))
+                group = await following
+            if writing is not None:
+                await writing
+        finally:  # what is being written ends before another process may write
+            if following is not None:
                 following.cancel()
-                raise
-            group = await following
+            going_on = [task for task in (following, writing) if task is not None]
+            await asyncio.gather(*going_on, return_exceptions=True)
 
     async def _next_group(self, todo: list[tuple[Member, File]]) -> _Group:
         group = _Group()
@@ -186,12 +197,15 @@ class Ingestion:
                 self._store.records.fail(member.corpus, file.id, "server_error", why)
         return group
 
-    async def _write(self, corpus: str, table: Table, group: _Group) -> None:
-        """Embed a group, append it, and only then let its chunks be found."""
-        await self._prepare.append(table, group.chunks)
+    async def _write(
+        self, corpus: str, table: Table, group: _Group, vectors: NDArray[np.float32]
+    ) -> None:
+        """Append a group and only then let its chunks be found; then tidy, if that is due."""
+        await self._prepare.store(table, group.chunks, vectors)
         counts = {file: len(its) for file, its in group.chunks.items()}
         await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
+        await asyncio.to_thread(partial(self.keeper.tidy, table, more=True))
 
     def _waits(self, corpus: str) -> bool:
         return bool(self._store.records.counts(corpus)[0].get("in_progress"))

@@ -19,13 +19,10 @@ from tiffin.corpus.chunk import chunk
 from tiffin.corpus.document import Chunk
 from tiffin.corpus.entities import File
 from tiffin.corpus.parse import Parser
-from tiffin.corpus.rows import searched_text
+from tiffin.corpus.rows import GROUP_CHUNKS, searched_text
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.telemetry import metrics
-
-GROUP_CHUNKS = 256
-"""Chunks of one append: small files share one, because each append is a piece of the table."""
 
 CALL_CHUNKS = 8
 CALLS = 3
@@ -69,14 +66,24 @@ class Preparer:
 
     async def append(self, table: Table, chunks: Mapping[str, Sequence[Chunk]]) -> int:
         """Embed the chunks of some files and append them as one version; how many there were."""
+        vectors = await self.embed(chunks)
+        await self.store(table, chunks, vectors)
+        return len(vectors)
+
+    async def embed(self, chunks: Mapping[str, Sequence[Chunk]]) -> NDArray[np.float32]:
+        """The vectors (chunks, width) of the chunks of some files, in their order."""
         texts = [searched_text(one)[0] for its in chunks.values() for one in its]
-        if texts:
-            vectors = await self._embed(texts)
+        return await self._embed(texts) if texts else np.empty((0, 0), np.float32)
+
+    async def store(
+        self, table: Table, chunks: Mapping[str, Sequence[Chunk]], vectors: NDArray[np.float32]
+    ) -> None:
+        """Append chunks with their vectors as one version."""
+        if len(vectors):
             first = max(time.time_ns() // 1000, self._last + 1)
             await asyncio.to_thread(table.append, chunks, vectors, first)
-            self._last = first + len(texts)
-            metrics.ingested_chunks_total.inc(len(texts))
-        return len(texts)
+            self._last = first + len(vectors)
+            metrics.ingested_chunks_total.inc(len(vectors))
 
     async def tokens(self, texts: Sequence[str]) -> int:
         """How many the longest of these texts has."""

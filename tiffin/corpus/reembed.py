@@ -18,7 +18,8 @@ from filelock import Timeout
 
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import Corpus, Reembedding, Visible
-from tiffin.corpus.prepare import GROUP_CHUNKS, Preparer
+from tiffin.corpus.prepare import Preparer
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper

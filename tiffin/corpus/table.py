@@ -147,10 +147,7 @@ class Table:
         table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def index_vectors(self) -> None:
-        """Make the index of vectors anew, from this version. 10 s for 200,000 chunks.
-
-        Searches and appends go on meanwhile, by other handles than the one that it holds.
-        """
+        """Make the index of vectors anew, by a handle of its own, so that searches go on."""
         from lancedb.index import IvfSq
 
         config, own = IvfSq(distance_type="cosine"), self._connection.open_table(self.name)
@@ -159,8 +156,7 @@ class Table:
     def frozen(self) -> "Table":
         """The table as it is now, whatever is written meanwhile. Only to be read."""
         same = Table(self._connection, self.name)
-        same._table = self._connection.open_table(self.name)
-        same._table.checkout(same._table.version)
+        same._opened().checkout(self.version)
         return same
 
     def _indexes(self, table: Any) -> set[str]:  # noqa: ANN401

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tiffin.corpus.entities import owner
 from tiffin.corpus.fusion import CANDIDATES
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Health, Table
 from tiffin.telemetry import metrics
@@ -27,6 +28,8 @@ MAX_FRAGMENTS = 16
 """Appends after which a table is compacted."""
 UNINDEXED = 5_000
 """Rows that the word index may lack while more are coming: they are searched one by one."""
+SHARE = 20
+"""Or this share (a twentieth) of a large table, because LanceDB rewrites it when it compacts."""
 
 EXACT_CHUNKS = 100_000
 """Up to so many vectors are scanned exactly; it takes 20 ms and 150 MB."""
@@ -162,7 +165,9 @@ class Keeper:
 
 
 def _crowded(health: Health) -> bool:
-    return health.fragments > MAX_FRAGMENTS or health.unindexed > UNINDEXED
+    share = health.chunks // SHARE
+    pieces = max(MAX_FRAGMENTS, share // GROUP_CHUNKS)
+    return health.fragments > pieces or health.unindexed > max(UNINDEXED, share)
 
 
 def _measured(table: Table) -> tuple[int, float]:
