@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tiffin.corpus.entities import owner
 from tiffin.corpus.fusion import CANDIDATES
+from tiffin.corpus.memory import give_back
 from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Health, Table
@@ -107,6 +108,7 @@ class Keeper:
 
     def _compact(self, table: Table) -> None:
         table.compact()
+        give_back()
         self.compacted = int(time.time())
         self._store.records.note_compacted(table.name, self.compacted)
 
@@ -148,6 +150,7 @@ class Keeper:
             began = time.monotonic()
             table.index_vectors()
             self._made[name] = health.chunks
+            give_back()
             probes, found = _measured(table)
             took_s = time.monotonic() - began
             logger.info("%s: vectors indexed in %.0f s, recall %.3f", name, took_s, found)
