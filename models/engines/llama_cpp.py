@@ -22,6 +22,7 @@ from models.engines.grammar import Grammar
 from models.engines.limits import answer_tokens
 from models.engines.llama_cpp_door import PrivateDoor
 from models.engines.llama_cpp_generation import Generation, Server
+from models.engines.mapped import let_go
 from models.engines.markers import Markers, markers_of_gguf
 from models.engines.tools import plain, turns
 from models.errors import EngineFailed, ModelError, NotSupported
@@ -185,6 +186,7 @@ class LlamaCppEngine:
             server: Server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise EngineFailed(f"llama.cpp cannot load {self._model_file.name}: {error}") from error
+        let_go(self._model_file)
         return server
 
 

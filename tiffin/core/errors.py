@@ -205,7 +205,11 @@ def from_full_disk(error: Exception) -> StorageFull | None:
     return None
 
 
-_FULL = ("database or disk is full", "No space left on device")
+_FULL = (
+    "database or disk is full",
+    "No space left on device",
+    "No usable temporary directory",  # Python looks for one with room when it needs the first
+)
 
 
 def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
 
-from tiffin.core.errors import RECOVERABLE
+from tiffin.core.errors import RECOVERABLE, from_full_disk
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import File, Member
 from tiffin.corpus.prepare import Preparer
@@ -105,8 +105,13 @@ class Ingestion:
                 again = await self._round()
                 self.trouble = None
             except Exception as error:
-                logger.exception("ingestion has stopped for %.0f s", PERIOD_S)
-                self.trouble, again = f"ingestion: {type(error).__name__}", False
+                if from_full_disk(error) is None:
+                    logger.exception("ingestion has stopped for %.0f s", PERIOD_S)
+                    what = type(error).__name__
+                else:
+                    logger.error("files wait until there is room on the disk: %s", error)  # noqa: TRY400
+                    what = "the disk is full"
+                self.trouble, again = f"ingestion: {what}", False
             metrics.ingestion_stopped.set(self.trouble is not None)
             if not again:
                 await self._prepare.close()
