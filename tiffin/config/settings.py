@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     chunks: Annotated[str, Field(pattern=r"^s3://[^/\s]+(/[^/\s]+)*$")] | None = None
     """Where on S3 the chunks of corpora are, as s3://BUCKET/PREFIX, and files too if `corpora` is a
     database; if unset, in that folder."""
+    ocr: Annotated[str, Field(pattern=r"^\w+(\+\w+)*$")] | None = None
+    """Languages in which tesseract reads scanned PDFs, such as deu+eng; if unset, it does not."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]

@@ -8,6 +8,7 @@ from tiffin.clients import EmbeddingClient
 from tiffin.config.settings import Settings
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.ingest import Ingestion
+from tiffin.corpus.parse import parser_of
 from tiffin.corpus.prepare import Embedding, Preparer
 from tiffin.corpus.reach import Reach, counts_of
 from tiffin.corpus.reembed import Reembedder
@@ -16,9 +17,11 @@ from tiffin.corpus.store import Store
 from tiffin.corpus.upkeep import Keeper
 
 
-def ingestion_of(store: Store, embedding: Embedding, reads: Callable[[], int]) -> Ingestion:
+def ingestion_of(
+    store: Store, embedding: Embedding, reads: Callable[[], int], ocr: str | None = None
+) -> Ingestion:
     """What works on a store in the background. `reads`: how many tokens the embedder reads."""
-    prepare, keeper = Preparer(store, embedding, reads), Keeper(store)
+    prepare, keeper = Preparer(store, embedding, reads, parser_of(ocr)), Keeper(store)
     return Ingestion(store, prepare, keeper, Reembedder(store, prepare, keeper).work)
 
 
@@ -31,7 +34,10 @@ class Corpora:
         self.store = Store(settings.corpora_at(), model, settings.chunks, database)
         self.searcher = Searcher(self.store)
         self.ingestion = ingestion_of(
-            self.store, embedding, lambda: catalog_of(settings.home).get(model).context_tokens
+            self.store,
+            embedding,
+            lambda: catalog_of(settings.home).get(model).context_tokens,
+            settings.ocr,
         )
         self._reach: Reach | None = None
         if self.store.shared is not None:
