@@ -130,6 +130,20 @@ async def test_mark_answers_all_the_same_and_says_that_the_documents_do_not(
     assert marked["citations"]
 
 
+async def test_a_model_that_finds_no_answer_is_taken_at_its_word(
+    services: Services, settings: Settings
+) -> None:
+    services.answer = ("The text does", " not say.", " The tower", " is 9 metres tall.")
+    asked = {**QUESTION, "grounding": "strict"}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=asked)).json()
+        streamed = await client.post("/rag_query", json={**asked, "stream": True, "cache": False})
+    assert (answer["answered"], answer["citations"]) == (False, [])
+    assert answer["answer"] == "The documents do not say."
+    assert (answer["route"]["tier"], answer["finish_reason"]) == ("small", "stop")
+    assert "9 metres" not in streamed.text
+
+
 async def test_documents_that_disagree_about_a_figure_are_named(
     services: Services, settings: Settings
 ) -> None:
