@@ -109,12 +109,16 @@ class Parser:
         return await answers.readexactly(length)
 
     async def close(self) -> None:
-        """End the child."""
+        """End the child. Whoever is cancelled meanwhile still waits for it, which takes no time."""
         child, self._child = self._child, None
         if child is not None:
             with suppress(ProcessLookupError):
                 child.kill()
-            await child.communicate()
+            ended = asyncio.ensure_future(child.communicate())
+            try:
+                await asyncio.shield(ended)
+            finally:
+                await ended
 
 
 def _task(data: bytes, name: str, media_type: str | None, seconds: float) -> Task:
