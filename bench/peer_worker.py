@@ -41,7 +41,7 @@ def _sentence_transformers(
     common: dict[str, Any] = {"backend": backend, "device": "cpu", "model_kwargs": how}
     embeds = SentenceTransformer(embedder, **common)
     judges = CrossEncoder(reranker, **common)
-    limits = embeds.max_seq_length, judges.max_length
+    limits = embeds.max_seq_length, judges.max_seq_length
     for model, tokens, folder in zip((embeds, judges), limits, save, strict=False):
         model.save_pretrained(folder)
         _read_as_much(folder, tokens)

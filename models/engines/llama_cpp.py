@@ -201,6 +201,7 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
         "frequency_penalty": request.frequency_penalty,
         "stop": request.stop,
         "seed": -1 if request.seed is None else request.seed,
+        "ignore_eos": request.ignore_eos,
         "stream": True,
         "stream_options": {"include_usage": True},
         # Asks for a chunk after every step of the prefill, because only there can it be stopped.

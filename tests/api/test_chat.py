@@ -171,6 +171,18 @@ async def test_a_stream_ends_with_the_usage_where_it_is_asked_for(
     assert (usage["choices"], usage["usage"]["completion_tokens"], done) == ([], 6, "[DONE]")
 
 
+async def test_what_programs_that_measure_ask_for_is_honoured(
+    services: Services, settings: Settings
+) -> None:
+    """The body of guidellm: the model writes up to the limit, and the usage comes at the end."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    body = {**HELLO, "stream_options": options, "ignore_eos": True, "stop": None}
+    async with entry(services, settings) as client:
+        *_, usage, _ = await chunks(client, {**body, "max_completion_tokens": 6})
+    assert services.prompts[-1].ignore_eos
+    assert usage["usage"]["completion_tokens"] == 6
+
+
 async def test_n_answers_come_side_by_side_each_with_its_index_and_seed(
     services: Services, settings: Settings
 ) -> None:
@@ -365,6 +377,7 @@ async def test_a_client_that_leaves_stops_all_its_answers(
         ),
         ({"modalities": ["audio"]}, 400, "modalities[0]"),
         ({"reasoning_effort": "high"}, 400, "reasoning_effort"),
+        ({"ignore_eos": True, "response_format": {"type": "json_object"}}, 400, "ignore_eos"),
         ({"service_tier": "priority"}, 400, "service_tier"),
         ({"functions": []}, 400, "functions"),
         ({"web_search_options": {}}, 400, "web_search_options"),

@@ -191,6 +191,19 @@ async def test_a_cancelled_document_leaves_no_process() -> None:
         os.kill(child, 0)
 
 
+async def test_who_is_cancelled_while_a_parser_ends_leaves_no_process_either() -> None:
+    parser = Parser()
+    await parser.parse(b"fine", "fine.txt")
+    child = parser._child  # noqa: SLF001
+    assert child is not None
+    ending = asyncio.create_task(parser.close())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert child.returncode is not None
+
+
 async def test_the_child_has_none_of_our_secrets_and_answers_as_often_as_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

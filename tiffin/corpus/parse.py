@@ -114,12 +114,16 @@ class Parser:
         return await answers.readexactly(length)
 
     async def close(self) -> None:
-        """End the child."""
+        """End the child. Whoever is cancelled meanwhile still waits for it, which takes no time."""
         child, self._child = self._child, None
         if child is not None:
             with suppress(ProcessLookupError):
                 child.kill()
-            await child.communicate()
+            ended = asyncio.ensure_future(child.communicate())
+            try:
+                await asyncio.shield(ended)
+            finally:
+                await ended
 
 
 def parser_of(languages: str | None) -> Parser:
