@@ -2,19 +2,21 @@
 
     python -m lab.router.evidence
 
-Reads `own_tiers.jsonl`. A strong tier is taken to answer whatever the evidence holds; each way to
-choose gives a question a score, and its figure is how often a question that the small tier gets
-wrong stands above one that it gets right (AUC). Nothing is fitted, so that both parts are shown.
+Reads `own_tiers.jsonl`. In the first tables a strong tier is taken to answer whatever the evidence
+holds; each way to choose gives a question a score, and its figure is how often a question that the
+small tier gets wrong stands above one that it gets right (AUC). The last table has the shares of
+right answers of quoting, of both tiers, and of mixes of them. Nothing is fitted.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lab.answers.report import auc
-from lab.router.own_tiers import FILE
+from lab.router.own_tiers import FILE, TIERS
 from tiffin.cli.figures import interval
 from tiffin.routing import rules
 
@@ -30,6 +32,9 @@ KINDS = {
     "SQuAD": ("sample", "nearest"),
     "everyday and reworded": ("everyday", "reworded"),
 }
+
+DECISIVE = 0.9
+"""From this probability on, `prefer: decisive` quotes."""
 
 
 def _feature(row: dict[str, object], name: str) -> float:
@@ -48,6 +53,40 @@ def main() -> None:
             print(f"{part}, {kind}: {len(own)} questions, {wrong.sum()} wrong")  # noqa: T201
             for name, way in WAYS.items():
                 print(line(name, np.array([way(row) for row in own]), wrong, own))  # noqa: T201
+    both = [row for row in rows if row["part"] == "test" and "large" in row]
+    print(*mixes(both), sep="\n")  # noqa: T201
+
+
+def mixes(rows: Sequence[dict[str, object]]) -> list[str]:
+    """Right answers of all questions, with 95 % intervals, and how many the large tier wrote."""
+    right = {name: np.array([bool(row[name]) for row in rows]) for name in ("quote", *TIERS)}
+    sure = np.array([float(str(row["answerable"])) >= DECISIVE for row in rows])
+    asks: dict[str, NDArray[np.bool_]] = {}
+    for name in ("best sentence's logit, negated", "length"):
+        said = np.array([WAYS[name](row) for row in rows])
+        asks[f"large for the upper half by {name}"] = said > np.median(said)
+    none, every = np.zeros(len(rows), bool), np.ones(len(rows), bool)
+    found = {
+        "quote": (right["quote"], none),
+        "small": (right["small"], none),
+        "large": (right["large"], every),
+        "quote if decisive, else small": (np.where(sure, right["quote"], right["small"]), none),
+        "quote if decisive, else large": (np.where(sure, right["quote"], right["large"]), ~sure),
+    }
+    for name, asked in asks.items():
+        found[name] = (np.where(asked, right["large"], right["small"]), asked)
+    groups = [str(row["group"]) for row in rows]
+    result = [f"{len(rows)} answerable questions of the test part"]
+    for name, (given, large) in found.items():
+        low, high = interval(groups, partial(_share, given))
+        result.append(
+            f"| {name} | {given.mean():.3f} [{low:.3f}, {high:.3f}] | {large.mean():.0%} |"
+        )
+    return result
+
+
+def _share(given: NDArray[np.bool_], drawn: NDArray[np.int64]) -> float:
+    return float(given[drawn].mean())
 
 
 def line(

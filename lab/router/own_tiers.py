@@ -1,19 +1,19 @@
-"""Whether our small tier reads the evidence: its answers to questions over passages.
+"""Whether our own tiers read the evidence: their answers to questions over passages.
 
     python -m lab.router.own_tiers --count 300
 
 Writes `own_tiers.jsonl` next to this file, one line a question: which one it is, the features that
-the answerability head reads, whether the tier's answer, the quote, and the sentences in the prompt
-hold a right answer. The last is what the best reader of this evidence could reach, which here
-takes the place of a strong tier. Questions that are in the file already are passed over, so that a
-run that was stopped goes on. A question takes some five seconds of a core (temperature 0).
+the answerability head reads, whether the answer of each tier, the quote, and the sentences in the
+prompt hold a right answer. The last is what the best reader of this evidence could reach. What is
+in the file already is not asked again, so that a run that was stopped goes on. A question takes
+some five seconds of a core for the small tier, and twelve for the large one (temperature 0).
 """
 
 import argparse
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.answers.data import CACHE, SEED, Case, Part, everyday, nearest_cases, reworded, squad_cases
@@ -30,8 +30,11 @@ from tiffin.grounding.answerable import Head
 from tiffin.pipeline.prompt import rag_messages
 
 FILE = Path(__file__).with_name("own_tiers.jsonl")
-TIER = "qwen2.5-coder-0.5b-instruct"
-"""The small tier of the laptop profile."""
+TIERS: Mapping[str, str] = {
+    "small": "qwen2.5-coder-0.5b-instruct",
+    "large": "qwen2.5-coder-1.5b-instruct",
+}
+"""Those of the laptop profile, the large one if it is switched on."""
 
 PARTS: tuple[Part, Part] = ("development", "test")
 SENTENCES = 3
@@ -73,33 +76,32 @@ def is_right(case: Case, answer: str) -> bool:
     return holds(answer, (*case.answers, *case.supporting))
 
 
-async def run(count: int, squad: int, threads: int) -> None:
-    """Ask the tier, and write a line after each question."""
+async def run(tier: str, count: int, squad: int, threads: int) -> None:
+    """Ask the tier, and write the file after each question. The test part comes first."""
     scores = Scores(CACHE / "scores.sqlite", threads=threads)
     head, probe = Head.load(), Probe.shipped()
     lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
-    known = {json.loads(line)["id"] for line in lines}
+    rows = {row["id"]: row for row in map(json.loads, lines)}
     store, catalog = Store(Path("~/.cache/tiffin")), load_catalog()
-    file = next(store.path(catalog.get(TIER)).glob("*.gguf"))
+    file = next(store.path(catalog.get(TIERS[tier])).glob("*.gguf"))
     engine = LlamaCppEngine(file, context_tokens=2048, parallel=1, threads=threads)
     await engine.start()
     try:
-        for part, case in cases(scores, squad)[:count]:
-            if case.id in known:
+        wanted = sorted(cases(scores, squad)[:count], key=lambda one: one[0] != "test")
+        for part, case in wanted:
+            if tier in rows.get(case.id, {}):
                 continue
-            row = await asked(engine, part, score(case, scores, probe), head)
-            with FILE.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(row) + "\n")
+            scored = score(case, scores, probe)
+            row = rows.setdefault(case.id, described(part, scored, head))
+            row[tier] = is_right(case, await written(engine, case.question, texts(scored)))
+            FILE.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), "utf-8")
     finally:
         await engine.close()
 
 
-async def asked(
-    engine: LlamaCppEngine, part: Part, scored: Scored, head: Head
-) -> dict[str, object]:
-    """The line of a question."""
+def described(part: Part, scored: Scored, head: Head) -> dict[str, object]:
+    """The line of a question without the answers of tiers."""
     case, named = scored.case, scored.features()
-    answer = await written(engine, case.question, texts(scored))
     return {
         "id": case.id,
         "over": case.over,
@@ -111,18 +113,18 @@ async def asked(
         "features": {name: round(value, 4) for name, value in named.items()},
         "quote": right(case, scored.evidence(SENTENCES)),
         "held": right(case, scored.evidence(SENTENCES), SENTENCES),
-        "small": is_right(case, answer),
     }
 
 
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tier", choices=TIERS, default="small")
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--squad", type=int, default=150, help="of SQuAD, in each part")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    asyncio.run(run(options.count, options.squad, options.threads))
+    asyncio.run(run(options.tier, options.count, options.squad, options.threads))
 
 
 if __name__ == "__main__":
