@@ -103,12 +103,14 @@ class RAG:
         It does not start on an open address without keys, nor without the keys of its providers or
         its ledger.
         """
+        from tiffin.corpus.shared import check_driver
         from tiffin.routing.storage import LedgerError, open_storage
 
         hosting.check_access(configured_hosts())
         try:
             check_keys(settings.providers)
             open_storage(settings.ledger_at()).close()
+            check_driver(settings.corpora_database)
         except (SettingsError, LedgerError) as error:
             raise SystemExit(f"tiffin: {error}") from None
         hosting.logger.info("settings: %s", settings.model_dump_json())

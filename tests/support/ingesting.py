@@ -1,7 +1,8 @@
 """Ingestion without a server, for tests that kill it.
 
-`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS]]` ingests what waits for that embedder,
-and embeds anew what is to be; CHUNKS is an address of object storage. The embedders are stand-ins
+`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS [DATABASE]]]` ingests what waits for
+that embedder, and embeds anew what is to be; CHUNKS is an address of object storage, DATABASE one
+that replicas share. The embedders are stand-ins
 that hash words; the store, the parser and LanceDB are the real ones.
 """
 

@@ -4,7 +4,7 @@
 
 The records say what waits, so a process that dies in the middle loses nothing: whoever starts next
 finds the same files waiting and begins with them anew, and what was half written is deleted before
-it is appended again. A corpus is written under its file lock; if another process holds it, that
+it is appended again. A corpus is written under its lock; if another process holds it, that
 process does the work. Files of a corpus that another model embeds wait until it is embedded anew.
 Indexes of vectors are made in a second task, because files must not wait for them.
 """
@@ -154,6 +154,8 @@ class Ingestion:
                 stored = await asyncio.to_thread(self._store.records.corpus_by_id, corpus)
                 if stored is None or (files and stored.embedder != self._store.embedder):
                     return False
+                if self._store.shared is not None:  # others may have done it just before
+                    files = await asyncio.to_thread(self._still, files)
                 table = await asyncio.to_thread(self._store.table, stored.table)
                 await self._ingest(corpus, table, files)
                 more = await asyncio.to_thread(self._waits, corpus)
@@ -193,14 +195,18 @@ class Ingestion:
                 group.chunks[file.id] = await self._prepare.cut(file)
                 group.members.append(member)
             except Unreadable as error:
-                self._store.records.fail(member.corpus, file.id, "invalid_file", str(error))
+                await self._fail(member, "invalid_file", str(error))
             except RECOVERABLE:
                 raise
             except Exception as error:
                 logger.exception("%s could not be read", file.id)
                 why = f"{file.name}: could not be read ({type(error).__name__})"
-                self._store.records.fail(member.corpus, file.id, "server_error", why)
+                await self._fail(member, "server_error", why)
         return group
+
+    async def _fail(self, member: Member, code: str, why: str) -> None:
+        records = self._store.records
+        await self._store.ask(records.fail, member.corpus, member.file, code, why)
 
     async def _write(
         self, corpus: str, table: Table, group: _Group, vectors: NDArray[np.float32]
@@ -211,6 +217,12 @@ class Ingestion:
         await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
         await asyncio.to_thread(partial(self.keeper.tidy, table, more=True))
+
+    def _still(self, files: Sequence[tuple[Member, File]]) -> list[tuple[Member, File]]:
+        """Those of the files that wait now."""
+        known = self._store.records.member
+        now = [(known(member.corpus, member.file), file) for member, file in files]
+        return [(its, file) for its, file in now if its and its.state == "in_progress"]
 
     def _waits(self, corpus: str) -> bool:
         return bool(self._store.records.counts(corpus)[0].get("in_progress"))

@@ -5,7 +5,6 @@ questions get between.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from tiffin.core.deadline import Deadline
 from tiffin.core.errors import RECOVERABLE
 from tiffin.corpus.chunk import chunk
 from tiffin.corpus.document import Chunk
-from tiffin.corpus.entities import File
+from tiffin.corpus.entities import File, owner
 from tiffin.corpus.parse import Parser
 from tiffin.corpus.rows import GROUP_CHUNKS, searched_text
 from tiffin.corpus.store import Store
@@ -58,7 +57,6 @@ class Preparer:
         self._embedding = embedding
         self.reads = reads
         self._parser = parser
-        self._last = 0
 
     async def close(self) -> None:
         """End the parser's process; the next file starts one."""
@@ -80,10 +78,16 @@ class Preparer:
     ) -> None:
         """Append chunks with their vectors as one version."""
         if len(vectors):
-            first = max(time.time_ns() // 1000, self._last + 1)
-            await asyncio.to_thread(table.append, chunks, vectors, first)
-            self._last = first + len(vectors)
+            await asyncio.to_thread(self._append, table, chunks, vectors)
             metrics.ingested_chunks_total.inc(len(vectors))
+
+    def _append(
+        self, table: Table, chunks: Mapping[str, Sequence[Chunk]], vectors: NDArray[np.float32]
+    ) -> None:
+        """Embedding may have taken minutes: look whether the corpus may still be written."""
+        first = self._store.numbers(len(vectors))
+        self._store.check_writing(owner(table.name))
+        table.append(chunks, vectors, first)
 
     async def tokens(self, texts: Sequence[str]) -> int:
         """How many the longest of these texts has."""
@@ -96,7 +100,7 @@ class Preparer:
 
     async def cut(self, file: File) -> list[Chunk]:
         """The chunks of a file. Raises Unreadable."""
-        data = await asyncio.to_thread(self._store.content(file.digest).read_bytes)
+        data = await asyncio.to_thread(self._store.uploads.read, file.digest)
         limit = self.reads() - HEADING_TOKENS
         parsed = await self._parser.parse(data, file.name, file.media_type)
         return await asyncio.to_thread(chunk, parsed, self._counter(), limit)
