@@ -37,12 +37,12 @@ PHASES: dict[str, tuple[type, str, float]] = {
     "append": (Table, "append", 0.05),
     "complete": (Records, "complete", 0.002),
     "compact": (Table, "compact", 0.2),
-    "index": (Table, "index_vectors", 0.3),
+    "index": (Table, "index_vectors", 0.05),
 }
 """What is done in each, and how long after its beginning a kill comes at most, in seconds."""
 
 ENDED = "ended"
-INDEXED_CHUNKS = 500
+INDEXED_CHUNKS = 250
 """An index of vectors is made from here on, in place of a hundred thousand."""
 
 
