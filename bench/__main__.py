@@ -25,7 +25,7 @@ NAMES = (
     "simulation",
     "cache",
 )
-TRIAL = {"ROUNDS": 2, "WARM_UP": 1, "WINDOWS": 1, "WINDOW_S": 5}
+TRIAL = {"ROUNDS": 2, "WARM_UP": 1, "WINDOWS": 1, "WINDOW_S": 5, "MAX_TOKENS": 8}
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 

@@ -17,7 +17,7 @@ from statistics import median
 import aiohttp
 
 from bench.peers import PeerUnavailable, vllm
-from bench.streaming import MAX_TOKENS, bare_server, chat
+from bench.streaming import bare_server, chat
 from bench.table import Table
 from models.catalog import load_catalog
 from models.engines.cores import free_cores
@@ -25,7 +25,7 @@ from models.store import Store
 from tests.support.stack import free_port, running_stack
 from tiffin.config.settings import load_settings
 
-ROUNDS = 7
+ROUNDS, MAX_TOKENS = 7, 128
 CALLERS = (1, 4)
 DEQUANTISED = "smollm2-135m-instruct-bf16"
 OURS, BARE, PEER = "Tiffin", "llama.cpp's own server", "vLLM's own server"
@@ -44,7 +44,9 @@ class Way:
     async def measure(self, session: aiohttp.ClientSession, callers: int) -> None:
         """One answer for each caller, all at once."""
         began = time.perf_counter()
-        answers = await asyncio.gather(*(chat(session, self.url) for _ in range(callers)))
+        answers = await asyncio.gather(
+            *(chat(session, self.url, MAX_TOKENS) for _ in range(callers))
+        )
         took_s = time.perf_counter() - began
         self.text = "".join(answers[0][0])
         self.tokens_per_s.setdefault(callers, []).append(sum(n for _, n in answers) / took_s)
@@ -91,7 +93,7 @@ def run() -> Table:
 async def _measure(ways: list[Way]) -> None:
     async with aiohttp.ClientSession() as session:
         for way in ways:
-            await chat(session, way.url)  # from here the prompt is in their caches
+            await chat(session, way.url, MAX_TOKENS)  # from here the prompt is in their caches
         for callers in CALLERS:
             for _ in range(ROUNDS):
                 for way in ways:

@@ -203,13 +203,14 @@ async def _direct(llm: LLMClient) -> Answer:
     raise AssertionError("the answer had no end")
 
 
-async def chat(session: aiohttp.ClientSession, url: str) -> Answer:
+async def chat(session: aiohttp.ClientSession, url: str, max_tokens: int = MAX_TOKENS) -> Answer:
     """One streamed answer. Raises AssertionError for one that breaks off."""
     options = {"include_usage": True}
     body = {"model": "small", "messages": TURNS, "stream": True, "stream_options": options}
+    body |= {**SAMPLING, "max_tokens": max_tokens}
     pieces = Pieces()
     tokens = 0
-    async with session.post(f"{url}/v1/chat/completions", json={**body, **SAMPLING}) as response:
+    async with session.post(f"{url}/v1/chat/completions", json=body) as response:
         if response.status != HTTPStatus.OK:
             raise AssertionError(await response.text())
         async for chunk in _chunks(response):
