@@ -67,15 +67,30 @@ DEMANDS = (
 
 def development() -> list[str]:
     """Attacks to train on."""
+    return [*filled("attacks.development"), *_with_canaries(_combined(random.Random(SEED)))]  # noqa: S311
+
+
+def wider() -> list[str]:
+    """More of them, with what an attacker would have the model say."""
     draw = random.Random(SEED)  # noqa: S311  a sample, not a secret
+    combined = _combined(draw)
+    lines = [*data.written("attacks.development"), *data.written("attacks.more"), *combined]
+    return in_words(lines, draw)
+
+
+def _combined(draw: random.Random) -> list[str]:
     pairs = [f"{opener} {demand}" for opener in OPENERS for demand in DEMANDS]
-    return in_words([*data.written("attacks.development"), *draw.sample(pairs, COMBINED)], draw)
+    return draw.sample(pairs, COMBINED)
 
 
 def filled(name: str) -> list[str]:
     """The attacks of a file, with canaries in them."""
+    return _with_canaries(data.written(name))
+
+
+def _with_canaries(lines: Sequence[str]) -> list[str]:
     draw = random.Random(SEED)  # noqa: S311
-    return [line.format(canary=canary(draw)) for line in data.written(name)]
+    return [line.format(canary=canary(draw)) for line in lines]
 
 
 def in_words(lines: Sequence[str], draw: random.Random, part: Part = "development") -> list[str]:

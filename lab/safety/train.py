@@ -126,7 +126,7 @@ def commands() -> Head:
     Jailbreaks are left out: most of their sentences give no order, and those that do are told from
     a document's by the attacks. The thresholds are rates of passages that are not technical.
     """
-    bad, good, dry = attacks.development(), _documents(), _technical()
+    bad, good, dry = attacks.wider(), _documents(), _technical()
     every, groups = _sentences([*bad, *good, *dry])
     rows = with_kinds(data.embedded(every), every)
     harmless = np.arange(len(bad), len(bad) + len(good))
