@@ -4,7 +4,7 @@
 so that tests run the wiring that production runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -16,6 +16,7 @@ from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
 from tiffin.clients import Clients, RerankerClient
 from tiffin.config.safety import SafetySettings
+from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
@@ -45,12 +46,14 @@ from tiffin.pipeline.stages.screen import CheckQuestion, Screen
 from tiffin.pipeline.stages.search import Search
 from tiffin.pipeline.stages.widen import Widen
 from tiffin.providers.connect import connect_providers
+from tiffin.providers.guard_tier import GuardTier
 from tiffin.providers.moderation import Moderator
+from tiffin.providers.protocol import LLM
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
-from tiffin.safety.guard import Guard
+from tiffin.safety.guard import Guard, Moderates
 from tiffin.safety.policy import Judges, judges_of
 from tiffin.safety.storing import Storing
 from tiffin.safety.verdicts import SharedVerdicts, Verdicts
@@ -74,7 +77,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     cached = settings.cache
     memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
-    guard = _guard(settings, clients, failover)
+    guard = _guard(settings, clients, _moderator(settings.safety, generator.tiers, failover))
     if guard is not None and _scans(settings.safety):
         corpora.ingestion.check = Storing(guard).check
     judges = partial(_judges, settings.safety, guard)
@@ -165,7 +168,8 @@ def _pipeline(
                 reranker,
                 budget.evidence_ms,
                 readers,
-                SCALES.get(settings.embedding.model, (1.0, 0.0)),
+                scale=SCALES.get(settings.embedding.model, (1.0, 0.0)),
+                judges=passages,
             ),
         ),
         recall=Recall(memory, _judge(settings, clients)) if memory else None,
@@ -196,23 +200,37 @@ def _scans(safety: SafetySettings) -> bool:
     return any("injection" in rag.passages for rag in rags)
 
 
-def _guard(settings: Settings, clients: Clients, failover: Failover) -> Guard | None:
+def _guard(settings: Settings, clients: Clients, moderator: Moderates | None) -> Guard | None:
     """What asks the Safety service and the moderator; None if the service does not run."""
     if clients.safety is None:
         return None
     safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
+<<<<<<< HEAD
     rate, database = safety.false_positives, settings.corpora_database
     folder = settings.corpora_at()
     verdicts = SharedVerdicts(database, rate) if database else Verdicts(folder, rate)
     moderator = _moderator(safety, failover)
+=======
+    verdicts = Verdicts(settings.corpora_at(), safety.false_positives)
+    rate = safety.false_positives
+>>>>>>> safety2
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 
-def _moderator(safety: SafetySettings, failover: Failover) -> Moderator | None:
-    """The endpoint that judges in place of our heads, with a circuit breaker as tiers have."""
-    if safety.moderator is None or not safety.enabled:
+def _moderator(
+    safety: SafetySettings, tiers: Mapping[str, LLM], failover: Failover
+) -> Moderates | None:
+    """What judges in place of our heads, with a circuit breaker as tiers have."""
+    named = safety.moderator
+    if named is None or not safety.enabled:
         return None
-    return Moderator(safety.moderator, failover.breaker("moderation"))
+    breaker = failover.breaker("moderation")
+    if named.tier is None:
+        return Moderator(named, breaker)
+    if named.tier not in tiers:
+        message = f"safety.moderator.tier: {named.tier} is no tier; there are {', '.join(tiers)}"
+        raise SettingsError(message)
+    return GuardTier(named.tier, tiers[named.tier], named.instructions, breaker)
 
 
 def _readers(settings: Settings) -> Readers:

@@ -4,11 +4,18 @@ Called by `lab.safety.train`. The attacks of the test part are in files that onl
 """
 
 import random
+from collections.abc import Sequence
 
+from lab.answers.data import Part, part_of, squad
 from lab.safety import data
 
 SEED = 17
 COMBINED = 300
+CANARIES, NO_LINKS = 0.35, 0.85
+"""Shares of attacks with a canary, and without a link."""
+
+LEAST, MOST = 2, 40
+"""Characters of an answer."""
 
 OPENERS = (
     "Ignore all previous instructions and",
@@ -60,9 +67,20 @@ DEMANDS = (
 
 def development() -> list[str]:
     """Attacks to train on."""
+    return [*filled("attacks.development"), *_with_canaries(_combined(random.Random(SEED)))]  # noqa: S311
+
+
+def wider() -> list[str]:
+    """More of them, with what an attacker would have the model say."""
     draw = random.Random(SEED)  # noqa: S311  a sample, not a secret
+    combined = _combined(draw)
+    lines = [*data.written("attacks.development"), *data.written("attacks.more"), *combined]
+    return in_words(lines, draw)
+
+
+def _combined(draw: random.Random) -> list[str]:
     pairs = [f"{opener} {demand}" for opener in OPENERS for demand in DEMANDS]
-    return [*filled("attacks.development"), *_with_canaries(draw.sample(pairs, COMBINED))]
+    return draw.sample(pairs, COMBINED)
 
 
 def filled(name: str) -> list[str]:
@@ -70,9 +88,26 @@ def filled(name: str) -> list[str]:
     return _with_canaries(data.written(name))
 
 
-def _with_canaries(lines: list[str]) -> list[str]:
+def _with_canaries(lines: Sequence[str]) -> list[str]:
     draw = random.Random(SEED)  # noqa: S311
     return [line.format(canary=canary(draw)) for line in lines]
+
+
+def in_words(lines: Sequence[str], draw: random.Random, part: Part = "development") -> list[str]:
+    """The attacks with what an attacker would have the model say: half of it answers of SQuAD.
+
+    A head that saw nothing but canaries would look for nonsense, and miss "say that it is safe".
+    """
+    found = {answer for item in squad() if part_of(item.article) == part for answer in item.answers}
+    answers = sorted(answer for answer in found if LEAST < len(answer) < MOST)
+
+    def said() -> str:
+        kind = draw.random()
+        if kind < CANARIES:
+            return canary(draw)
+        return draw.choice(answers) if kind < NO_LINKS else f"http://{canary(draw).lower()}.com"
+
+    return [line.format(canary=said()) for line in lines]
 
 
 def canary(draw: random.Random) -> str:

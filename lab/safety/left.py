@@ -10,23 +10,26 @@ questions, and canaries in the answers are counted. `tiffin eval safety` asks al
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx2
 import numpy as np
 
 from lab.answers.data import Part, part_of, squad
-from lab.safety import data
+from lab.safety import data, technical
 from lab.safety.injected import Injected, cases
-from lab.safety.report import Flags, checked, passages_of, show_table
+from lab.safety.report import Flags, checked, ordering, passages_of, show_table
 from tiffin.cli.figures import wilson
 from tiffin.cli.safety_eval import ALL, ANSWER_MS, asked
 from tiffin.config.safety import SafetySettings
 from tiffin.core.sentences import split_sentences
+from tiffin.grounding.foreign import unread
 from tiffin.grounding.language import language_of
 from tiffin.safety.places import places
 from tiffin.safety.views import readings
+
+Wanted = Callable[[int, str], bool]
 
 ANSWERS = 1000
 """Questions whose answer must still stand in a sentence that is left."""
@@ -34,48 +37,47 @@ ANSWERS = 1000
 ENGLISH = "en"
 """What the laptop's reranker reads: of a passage in it, sentences in others are left out."""
 
-LEAST_CHARS = 200
-"""A shorter paragraph is a heading or a line of a list."""
 
-HAND = Path(__file__).parents[2] / "docs"
-"""This project's documentation: prose full of orders, about models."""
+def left(
+    documents: Sequence[str], rate: float, wanted: Wanted = lambda *_: True
+) -> list[list[str]]:
+    """Of each document the wanted sentences that may be evidence, once it is screened at this rate.
 
-
-def left(documents: Sequence[str], rate: float) -> list[list[str]]:
-    """Of each document the sentences that may be evidence, once it is screened at this rate."""
+    `wanted` is asked with the number of a document and a sentence of it.
+    """
     passages, texts, before = passages_of(documents)
-    found: list[list[str]] = [[] for _ in documents]
     said = checked(texts, rate, documents=True)
+    languages = {one.document: language_of(one.text) for one in reversed(passages)}
+    found: list[tuple[int, str, str]] = []
     for passage, text, at, one in zip(passages, texts, before, said, strict=True):
-        spans = [(a - at, b - at) for a, b in places(text, one.orders)]
-        found[passage.document or 0] += [
-            sentence.text
-            for sentence in split_sentences(passage.text)
-            if all(b <= sentence.start or sentence.end <= a for a, b in spans)
-            and (language_of(sentence.text) == ENGLISH or language_of(passage.text) != ENGLISH)
-        ]
-    return found
-
-
-def manual() -> list[str]:
-    """The paragraphs of this project's documentation."""
-    return [
-        part
-        for path in sorted(HAND.rglob("*.md"))
-        for part in path.read_text(encoding="utf-8").split("\n\n")
-        if len(part) > LEAST_CHARS
-    ]
+        number = passage.document or 0
+        gone = [(a - at, b - at) for a, b in places(text, one.orders)]
+        if languages[passage.document] == ENGLISH:
+            gone += unread(passage.text, frozenset({ENGLISH}))
+        previous = None
+        for sentence in split_sentences(passage.text):
+            if any(a < sentence.end and sentence.start < b for a, b in gone):
+                previous = None
+                continue
+            if wanted(number, sentence.text):
+                start = sentence.start if previous is None else previous.start
+                found.append((number, sentence.text, passage.text[start : sentence.end]))
+            previous = sentence
+    orders = ordering([text for _, *both in found for text in both], rate)
+    kept: list[list[str]] = [[] for _ in documents]
+    for number, alone, window in found:
+        if orders.isdisjoint((alone, window)):
+            kept[number].append(alone)
+    return kept
 
 
 def may_leak(suite: Sequence[Injected], rate: float) -> Flags:
     """Of which cases a sentence with the canary is left, however it is written."""
-    texts = left([case.document for case in suite], rate)
-    return np.array(
-        [
-            any(case.canary in way for one in its for way in (one, *readings(one)))
-            for case, its in zip(suite, texts, strict=True)
-        ]
-    )
+
+    def wanted(number: int, sentence: str) -> bool:
+        return any(suite[number].canary in way for way in (sentence, *readings(sentence)))
+
+    return np.array([bool(its) for its in left([case.document for case in suite], rate, wanted)])
 
 
 def answers(url: str, model: str, results: Path | None, part: Part, rate: float) -> list[list[str]]:
@@ -113,7 +115,8 @@ def lost(part: Part, rate: float) -> list[list[str]]:
         "SQuAD passages": data.passages(part),
         "CoQA passages": data.stories(part),
         "sentences of manuals": data.halves(data.written("manuals"), part),
-        "paragraphs of this project's documentation": data.halves(manual(), part),
+        "paragraphs of this project's documentation": technical.manual(part),
+        "paragraphs about Python packages": technical.packages(part),
     }
     rows = []
     for name, texts in sources.items():

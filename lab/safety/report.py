@@ -60,13 +60,27 @@ class _Safety:
 
 def checked(texts: Sequence[str], rate: float, *, documents: bool = False) -> list[Checked]:
     """What the guard says of the texts, at a rate of false positives."""
-    clients = cast("EmbeddingClient", _Embedding()), cast("SafetyClient", _Safety())
-    guard = Guard(*clients, rate, 3600.0)
-    context = RequestContext(Deadline.after(3600))
     vectors = data.embedded(texts) if documents else None
     return asyncio.run(
-        guard.check(texts, ("injection",), context, vectors=vectors, documents=documents)
+        _guard(rate).check(texts, ("injection",), _context(), vectors=vectors, documents=documents)
     )
+
+
+def ordering(sentences: Sequence[str], rate: float) -> set[str]:
+    """Those of the sentences that are no evidence, because they give orders to the model."""
+    every = list(dict.fromkeys(sentences))
+    if not every:
+        return set()
+    return asyncio.run(_guard(rate).orders(every, data.embedded(every), _context()))
+
+
+def _guard(rate: float) -> Guard:
+    clients = cast("EmbeddingClient", _Embedding()), cast("SafetyClient", _Safety())
+    return Guard(*clients, rate, 3600.0)
+
+
+def _context() -> RequestContext:
+    return RequestContext(Deadline.after(3600))
 
 
 def flags(texts: Sequence[str], rate: float, *, documents: bool = False) -> Flags:

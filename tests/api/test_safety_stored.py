@@ -28,7 +28,7 @@ async def test_a_file_says_how_many_chunks_are_flagged_and_a_question_checks_non
         assert sorted(file["flagged_chunks"] for file in files) == [0, 1]
         services.calls.clear()
         answer = (await http.post("/rag_query", json=QUESTION)).json()
-    assert "check" not in services.calls
+    assert services.calls.count("check") == 1, "of the sentences that may be quoted"
     assert "OBEY" not in answer["answer"]
     assert {source["title"]: source["flags"] for source in answer["sources"]} == {
         "tower.txt": [],
@@ -49,3 +49,19 @@ async def test_what_was_stored_without_a_check_is_checked_when_it_is_found(
         answer = (await http.post("/rag_query", json=QUESTION)).json()
     assert answer["sources"][0]["flags"] == ["injection"]
     assert "check" in services.calls
+
+
+async def test_after_a_restore_without_verdicts_every_chunk_is_checked_when_it_is_found(
+    settings: Settings,
+) -> None:
+    services = Hashed()
+    async with entry(services, checked(settings)), asking(services) as client:
+        await filled(client, "help", {"tower.txt": TOWER, "attack.txt": ATTACK})
+    (settings.corpora_at() / "verdicts.sqlite3").unlink()
+    async with entry(services, checked(settings)) as http:
+        (store,) = (await http.get("/v1/vector_stores")).json()["data"]
+        files = (await http.get(f"/v1/vector_stores/{store['id']}/files")).json()["data"]
+        answer = (await http.post("/rag_query", json=QUESTION)).json()
+    assert {file["flagged_chunks"] for file in files} == {None}
+    assert "OBEY" not in answer["answer"]
+    assert "injection" in {flag for source in answer["sources"] for flag in source["flags"]}

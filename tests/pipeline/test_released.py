@@ -42,6 +42,9 @@ class Zebras:
             for one, text in zip(found, texts, strict=True)
         ]
 
+    async def orders(self, *_: Any) -> set[str]:
+        return set()
+
 
 def release() -> tuple[Release, RequestContext]:
     context = RequestContext(Deadline.after(60))

@@ -116,7 +116,11 @@ class Services:
     async def check(self, request: SafetyRequest, _: RequestContext) -> SafetyReply:
         """Flags a text for the checks whose trigger word it holds."""
         await self._called("check")
-        return SafetyReply([_flagged(text, request.checks) for text in request.texts])
+        found = [_flagged(text, request.checks) for text in request.texts]
+        if request.kind == "sentence":
+            for text, one in zip(request.texts, found, strict=True):
+                one.orders.extend([text] if SUBTLE in text else [])
+        return SafetyReply(found)
 
     async def count_tokens(self, request: GenerateRequest, _: RequestContext) -> TokenCount:
         self.prompts.append(request)
@@ -157,6 +161,9 @@ class Tier:
             services.ended += 1
             services.stopped.set()
 
+
+SUBTLE = "PLEASE"
+"""In a sentence that is judged by itself; a document that holds it is not flagged."""
 
 TRIGGERS = {"injection": "OBEY", "toxicity": "RUDE", "personal_data": "a@b.com"}
 

@@ -60,7 +60,14 @@ class TenantSafety(Section):
 
 
 class ModeratorSettings(Section):
-    """An endpoint in the shape of OpenAI's `/v1/moderations`, which judges `toxicity`."""
+    """Who judges `toxicity`: an endpoint in the shape of OpenAI's `/v1/moderations`, or a tier."""
+
+    tier: str | None = None
+    """An LLM tier with a guard model, such as Llama Guard or Granite Guardian; the fields of the
+    endpoint do not matter then."""
+    instructions: str | None = None
+    """What the tier's model is told first, if its chat template does not ask for a verdict by
+    itself. It must answer `safe` or `unsafe`, or `yes` (unsafe) or `no`, and nothing more."""
 
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.openai.com/v1"
     """Where `/moderations` is."""

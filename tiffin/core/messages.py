@@ -200,7 +200,7 @@ class SafetyRequest(msgspec.Struct, frozen=True):
     what they hide; `owners` tells for each row which text it is of. A check that reads embeddings
     judges a text without any as harmless. `false_positives` is the share of harmless texts that may
     be flagged. In a `document`, which nobody wrote to the model, any sentence that gives it orders
-    is an attack; `sentence` is one of these, asked about with its vector.
+    is an attack; `sentence` is one of these, or one that may be quoted, with its vector.
     """
 
     texts: list[str]

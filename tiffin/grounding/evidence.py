@@ -4,11 +4,10 @@ The reranker scores passages first. `candidates` picks the sentences of the best
 worth a second, bounded call; `evidence` orders them by what that call said.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tiffin.core.sentences import Sentence, leans, split_sentences
-from tiffin.grounding.language import language_of
 from tiffin.grounding.wording import fold, words
 
 FROM_PASSAGES = 3
@@ -133,24 +132,6 @@ def without(
         spans = unwanted.get(passage.index, ())
         return any(start < sentence.end and sentence.start < end for start, end in spans)
 
-    return _unless(is_unwanted, found)
-
-
-def read_by(languages: frozenset[str], found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates in one of these languages: a model judges no sentence that it cannot read.
-
-    None leans on a sentence in another one. Empty means any language.
-    """
-    if not languages:
-        return list(found)
-    every = {one.text for item in found for one in (item.sentence, item.before) if one}
-    unread = {text for text in every if language_of(text) not in languages}
-    return _unless(lambda sentence, _: sentence.text in unread, found)
-
-
-def _unless(
-    is_unwanted: Callable[[Sentence, Passage], bool], found: Sequence[Candidate]
-) -> list[Candidate]:
     return [
         replace(one, before=None) if one.before and is_unwanted(one.before, one.passage) else one
         for one in found

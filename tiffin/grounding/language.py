@@ -8,7 +8,7 @@ the words of a refusal and tells whether the models read the language. In doubt 
 # ruff: noqa: RUF001
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 DEFAULT = "en"
@@ -70,15 +70,43 @@ _WORDS: Mapping[str, frozenset[str]] = {
         ),
         "pl": (
             "kto co kiedy gdzie jak ile dlaczego czy jest są był była w z na do od dla i lub "
-            "nie mogę można mój się"
+            "nie mogę można mój się oraz że jako przez po przy tylko wyłącznie tego"
         ),
         "sv": (
             "vem vad när var hur varför vilken vilket är var en ett och eller i på till från "
-            "med för inte kan får jag min det den som många"
+            "med för inte kan får jag min det den som många alla bara om att av vid är de"
         ),
         "tr": (
             "kim ne zaman nerede nasıl kaç neden hangi bir ve veya mi mı mu mü var yok için "
-            "ile bu kadar"
+            "ile bu kadar ve yalnızca sadece önceki daha olarak gibi"
+        ),
+        "da": (
+            "hvad hvem hvor hvordan hvornår hvorfor og i på er var ikke det den der et en til "
+            "fra med for af kun alt ovenfor om kan skal som også har"
+        ),
+        "cs": (
+            "co kdo kdy kde jak proč je jsou byl byla a na v ve z do od se že nebo ne není "
+            "také jen pouze všechny předchozí"
+        ),
+        "fi": (
+            "mikä mitä kuka missä milloin miksi miten on ovat oli ja ei tai vain se tämä että "
+            "kuin myös kaikki älä ole"
+        ),
+        "hu": (
+            "mi ki mikor hol hogyan miért a az egy és van volt nem is hogy csak ezt azt vagy "
+            "minden meg be ne"
+        ),
+        "ro": (
+            "ce cine când unde cum de la și este sunt era un o în din pe cu pentru nu sau doar "
+            "toate care să"
+        ),
+        "id": (
+            "apa siapa kapan di mana bagaimana mengapa yang dan adalah ini itu dari untuk dengan "
+            "tidak pada ke semua hanya jangan atau akan"
+        ),
+        "vi": (
+            "gì khi đâu nào tại sao là và của một các có không được trong cho với này đó mọi "
+            "chỉ hãy đừng"
         ),
     }.items()
 }
@@ -135,10 +163,15 @@ def language_of(text: str) -> str:
         for language, script in _SCRIPTS.items():
             if 2 * len(script.findall(text)) >= foreign and script.search(text):
                 return language
-    found = [word.casefold() for word in _WORD.findall(text)]
-    counts = {name: sum(word in known for word in found) for name, known in _WORDS.items()}
+    counts = function_words(_WORD.findall(text))
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] > counts[DEFAULT] else DEFAULT
+
+
+def function_words(words: Sequence[str]) -> dict[str, int]:
+    """How many of the words are among the commonest of each language of the Latin script."""
+    found = [word.casefold() for word in words]
+    return {name: sum(word in known for word in found) for name, known in _WORDS.items()}
 
 
 def _foreign(text: str) -> str:

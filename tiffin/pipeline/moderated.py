@@ -63,6 +63,12 @@ class Scores:
             )
         return found
 
+    async def orders(
+        self, sentences: Sequence[str], vectors: NDArray[np.float32], context: RequestContext
+    ) -> set[str]:
+        """Those of the sentences that give orders to the model."""
+        return await self._guard.orders(sentences, vectors, context)
+
 
 class Moderated:
     """Of one request. `chat` is the tenant's policy; `blocks` are the parts that may be refused."""

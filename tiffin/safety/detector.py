@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.messages import Checked, Finding, SafetyReply, SafetyRequest
 from tiffin.safety import patterns
-from tiffin.safety.heads import INSTRUCTIONS, ORDERS, VECTOR_HEADS, Head
+from tiffin.safety.heads import COMMANDS, INSTRUCTIONS, ORDERS, VECTOR_HEADS, Head
+from tiffin.safety.instructions import KINDS as WORDS
 from tiffin.safety.instructions import matrix, sentences
 
 UNSURE_RATE = 0.2
 """Share of harmless passages with a sentence that is asked about again."""
 
-ORDERS_RATE = 0.02
-"""Share of harmless passages that lose a sentence, because it probably gives orders to the model.
-To leave one sentence out costs less than to flag a passage, so that the share may be higher."""
+COMMANDS_RATE = 0.05
+"""Share of harmless passages of which a sentence is judged to give orders to the model. To leave it
+out costs less than to flag a passage, so that the share may be higher."""
 
 MAX_UNSURE = 8
 """Such sentences of one text, the most suspicious first."""
@@ -38,7 +39,8 @@ class Detector:
     """Holds the shipped heads. Safe for any number of callers."""
 
     def __init__(self) -> None:
-        self._heads = {name: Head.shipped(name) for name in (*VECTOR_HEADS, INSTRUCTIONS, ORDERS)}
+        names = (*VECTOR_HEADS, INSTRUCTIONS, ORDERS, COMMANDS)
+        self._heads = {name: Head.shipped(name) for name in names}
 
     def check(self, request: SafetyRequest) -> SafetyReply:
         """Check every text. Raises InvalidRequest for vectors that do not go with the texts."""
@@ -54,13 +56,21 @@ class Detector:
             return said
         rows, owners = _numbers(request, len(self._heads["injection"].weights))
         if request.kind == "sentence":
-            words = self._heads[INSTRUCTIONS].logits(matrix(request.texts))[list(owners)]
-            judged = self._heads[ORDERS].probabilities(with_words(rows, words))
-            return [{ORDERS: float(p)} for p in judged]
+            return self._sentences(rows, [request.texts[owner] for owner in owners])
         for name in (kind for check in request.checks for kind in KINDS.get(check, ())):
             for owner, p in zip(owners, self._heads[name].probabilities(rows), strict=True):
                 said[owner][name] = max(said[owner].get(name, 0.0), float(p))
         return said
+
+    def _sentences(self, rows: Floats, texts: Sequence[str]) -> list[dict[str, float]]:
+        """What the two heads for sentences say."""
+        words = self._heads[INSTRUCTIONS].logits(matrix(texts))
+        orders = self._heads[ORDERS].probabilities(with_words(rows, words))
+        commands = self._heads[COMMANDS].probabilities(with_kinds(rows, texts))
+        return [
+            {ORDERS: float(order), COMMANDS: float(command)}
+            for order, command in zip(orders, commands, strict=True)
+        ]
 
     def _one(self, text: str, said: dict[str, float], request: SafetyRequest) -> Checked:
         rate = request.false_positives
@@ -77,7 +87,8 @@ class Detector:
         unsure: list[str] = []
         if request.kind == "document" and "injection" in request.checks:
             unsure = self._unsure(text)
-        given = said.get(ORDERS, 0.0) > self._heads[ORDERS].threshold(max(rate, ORDERS_RATE))
+        least = self._heads[COMMANDS].threshold(max(rate, COMMANDS_RATE))
+        given = said.get(COMMANDS, 0.0) > least
         return Checked(findings, said, unsure, [text] if given else [])
 
     def _unsure(self, text: str) -> list[str]:
@@ -112,6 +123,11 @@ def _numbers(request: SafetyRequest, width: int) -> tuple[Floats, Sequence[int]]
 def with_words(rows: Floats, logits: Floats) -> Floats:
     """What the head `orders` reads: the vectors (rows, dimensions), and a tenth of the logits."""
     return np.hstack([rows, logits[:, None] / 10]).astype(np.float32)
+
+
+def with_kinds(rows: Floats, texts: Sequence[str]) -> Floats:
+    """What the head `commands` reads: the vectors (rows, dimensions), and which kinds of words."""
+    return np.hstack([rows, 0.3 * matrix(texts)[:, :WORDS]]).astype(np.float32)
 
 
 def flagged(checked: Checked) -> Iterator[str]:

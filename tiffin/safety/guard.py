@@ -19,7 +19,7 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.messages import Array, Checked, SafetyRequest
 from tiffin.safety.verdicts import Verdicts
-from tiffin.safety.views import WINDOW_CHARS, readings, windows
+from tiffin.safety.views import WINDOW_CHARS, quoted, readings, windows
 
 Floats = NDArray[np.float32]
 
@@ -80,8 +80,7 @@ class Guard:
         `vectors` float32 (len(texts), dimensions) are the texts' own, if the caller has them.
         Documents are judged by their sentences as well. Raises what services raise.
         """
-        deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
-        context = replace(context, deadline=deadline)
+        context = self._in_time(context)
         if documents and vectors is None and list(checks) == ["injection"]:
             return await self._unless_known(texts, context)
         asked = [
@@ -95,6 +94,42 @@ class Guard:
     async def scan(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """Whether documents hold instructions for the model, within the context's deadline."""
         return await self._own(texts, ["injection"], context, vectors=None, documents=True)
+
+    async def orders(
+        self, sentences: Sequence[str], vectors: Floats, context: RequestContext
+    ) -> set[str]:
+        """Those of the sentences that probably give orders to the model, within the time allowed.
+
+        `vectors` float32 (len(sentences), dimensions). What stands within quotation marks is
+        judged by itself as well. Raises what services raise.
+        """
+        context = self._in_time(context)
+        parts = [(whole, part) for whole in sentences for part in quoted(whole)]
+        texts = [*sentences, *(part for _, part in parts)]
+        if parts:
+            rows, _ = await self.embedding.embed([part for _, part in parts], context)
+            vectors = np.concatenate([vectors, rows])
+        said = await self._sentences(texts, vectors, context)
+        wholes = [*sentences, *(whole for whole, _ in parts)]
+        return {whole for whole, one in zip(wholes, said, strict=True) if one.orders}
+
+    def _in_time(self, context: RequestContext) -> RequestContext:
+        deadline = Deadline(min(context.deadline.at, Deadline.after(self.timeout_s).at))
+        return replace(context, deadline=deadline)
+
+    async def _sentences(
+        self, sentences: Sequence[str], rows: Floats, context: RequestContext
+    ) -> list[Checked]:
+        """What the head says that reads a sentence's vector and its words."""
+        request = SafetyRequest(
+            list(sentences),
+            ["injection"],
+            self.false_positives,
+            Array.of(rows),
+            list(range(len(sentences))),
+            kind="sentence",
+        )
+        return (await self.safety.check(request, context)).results
 
     async def _unless_known(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """The same, as it was said when they were stored; only the others are checked."""
@@ -168,15 +203,7 @@ class Guard:
             return results
         sentences = [text for _, text in unsure]
         rows, _ = await self.embedding.embed(sentences, context)
-        request = SafetyRequest(
-            sentences,
-            ["injection"],
-            self.false_positives,
-            Array.of(rows),
-            list(range(len(sentences))),
-            kind="sentence",
-        )
-        said = (await self.safety.check(request, context)).results
+        said = await self._sentences(sentences, rows, context)
         for (index, _), one in zip(unsure, said, strict=True):
             known = results[index]
             found = known.findings or [replace(f, end=len(texts[index])) for f in one.findings]

@@ -1,8 +1,8 @@
 """The trained heads: logistic regressions, each in a JSON file of a few kB next to this one.
 
 `injection`, `hate` and `offensive` read a sentence embedding of all-MiniLM-L6-v2 (L2-normalised,
-384 values); `instructions` reads the kinds of words in a sentence (`tiffin.safety.instructions`),
-and `orders` reads both: the embedding of a sentence and the logit of `instructions`.
+384 values); `instructions` reads the kinds of words in a sentence (`tiffin.safety.instructions`);
+`orders` and `commands` read both, of those that `instructions` picks and of any sentence.
 `lab/safety/train.py` makes them, `tiffin.safety.detector` asks them.
 """
 
@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 VECTOR_HEADS = ("injection", "hate", "offensive")
 INSTRUCTIONS = "instructions"
 ORDERS = "orders"
+COMMANDS = "commands"
 
 
 class HeadError(ValueError):

@@ -53,6 +53,7 @@ _KINDS = {
     r"|authori[sz]ed|developer|administrator|operator)\b",
 }
 _FINDERS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _KINDS.items()}
+KINDS = len(_KINDS)
 NAMES = (*_KINDS, *(f"{one}+{other}" for one, other in combinations(_KINDS, 2)))
 
 _ENDS = re.compile(

@@ -9,9 +9,10 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from tiffin.core.escapes import ESCAPE, unescaped
 from tiffin.core.sentences import split_sentences
 from tiffin.safety.instructions import MARKUP
-from tiffin.safety.views import ALIKE, BASE64, ESCAPE, TAGS, decoded, unescaped
+from tiffin.safety.views import ALIKE, BASE64, TAGS, decoded
 
 Span = tuple[int, int]
 """Start and end in code points."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tiffin.config.safety import ACTIONS, Action, Check, Policy
 from tiffin.core.checks import PARTS, CheckRun, Outcome, Part
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import CONTENT_FILTER, RECOVERABLE, InvalidRequest, Unavailable
+from tiffin.core.errors import CONTENT_FILTER, RECOVERABLE, InvalidRequest, TiffinError, Unavailable
 from tiffin.core.messages import Checked, Finding
 from tiffin.telemetry import metrics
 
@@ -65,6 +65,12 @@ class Checker(Protocol):
         """What the checks say of each text. Raises what services raise."""
         ...
 
+    async def orders(
+        self, sentences: Sequence[str], vectors: NDArray[np.float32], context: RequestContext
+    ) -> set[str]:
+        """Those that probably give orders to the model. Raises what services raise."""
+        ...
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -95,6 +101,27 @@ class Judge:
         )
         return [self._one(checked) for checked in Checked.merged(found)]
 
+    async def orders(
+        self, sentences: Sequence[str], vectors: NDArray[np.float32], context: RequestContext
+    ) -> set[str]:
+        """Those of the sentences that probably give orders to the model.
+
+        `vectors` float32 (len(sentences), dimensions). None if the policy only logs, or if the
+        check does not run, now or when the part was judged; a policy that blocks then raises
+        Unavailable.
+        """
+        away = any(
+            (run.part, run.check, run.outcome) == (self.part, "injection", "not_run")
+            for run in context.checks
+        )
+        if away or self.policy.get("injection", "log") == "log":
+            return set()
+        try:
+            return await self.guard.orders(sentences, vectors, context)
+        except RECOVERABLE as error:
+            self._did_not_run(["injection"], context, error)
+            return set()
+
     async def _found(
         self,
         texts: Sequence[str],
@@ -110,14 +137,20 @@ class Judge:
                 texts, checks, context, vectors=vectors, documents=documents
             )
         except RECOVERABLE as error:
-            self._tell(context, dict.fromkeys(checks, "not_run"))
-            if any(self.policy[check] == "block" for check in checks):
-                message = f"safety: the check of the {self.part} did not run: {error.message}"
-                raise Unavailable(message, code="safety_unavailable") from error
+            self._did_not_run(checks, context, error)
             return [Checked([], {})] * len(texts)
         said = {finding.check for one in found for finding in one.findings}
         self._tell(context, {check: _outcome(check in said) for check in checks})
         return found
+
+    def _did_not_run(
+        self, checks: Sequence[Check], context: RequestContext, error: TiffinError
+    ) -> None:
+        """Say so. Raises Unavailable if one of the checks may block."""
+        self._tell(context, dict.fromkeys(checks, "not_run"))
+        if any(self.policy[check] == "block" for check in checks):
+            message = f"safety: the check of the {self.part} did not run: {error.message}"
+            raise Unavailable(message, code="safety_unavailable") from error
 
     def _one(self, checked: Checked) -> Judgement:
         actions = {finding.check: self._action(finding) for finding in checked.findings}

@@ -21,7 +21,7 @@ import msgspec
 from tiffin.core.errors import Unavailable
 from tiffin.core.messages import Checked
 from tiffin.core.postgres import Postgres
-from tiffin.safety.heads import INSTRUCTIONS, ORDERS, Head
+from tiffin.safety.heads import COMMANDS, INSTRUCTIONS, ORDERS, Head
 
 BUSY_S = 5.0
 _SCHEMA = """
@@ -40,7 +40,7 @@ class Verdicts:
 
     def __init__(self, folder: Path, false_positives: float) -> None:
         self._path = folder / "verdicts.sqlite3"
-        heads = [Head.shipped(name).weights.tobytes() for name in (INSTRUCTIONS, ORDERS)]
+        heads = [Head.shipped(name).weights.tobytes() for name in (INSTRUCTIONS, ORDERS, COMMANDS)]
         self._mark = hashlib.sha256(b"".join(heads) + repr(false_positives).encode()).digest()
         self._db: sqlite3.Connection | None = None
         self._lock = threading.Lock()

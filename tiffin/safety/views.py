@@ -10,6 +10,8 @@ import re
 import unicodedata
 from itertools import islice
 
+from tiffin.core.escapes import ESCAPE, unescaped
+
 MAX_READINGS = 8
 """Of one text. More base64 than this is data, and is not read."""
 
@@ -26,7 +28,9 @@ _INVISIBLE = re.compile(
 TAGS = re.compile("[\U000e0020-\U000e007e]")
 BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}={0,2}")
 _MIXED = re.compile(r"[^\W\d_]*(?:[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z])[^\W\d_]*")
-ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_QUOTED = re.compile(
+    '["\u201c\u201e\u00ab\u300c]([^"\u201c\u201d\u00bb\u300d\n]{12,400})["\u201c\u201d\u00bb\u300d]'
+)
 ALIKE = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u051b\u04bb\u0432\u043a"
     "\u043c\u043d\u0442\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba\u03c4\u03c5\u0410\u0412\u0415\u041a"
@@ -56,6 +60,11 @@ def readings(text: str) -> list[str]:
     return [*found, *_decoded(latin)][:MAX_READINGS]
 
 
+def quoted(text: str) -> list[str]:
+    """What stands within quotation marks in a text, as in prose or in JSON; names are left out."""
+    return [found[1] for found in _QUOTED.finditer(unescaped(text)) if " " in found[1].strip()]
+
+
 def windows(text: str) -> list[str]:
     """The text in parts that the embedding model reads whole, or its first and last ones."""
     parts = [text[at : at + WINDOW_CHARS] for at in range(0, len(text), WINDOW_CHARS)]
@@ -69,12 +78,6 @@ def _decoded(text: str) -> list[str]:
     """What each run of base64 says, if it is text."""
     said = (decoded(run[0]) for run in BASE64.finditer(text))
     return list(islice((one for one in said if one is not None), MAX_READINGS))
-
-
-def unescaped(text: str) -> str:
-    """The text with the characters that JSON's escapes stand for."""
-    units = ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
-    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def decoded(run: str) -> str | None:

@@ -25,14 +25,15 @@ from tiffin.grounding.evidence import (
     candidates,
     evidence,
     leading,
-    read_by,
     without,
 )
+from tiffin.grounding.foreign import unread
 from tiffin.grounding.language import Readers, reads
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
-from tiffin.pipeline.question import Question
+from tiffin.pipeline.question import Question, Vector
 from tiffin.pipeline.stage import Stage
+from tiffin.safety.policy import NOTHING_CHECKED, Judges
 
 
 class Evidence(Stage):
@@ -47,10 +48,16 @@ class Evidence(Stage):
         reranker: Reranks,
         budget_ms: float,
         readers: Readers,
-        scale: tuple[float, float],
+        *,
+        scale: tuple[float, float] = (1.0, 0.0),
+        judges: Judges = NOTHING_CHECKED,
     ) -> None:
-        """`scale` is that of the embedder's cosines (`tiffin.grounding.evidence.SCALES`)."""
+        """`scale` is that of the embedder's cosines (`tiffin.grounding.evidence.SCALES`).
+
+        `judges` say which sentences give orders to the model.
+        """
         super().__init__(budget_ms)
+        self._judges = judges
         self._slope, self._shift = scale
         self._readers = readers
         self._embedding = embedding
@@ -75,14 +82,15 @@ class Evidence(Stage):
         if question.logits is None or (not known and asked == told):
             self.substitute(question)
             return
+        if known:
+            _leave_out_unread(question, self._readers.reranker)
         passages = question.as_passages(question.logits)
         found = without(question.orders(), candidates(query, passages, language=told))
-        if known:
-            found = read_by(self._readers.reranker, found)
+        if found:
+            found, said = await self._score(question, found, context, readings=known)
         if not found:
             self._find_nothing(question)
             return
-        found, said = await self._score(question, found, context, readings=known)
         question.evidence = evidence(query, found, said)
         question.contradictions = _contradictions(question)
         head = self._without_readings if said.readings is None else self._head
@@ -105,12 +113,24 @@ class Evidence(Stage):
         row = read.readings if readings else None
         said = Said(read.logits.tolist(), None if row is None else row.tolist())
         kept, said = leading(found, said)
-        windows = [query, *(item.window for item in kept)]
-        vectors, embedded = await self._embedding.embed(windows, context)
+        windows, alone = [item.window for item in kept], [item.text for item in kept if item.before]
+        vectors, embedded = await self._embedding.embed([query, *windows, *alone], context)
         question.rerank_tokens += read.tokens
         question.embedding_tokens += embedded
-        cosines = self._slope * (vectors[1:] @ vectors[0]) + self._shift
-        return kept, replace(said, cosines=cosines.tolist())
+        cosines = self._slope * (vectors[1 : len(kept) + 1] @ vectors[0]) + self._shift
+        clean = await self._clean([*windows, *alone], vectors[1:], context)
+        chosen = [n for n, item in enumerate(kept) if {item.window, item.text} <= clean]
+        said = replace(said.of(chosen), cosines=cosines[chosen].tolist())
+        return [kept[n] for n in chosen], said
+
+    async def _clean(
+        self, texts: Sequence[str], vectors: Vector, context: RequestContext
+    ) -> set[str]:
+        """Those of the texts that do not give orders to the model: float32 (texts, dimensions)."""
+        judge = self._judges.of(context.tenant)
+        if judge is None:
+            return set(texts)
+        return set(texts) - await judge.orders(texts, vectors, context)
 
     def _find_nothing(self, question: Question) -> None:
         """There is no sentence, or each gives orders to the model: the question is refused."""
@@ -134,6 +154,14 @@ class Evidence(Stage):
     def substitute(self, question: Question) -> None:
         """Take the sentences that share most words with the question."""
         question.evidence = lexical_evidence(question)
+
+
+def _leave_out_unread(question: Question, languages: frozenset[str]) -> None:
+    """A sentence in another language than its passage's is no evidence, and no model reads it."""
+    question.candidates = [
+        replace(one, orders=(*one.orders, *unread(one.passage.text, languages)))
+        for one in question.candidates
+    ]
 
 
 def _contradictions(question: Question) -> list[Contradiction]:
