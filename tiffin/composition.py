@@ -53,7 +53,7 @@ from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard
 from tiffin.safety.policy import Judges, judges_of
 from tiffin.safety.storing import Storing
-from tiffin.safety.verdicts import Verdicts
+from tiffin.safety.verdicts import SharedVerdicts, Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -167,8 +167,8 @@ def _pipeline(
                 readers,
                 SCALES.get(settings.embedding.model, (1.0, 0.0)),
             ),
-            *([Recall(memory, _judge(settings, clients))] if memory else []),
         ),
+        recall=Recall(memory, _judge(settings, clients)) if memory else None,
         route=route,
         writer=writer,
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
@@ -201,9 +201,10 @@ def _guard(settings: Settings, clients: Clients, failover: Failover) -> Guard | 
     if clients.safety is None:
         return None
     safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
-    verdicts = Verdicts(settings.corpora_at(), safety.false_positives)
+    rate, database = safety.false_positives, settings.corpora_database
+    folder = settings.corpora_at()
+    verdicts = SharedVerdicts(database, rate) if database else Verdicts(folder, rate)
     moderator = _moderator(safety, failover)
-    rate = safety.false_positives
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 
