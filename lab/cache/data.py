@@ -23,6 +23,8 @@ WHEEL = "fow_cache-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "9857fda26ab05141bc982c85a34f5e7ae52b81514979a8a8fc64d8d6f1646de1"
 PARAPHRASES = Path(__file__).with_name("paraphrases.jsonl")
 OTHER_WORDS = Path(__file__).with_name("other_words.jsonl")
+NEAR_MISSES = Path(__file__).with_name("near_misses.jsonl")
+IN_OTHER_WORDS = {"reworded", "near miss"}
 DOCUMENTS = 3
 """Passages that a question of SQuAD is asked over: its own and others of its article."""
 
@@ -78,12 +80,11 @@ def public(part: Part) -> list[Pair]:
 
 def paraphrases(part: Part) -> Iterator[Pair]:
     """SQuAD's questions in other words, each over the passages of the original."""
-    others = {
-        row["id"]: row["paraphrase"] for row in map(json.loads, PARAPHRASES.open(encoding="utf-8"))
-    }
+    others = {row["id"]: row for row in map(json.loads, PARAPHRASES.open(encoding="utf-8"))}
     for item, passages in _with_passages(part):
-        if item.id in others:
-            yield _pair("paraphrase", item, others[item.id], passages, fits=True)
+        if row := others.get(item.id):
+            kind = "later paraphrase" if row.get("set") else "paraphrase"
+            yield _pair(kind, item, row["paraphrase"], passages, fits=True)
 
 
 def near_repeats(part: Part, limit: int) -> Iterator[Pair]:
@@ -103,20 +104,24 @@ def near_repeats(part: Part, limit: int) -> Iterator[Pair]:
 def traps(part: Part, limit: int, skip: int = 0) -> Iterator[Pair]:
     """Near-collisions of the part's questions: `limit` of each kind, after the first `skip`.
 
-    Derived by rule, and of SQuAD itself: two questions of one article, or on one passage.
+    Derived by rule, and of SQuAD itself: two questions of one article, or on one passage. Of the
+    hardest kinds, which are in other words, twice as many.
     """
     seen: Counter[str] = Counter()
     for pair in _all_traps(part):
         seen[pair.kind] += 1
-        if skip < seen[pair.kind] <= skip + limit:
+        most = 2 * limit if pair.kind in IN_OTHER_WORDS else limit
+        if skip < seen[pair.kind] <= skip + most:
             yield pair
 
 
 def _all_traps(part: Part) -> Iterator[Pair]:
     rows = list(map(json.loads, OTHER_WORDS.open(encoding="utf-8")))
     other = {(row["id"], row["kind"]): row["trap"] for row in rows}
+    for row in map(json.loads, NEAR_MISSES.open(encoding="utf-8")):
+        other[row["id"], "near miss"] = row["trap"]
     for item, passages in _with_passages(part):
-        for kind in ("other word", "reworded"):
+        for kind in ("other word", "reworded", "near miss"):
             if again := other.get((item.id, kind)):
                 yield _pair(kind, item, again, passages, fits=False)
         draw = random.Random(f"{SEED} trap {item.id}")  # noqa: S311

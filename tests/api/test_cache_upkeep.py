@@ -1,6 +1,7 @@
 """What a tenant can see and remove of what is kept for it."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -52,6 +53,29 @@ async def test_a_wrong_answer_to_other_words_is_removed_alone(
         await post(client, "/v1/cache/feedback", {"id": hit.headers["x-tiffin-cache-id"]})
         assert (await client.get("/v1/cache")).json()["semantic"] == 1
         assert (await post(client, "/rag_query", again)).headers["x-tiffin-cache"] == "miss"
+
+
+async def test_a_scope_with_a_wrong_answer_must_be_surer_of_its_others(
+    services: Services,  # noqa: F811
+    semantic: Settings,  # noqa: F811
+) -> None:
+    async def said(query: str, **changes: Any) -> httpx.Headers:
+        return (await post(client, "/rag_query", {**ASKED, "query": query, **changes})).headers
+
+    other = {"documents": [*DOCUMENTS, "Rye grows in the north."]}
+    async with entry(services, semantic) as client:
+        for query in ("how tall is the tower", "when was the tower built"):
+            await said(query)
+        await said("how tall is the tower", **other)
+        wrong = await said("please tell me how tall the tower is")
+        await post(client, "/v1/cache/feedback", {"id": wrong["x-tiffin-cache-id"]})
+        assert (await client.get("/v1/cache")).json()["reports"] == 1
+        again = await said("tell me when the tower was built, please")
+        assert again["x-tiffin-cache"] == "miss", "it is held to half of what it was"
+        elsewhere = await said("please tell me how tall the tower is", **other)
+        assert elsewhere["x-tiffin-cache"] == "semantic", "other documents are another scope"
+        await client.delete("/v1/cache")
+        assert (await client.get("/v1/cache")).json()["reports"] == 0
 
 
 async def test_answers_of_a_tier_or_a_document_can_be_removed(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from tiffin.config.settings import Settings
 from tiffin.core.context import RequestContext
 from tiffin.core.errors import Unavailable
 from tiffin.core.messages import RerankRequest, RerankScores
+from tiffin.grounding.same import RULES_FROM
 
 ASKED = {
     "query": "how tall is the tower",
@@ -23,9 +24,9 @@ ASKED = {
 
 @pytest.fixture
 def semantic(settings: Settings) -> Settings:
-    return settings.model_copy(
-        update={"cache": settings.cache.model_copy(update={"semantic": True})}
-    )
+    """The stand-in's reranker has no head, so rules decide, which wants a bound that they keep."""
+    update = {"semantic": True, "wrong_hits": RULES_FROM}
+    return settings.model_copy(update={"cache": settings.cache.model_copy(update=update)})
 
 
 @pytest.fixture
@@ -80,6 +81,18 @@ async def test_a_question_that_asks_for_something_else_is_written_anew(
         await ask(client, "how tall is the tower")
         other = await ask(client, query, false_refusals=None)
     assert other.headers["x-tiffin-cache"] == "miss", reason
+
+
+async def test_without_a_head_the_default_bound_serves_only_repeats(
+    services: Services, semantic: Settings
+) -> None:
+    cache = semantic.cache.model_copy(update={"wrong_hits": 0.01})
+    async with entry(services, semantic.model_copy(update={"cache": cache})) as client:
+        await ask(client, "how tall is the tower")
+        repeat = await ask(client, "please tell me how tall is the tower")
+        other = await ask(client, "please tell me how tall the tower is")
+    assert repeat.headers["x-tiffin-cache"] == "semantic"
+    assert other.headers["x-tiffin-cache"] == "miss"
 
 
 async def test_other_documents_are_another_scope(services: Services, semantic: Settings) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from tiffin.cache import entry, remembered
 from tiffin.cache.keys import tenant_prefix
+from tiffin.cache.reports import read, report
 from tiffin.cache.store import Store
 
 KINDS = ("chat", "rag", "scope")
@@ -85,6 +86,23 @@ class Upkeep:
         if item is not None:
             await self._remove(item)
         return item is not None
+
+    async def report(self, name: str) -> bool:
+        """Remove a wrong answer; if it was one to other words, its scope is held to more.
+
+        Says whether there was one.
+        """
+        item = await self.find(name)
+        if item is not None:
+            await self._remove(item)
+            if item.kind == "scope":
+                await report(self.store, self._key(item.kind, name))
+        return item is not None
+
+    async def reports(self) -> int:
+        """How many reports count against the tenant's scopes."""
+        keys = await self.store.keys(f"{tenant_prefix(self.tenant)}reports:")
+        return sum([read((await self.store.get(key)).value) for key in keys])
 
     async def clear(self) -> int:
         """Remove all, also what is being computed now; returns how many entries there were."""

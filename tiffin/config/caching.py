@@ -16,7 +16,7 @@ class CacheSettings(Section):
     semantic: bool = False
     """Give the kept answer of a model to a question in other words, if the same sentences of the
     documents are its evidence and nothing in the wording speaks against it (docs/cache.md)."""
-    wrong_hits: Annotated[float, Field(ge=0.005, le=0.1)] = 0.005
+    wrong_hits: Annotated[float, Field(ge=0.005, le=0.1)] = 0.01
     """Of questions that look alike but ask for something else, at most this share may get a kept
     answer of another question. `tiffin cache calibrate` measures it on your own questions."""
     retrieval: bool = True

@@ -172,3 +172,17 @@ def dates(text: str) -> frozenset[str]:
     return frozenset(
         month for month in _MONTHS if re.search(rf"\d\W{{0,2}}\s?{month}|{month}\s+\d", folded)
     )
+
+
+_RATE = re.compile(
+    r"\b(?:per|each|every) ([^\W\d_]+)|\b(?:(hour|dai|week|month|year)ly|(annual)(?:ly)?)\b"
+)
+_EACH = {"dai": "day", "annual": "year"}
+
+
+def rates(text: str) -> frozenset[str]:
+    """What something is counted by: "day" of "per day", "each day" and "daily"."""
+    found = (
+        match.group(1) or match.group(2) or match.group(3) for match in _RATE.finditer(fold(text))
+    )
+    return frozenset(_EACH.get(word, _UNIT_NAMES.get(word, word)) for word in found)

@@ -45,6 +45,102 @@ def asks(question: str) -> Asks:
     return next((kind for kind, pattern in kinds if pattern.search(text)), "other")
 
 
+_FIRST = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b")
+_CLAUSE = re.compile(rf"(?:when|where|how) (?!(?:{_YES_NO.pattern})|many|much|long|often|far)")
+_LASTS = re.compile(
+    r"how (?:long|old)|what age|"
+    r"how (?:many|much) (?:time|years?|months?|weeks?|days?|hours?|minutes?)"
+)
+_WHY = re.compile(
+    r"why|how come|what (?:is|was) the reason|(?:what|which) (?:reason|(?:has )?caus)"
+)
+_MEASURE = re.compile(
+    r"(?:what|which) (?:volume|quantity|part|proportion)\b|"
+    r"(?:what|which) (?:is|are|was|were) .{0,40}\b"
+    r"(?:number|amount|percentage|share|rate|distance|size|area|depth|toll|costs?|dimensions?)"
+    r" (?:of|between|in|that)\b"
+)
+_YEAR = re.compile(
+    r"(?:what|which) (?:season|period|times|(?:is|was) the (?:\w+ )?(?:year|date|day)\b)"
+)
+_MANNER = re.compile(r"(?:what|which) (?:way|manner)\b")
+_CALLED = re.compile(
+    r"what (?:is|are|was|were) (?:the names? of|.* (?:called|named)\b)|"
+    r"how (?:is|was|were|are) .* called"
+)
+_OPENS = rf"(?:what|which) (?:(?!(?:{_YES_NO.pattern})|in|of)\w+ )?"
+_WHO = re.compile(
+    rf"{_OPENS}(?:people|person|m[ae]n|wom[ae]n|child|son|daughter|brother|sister|president|leader|"
+    r"general|adviser|advisor|player|writer|author|poet|artist|actor|designer|engineer|architect|"
+    r"explorer|scientist|european|investor)s?\b"
+)
+_WHERE = re.compile(
+    rf"{_OPENS}(?:places?|city|cities|country|countries|state|town|nation)\b|"
+    r"what (?:is|was) .{0,60}\b(?:capital|city|town|country)\b"
+)
+_NOUN = re.compile(
+    r"(?:what|which) (?!(?:is|are|was|were|did|do|does|can|could|will|would|has|have|had)\b)\w"
+)
+_PLAIN: dict[str, "Sought"] = {
+    "who": "person", "whom": "person", "whose": "person", "when": "time", "where": "place",
+    "how": "manner",
+}  # fmt: skip
+
+Sought = Literal[
+    "yes-no",
+    "reason",
+    "amount",
+    "duration",
+    "time",
+    "person",
+    "place",
+    "manner",
+    "name",
+    "thing",
+    "what",
+]
+_SOUGHT: tuple[tuple[Sought, re.Pattern[str]], ...] = (
+    ("reason", _WHY), ("duration", _LASTS), ("manner", _MANNER), ("name", _CALLED),
+    ("time", _YEAR), ("amount", _MEASURE), ("amount", _AMOUNT), ("person", _WHO), ("place", _WHERE),
+)  # fmt: skip
+# Kinds that two wordings of one question may ask for: a name may be a person's or a place's.
+_ALIKE = frozenset(
+    map(
+        frozenset,
+        (
+            ("thing", "what"), ("thing", "manner"), ("what", "manner"), ("name", "person"),
+            ("name", "place"), ("name", "thing"), ("name", "what"),
+        ),
+    )
+)  # fmt: skip
+
+
+def sought(question: str) -> Sought:
+    """What the question asks for, by its first word that asks."""
+    folded = re.sub(r"(?<=\w)['’]s\b", " is", fold(question))  # noqa: RUF001
+    if asks(folded) == "yes-no":
+        return "yes-no"
+    starts = [folded[match.start() :] for match in _FIRST.finditer(folded)]
+    # "When it ends, what begins?" asks what.
+    rest = next((start for start in starts if not _CLAUSE.match(start)), *starts[:1] or [""])
+    for name, pattern in _SOUGHT:
+        if pattern.match(rest):
+            return name
+    first = re.match(r"\w*", rest)
+    if first and (plain := _PLAIN.get(first.group())):
+        return plain
+    for name, pattern in (("time", _TIME), ("place", _PLACE)):
+        if pattern.match(rest):
+            return name
+    return "thing" if _NOUN.match(rest) else "what"
+
+
+def seek_alike(one: str, other: str) -> bool:
+    """Whether two questions ask for what may be the same kind of thing."""
+    kinds = frozenset((sought(one), sought(other)))
+    return len(kinds) == 1 or kinds in _ALIKE
+
+
 _MONEY = frozenset({"euro", "dollar", "pound", "crown", "cent"})
 _DURATION = frozenset({"year", "month", "week", "day", "hour", "minute", "second"})
 _LENGTH = frozenset({"metre", "kilometre", "mile", "foot", "inch", "centimetre", "millimetre"})

@@ -17,6 +17,7 @@ from tiffin.grounding.same import (
     compared,
     exact_differences,
     is_one,
+    repeats,
     worth_of,
 )
 from tiffin.pipeline.question import Question
@@ -61,7 +62,8 @@ async def compare(
         paired = None if found else await paired_of(reranker, kept.query, new.query, context)
         if before.worth and now.worth and paired is not None:
             named = compared(before, now, Nearness(cosine, paired))
-            probability = round(alike.shipped().probability(named), 4)
+            likely = alike.shipped().probability(named)
+            probability = 1.0 if repeats(kept.query, new.query) else round(likely, 4)
         elif not found and not is_one(before, now, Nearness(cosine), 1.0):
             found = ["scope"]
     return Compared(

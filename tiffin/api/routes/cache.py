@@ -25,6 +25,7 @@ class CacheStats(BaseModel):
     bytes: int
     usd: Annotated[float, Field(description="What they cost: each hit saves that once more.")]
     seconds: float
+    reports: Annotated[int, Field(description="Of wrong answers to a question in other words.")]
 
 
 class Removed(BaseModel):
@@ -42,7 +43,8 @@ class Feedback(Value):
 @router.get("/v1/cache", response_model=CacheStats)
 async def stats(http: Request) -> Response:
     """How much is kept for your tenant."""
-    found = [item async for item in _upkeep(http).items()]
+    upkeep = _upkeep(http)
+    found = [item async for item in upkeep.items()]
     semantic = sum(item.kind == "scope" for item in found)
     return model_answer(
         CacheStats(
@@ -51,6 +53,7 @@ async def stats(http: Request) -> Response:
             bytes=sum(item.bytes for item in found),
             usd=sum(item.usd for item in found),
             seconds=round(sum(item.seconds for item in found), 3),
+            reports=await upkeep.reports(),
         )
     )
 
@@ -102,13 +105,20 @@ async def clear(http: Request) -> Response:
 @router.delete("/v1/cache/{name}", response_model=Removed)
 async def forget(name: str, http: Request) -> Response:
     """Remove one kept answer."""
-    return await _forget(name, http)
+    if not await _upkeep(http).remove_one(name):
+        raise _unknown(name)
+    return model_answer(Removed(removed=1))
 
 
 @router.post("/v1/cache/feedback", response_model=Removed)
 async def feedback(body: Feedback, http: Request) -> Response:
-    """Report that a kept answer was wrong. It is removed at once, on every replica."""
-    return await _forget(body.id, http)
+    """Report that a kept answer was wrong. It is removed at once, on every replica.
+
+    If it was given to a question in other words, others over the same documents must be surer.
+    """
+    if not await _upkeep(http).report(body.id):
+        raise _unknown(body.id)
+    return model_answer(Removed(removed=1))
 
 
 class Comparison(Value):
@@ -138,12 +148,6 @@ async def compare(body: Comparison, http: Request) -> Response:
         for text in (body.kept, body.new)
     )
     return model_answer(await gateway.compare(kept, new, body.answer, context))
-
-
-async def _forget(name: str, http: Request) -> Response:
-    if not await _upkeep(http).remove_one(name):
-        raise _unknown(name)
-    return model_answer(Removed(removed=1))
 
 
 def _upkeep(http: Request) -> Upkeep:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from tiffin.cache.control import Control, control_of
 from tiffin.cache.keys import scope_key
 from tiffin.cache.remembered import Remembered, decode, encode
+from tiffin.cache.reports import allowed, reported
 from tiffin.cache.store import Store
 from tiffin.clients import RerankerClient
 from tiffin.core.context import CacheUse, RequestContext
@@ -86,22 +87,25 @@ class Recall(Stage):
     async def _fits(
         self, question: Question, remembered: Remembered, cosine: float, context: RequestContext
     ) -> bool:
-        """Whether nothing speaks against the kept answer. The reranker is asked last, if at all."""
-        kept, new = _kept(remembered), _asked(question)
+        """Whether nothing speaks against the kept answer. The reranker is asked last, if at all.
+
+        If it fails or is late, that is a miss.
+        """
+        kept, new, memory = _kept(remembered), _asked(question), self._memory
         reasons = exact_differences(kept, new)
-        if not reasons and not await self._is_one(kept, new, cosine, context):
-            reasons = ["scope"]
+        if not reasons:
+            try:
+                paired = await paired_of(self._reranker, kept.question, new.question, context)
+            except RECOVERABLE:
+                reasons = ["scope"]
+            else:
+                reports = await reported(memory.store, _key(memory, question))
+                wrong_hits = allowed(memory.wrong_hits, reports)
+                if not is_one(kept, new, Nearness(cosine, paired), wrong_hits):
+                    reasons = ["scope"]
         for reason in reasons:
             metrics.series(metrics.cache_refusals_total, reason).inc()
         return not reasons
-
-    async def _is_one(self, kept: Kept, new: Asked, cosine: float, context: RequestContext) -> bool:
-        """Whether the questions are one. Not if the reranker fails or is late: that is a miss."""
-        try:
-            paired = await paired_of(self._reranker, kept.question, new.question, context)
-        except RECOVERABLE:
-            return False
-        return is_one(kept, new, Nearness(cosine, paired), self._memory.wrong_hits)
 
 
 class Remember(Stage):
