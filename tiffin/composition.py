@@ -205,15 +205,9 @@ def _guard(settings: Settings, clients: Clients, moderator: Moderates | None) ->
     if clients.safety is None:
         return None
     safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
-<<<<<<< HEAD
     rate, database = safety.false_positives, settings.corpora_database
     folder = settings.corpora_at()
     verdicts = SharedVerdicts(database, rate) if database else Verdicts(folder, rate)
-    moderator = _moderator(safety, failover)
-=======
-    verdicts = Verdicts(settings.corpora_at(), safety.false_positives)
-    rate = safety.false_positives
->>>>>>> safety2
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 
