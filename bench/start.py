@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+import httpx2
+
 from bench.table import Table
 from tests.support.stack import Stack, running_stack
 
@@ -40,6 +42,7 @@ def run() -> str:
             running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
         ):
             starts.append(stack.ready_after_s)
+            _write(stack)
             services = _services(stack)
     return f"{_processes(starts, services)}\n{_steps()}"
 
@@ -52,8 +55,16 @@ def _processes(starts: list[float], services: dict[str, tuple[str, int]]) -> Tab
         "Warm start of `bentoml serve`, laptop profile",
         ("process", "ready after s", "MiB (PSS)"),
         rows,
-        f"Median of {ROUNDS} starts. To reach: {REACH_S} s and {REACH_MIB} MiB.",
+        f"Median of {ROUNDS} starts; memory after the LLM has written once. To reach: {REACH_S} s "
+        f"and {REACH_MIB} MiB.",
     )
+
+
+def _write(stack: Stack) -> None:
+    """Let the LLM write, because what it has not read yet of its weights' file does not count."""
+    turn = {"role": "user", "content": "Tell me about rivers."}
+    body = {"model": "small", "messages": [turn], "max_tokens": 8}
+    httpx2.post(f"{stack.url}/v1/chat/completions", json=body, timeout=120).raise_for_status()
 
 
 def _services(stack: Stack) -> dict[str, tuple[str, int]]:

@@ -142,15 +142,15 @@ def run() -> Table:
 async def _measure(stack: Stack, threads: int) -> tuple[list[Way], int]:
     """All ways with their rounds, and the tokens of an answer."""
     tier = load_settings(profile="laptop").tiers["small"]
-    bare = await asyncio.to_thread(_bare_server, tier, threads)
+    bare = await asyncio.to_thread(bare_server, tier, threads)
     llm = LLMClient("SmallLLM", stack.service_urls()["SmallLLM"])
     service, entry = stack.worker("SmallLLM"), stack.worker("RAG")
     async with aiohttp.ClientSession() as session:
         ways = [
             Way(BARE, lambda: asyncio.to_thread(_bare, bare), [psutil.Process()]),
-            Way(SERVED, lambda: _chat(session, bare.listening_address), [psutil.Process()]),
+            Way(SERVED, lambda: chat(session, bare.listening_address), [psutil.Process()]),
             Way(DIRECT, lambda: _direct(llm), [service]),
-            Way(CHAT, lambda: _chat(session, stack.url), [service, entry]),
+            Way(CHAT, lambda: chat(session, stack.url), [service, entry]),
         ]
         answers = [await way.ask() for way in ways]  # from here the prompt is in their caches
         for _ in range(ROUNDS):
@@ -160,7 +160,7 @@ async def _measure(stack: Stack, threads: int) -> tuple[list[Way], int]:
     return ways, answers[0][1]
 
 
-def _bare_server(tier: TierSettings, threads: int) -> Any:  # noqa: ANN401  it has no types
+def bare_server(tier: TierSettings, threads: int) -> Any:  # noqa: ANN401  it has no types
     """llama.cpp with the settings of the tier and nothing of ours around it."""
     folder = Store(load_settings().home).path(load_catalog().get(tier.model))
     params = xllamacpp.CommonParams()
@@ -203,7 +203,8 @@ async def _direct(llm: LLMClient) -> Answer:
     raise AssertionError("the answer had no end")
 
 
-async def _chat(session: aiohttp.ClientSession, url: str) -> Answer:
+async def chat(session: aiohttp.ClientSession, url: str) -> Answer:
+    """One streamed answer. Raises AssertionError for one that breaks off."""
     options = {"include_usage": True}
     body = {"model": "small", "messages": TURNS, "stream": True, "stream_options": options}
     pieces = Pieces()

@@ -4,7 +4,7 @@ import time
 import urllib.error
 import urllib.request
 
-START_LIMIT_S = 120
+START_LIMIT_S = 300
 
 
 def wait_for(url: str) -> None:

@@ -1,35 +1,41 @@
-"""A whole question beside the RAG pipeline that BentoML's documentation would have one build.
+"""A whole question beside the RAG pipelines of BentoML's documentation and of Haystack's.
 
 The same weights, the same ten passages, answers of at most as many tokens. Tiffin answers as its
-laptop profile does (`quote`) and by the LLM (`small`); the peer, `bench.stock_services`, knows only
-the second. They take turns, so that a busy moment hits all.
+laptop profile does (`quote`) and by the LLM (`small`); the peers, `bench.stock_services` and
+`bench/haystack_pipelines` served by hayhooks, know only the second. Haystack has no engine for an
+LLM on a CPU: it asks llama.cpp's own server. They take turns, so that a busy moment hits all.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from statistics import median
 from threading import Lock
-from typing import Any
 
 import bentoml
 import httpx2
 
 from bench.encoders import question_over
+from bench.peers import PeerUnavailable, hayhooks
+from bench.streaming import bare_server
 from bench.table import Table
+from models.catalog import load_catalog
+from models.engines.cores import free_cores
+from models.store import Store
 from tests.support.stack import free_port, running_stack
+from tiffin.config.settings import load_settings
 
 PASSAGES_EACH, MAX_TOKENS = 10, 64
 ROUNDS, WARM_UP = 9, 2
 CALLERS, WINDOWS, WINDOW_S = 4, 3, 20
 REACH = 1.5
-PEER = "stock BentoML, written"
+PEER, HAYHOOKS = "stock BentoML, written", "Haystack by hayhooks, written"
 
-Ask = Callable[[str, list[str]], Any]
+Ask = Callable[[str, list[str]], str]
 
 
 def run() -> Table:
@@ -42,6 +48,7 @@ def run() -> Table:
         ) as stock,
         httpx2.Client(base_url=stack.url, timeout=120) as tiffin,
         httpx2.Client(base_url=stock.url, timeout=120) as peer,
+        ExitStack() as others,
     ):
         bentoml.SyncHTTPClient(stock.url, server_ready_timeout=120).close()
         ways = {
@@ -49,25 +56,64 @@ def run() -> Table:
             "Tiffin, written": _of_tiffin(tiffin, "small"),
             PEER: _of_stock(peer),
         }
+        try:
+            ways[HAYHOOKS] = _of_hayhooks(others, Path(directory, "hayhooks"))
+            beside = _agree(ways[PEER], ways[HAYHOOKS])
+        except (PeerUnavailable, TimeoutError) as error:
+            beside = f"Without hayhooks, because it did not run here: {error}."
         alone_s = _alone(ways)
         rates = _crowded(ways)
-    return _table(alone_s, rates)
+    return _table(alone_s, rates, beside)
 
 
 def _of_tiffin(client: httpx2.Client, model: str) -> Ask:
-    def ask(query: str, documents: list[str]) -> object:
+    def ask(query: str, documents: list[str]) -> str:
         body = {"query": query, "documents": documents, "model": model, "max_tokens": MAX_TOKENS}
-        return client.post("/rag_query", json=body).raise_for_status().json()
+        return str(client.post("/rag_query", json=body).raise_for_status().json()["answer"])
 
     return ask
 
 
 def _of_stock(client: httpx2.Client) -> Ask:
-    def ask(query: str, documents: list[str]) -> object:
+    def ask(query: str, documents: list[str]) -> str:
         body = {"query": query, "documents": documents, "max_tokens": MAX_TOKENS}
-        return client.post("/answer", json=body).raise_for_status().json()
+        return str(client.post("/answer", json=body).raise_for_status().json()["answer"])
 
     return ask
+
+
+def _of_hayhooks(stack: ExitStack, folder: Path) -> Ask:
+    settings = load_settings(profile="laptop")
+    store, catalog = Store(settings.home), load_catalog()
+    tier = settings.tiers["small"]
+    llm = bare_server(tier, free_cores())
+    stack.callback(lambda: llm)  # it ends when nothing refers to it
+    embedder, reranker = (
+        str(store.path(catalog.get(name)))
+        for name in (settings.embedding.model, settings.reranker.model)
+    )
+    served = hayhooks(
+        folder,
+        free_port(),
+        BENCH_EMBEDDER=embedder,
+        BENCH_RERANKER=reranker,
+        BENCH_LLM=f"{llm.listening_address}/v1",
+    )
+    client = stack.enter_context(httpx2.Client(base_url=stack.enter_context(served), timeout=120))
+
+    def ask(query: str, documents: list[str]) -> str:
+        body = {"query": query, "documents": documents, "max_tokens": MAX_TOKENS}
+        answered = client.post("/question/run", json=body).raise_for_status().json()
+        return str(answered["result"]["answer"])
+
+    return ask
+
+
+def _agree(one: Ask, other: Ask) -> str:
+    """How often two peers, with the same candidates and prompt, give the same answer."""
+    asked = [question_over(-number, PASSAGES_EACH) for number in range(1, ROUNDS + 1)]
+    same = sum(one(*each) == other(*each) for each in asked)
+    return f"The two peers gave the same answer to {same} of {len(asked)} questions."
 
 
 def _alone(ways: dict[str, Ask]) -> dict[str, list[float]]:
@@ -111,7 +157,7 @@ def _rate(ask: Ask, work: Iterator[tuple[str, list[str]]]) -> float:
     return answered / (time.perf_counter() - began)
 
 
-def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]]) -> Table:
+def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]], beside: str) -> Table:
     rows = []
     for name, seconds in alone_s.items():
         faster = [theirs / ours for theirs, ours in zip(alone_s[PEER], seconds, strict=True)]
@@ -128,7 +174,7 @@ def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]]) -> Ta
             )
         )
     return Table(
-        f"A whole question over {PASSAGES_EACH} passages, compared with stock BentoML",
+        f"A whole question over {PASSAGES_EACH} passages, compared with stock BentoML and Haystack",
         (
             "answered by",
             "p50 alone, s",
@@ -140,5 +186,5 @@ def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]]) -> Ta
         ),
         rows,
         f"{ROUNDS} questions alone and {WINDOWS} windows of {WINDOW_S} s, in turns. To reach: "
-        f"{REACH} times as fast and as many.",
+        f"{REACH} times as fast and as many. {beside}",
     )

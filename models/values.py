@@ -91,6 +91,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool = True
     json_schema: dict[str, Any] | None = None
     strict_schema: bool = False
+    ignore_eos: bool = False
+    """Write on after the model's end token, up to `max_tokens`: for those who measure an engine."""
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
     decision: dict[str, Any] | None = None

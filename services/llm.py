@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import bentoml
 
@@ -169,5 +169,7 @@ class LargeLLM(_LLM):
     fetch = placing.fetching(_model(tier))
 
 
-hosting.serve_rpc(SmallLLM)
-hosting.serve_rpc(LargeLLM)
+LLMS: dict[str, "bentoml.Service[Any]"] = {"SmallLLM": SmallLLM, "LargeLLM": LargeLLM}
+
+for _service in LLMS.values():
+    hosting.serve_rpc(_service)

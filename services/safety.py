@@ -5,7 +5,6 @@ import bentoml
 from services import hosting
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import SafetyReply, SafetyRequest, ServiceHealth
-from tiffin.safety.detector import Detector
 
 
 @bentoml.service(
@@ -19,6 +18,8 @@ class Safety:
     rpc = hosting.rpc_app("Safety", max_in_flight=1024)
 
     def __init__(self) -> None:
+        from tiffin.safety.detector import Detector  # not in the other services' processes
+
         self.detector = Detector()
         self.rpc.unary("check", SafetyRequest, self.check)
         self.rpc.health(self.health)

@@ -56,7 +56,7 @@ from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard, Moderates
 from tiffin.safety.policy import Judges, judges_of
 from tiffin.safety.storing import Storing
-from tiffin.safety.verdicts import Verdicts
+from tiffin.safety.verdicts import SharedVerdicts, Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -171,8 +171,8 @@ def _pipeline(
                 scale=SCALES.get(settings.embedding.model, (1.0, 0.0)),
                 judges=passages,
             ),
-            *([Recall(memory, _judge(settings, clients))] if memory else []),
         ),
+        recall=Recall(memory, _judge(settings, clients)) if memory else None,
         route=route,
         writer=writer,
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
@@ -205,8 +205,9 @@ def _guard(settings: Settings, clients: Clients, moderator: Moderates | None) ->
     if clients.safety is None:
         return None
     safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
-    verdicts = Verdicts(settings.corpora_at(), safety.false_positives)
-    rate = safety.false_positives
+    rate, database = safety.false_positives, settings.corpora_database
+    folder = settings.corpora_at()
+    verdicts = SharedVerdicts(database, rate) if database else Verdicts(folder, rate)
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 

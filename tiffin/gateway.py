@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,7 @@ from tiffin.core.errors import InvalidRequest, Unavailable, UpstreamFailed
 from tiffin.core.text import estimate_tokens
 from tiffin.core.values import QUOTE, RagAnswer, RagEvent, RagRequest, RagSources
 from tiffin.corpus.corpora import Corpora
+from tiffin.corpus.entities import Corpus
 from tiffin.lifecycle.drain import Drain
 from tiffin.lifecycle.readiness import Readiness
 from tiffin.pipeline.chat import ChatPipeline
@@ -97,9 +98,26 @@ class Gateway:
         compute = partial(self._answer, request, context)
         if self.replay is None:
             return compute()
-        # Their versions, before anything is found in them.
-        corpora = [self.corpora.store.find(context.tenant, name) for name in request.corpora]
-        return self.replay.ask(request, context, compute, corpora)
+        if self.corpora.store.shared is not None and request.corpora:
+            return self._replayed(self.replay, request, context, compute)
+        return self.replay.ask(request, context, compute, self._corpora_of(request, context))
+
+    def _corpora_of(self, request: RagRequest, context: RequestContext) -> list[Corpus]:
+        """Their versions, before anything is found in them."""
+        return [self.corpora.store.find(context.tenant, name) for name in request.corpora]
+
+    async def _replayed(
+        self,
+        replay: Replay,
+        request: RagRequest,
+        context: RequestContext,
+        compute: Callable[[], AsyncGenerator[RagEvent, None]],
+    ) -> AsyncGenerator[RagEvent, None]:
+        """The same over corpora whose records are on another machine."""
+        corpora = await asyncio.to_thread(self._corpora_of, request, context)
+        async with aclosing(replay.ask(request, context, compute, corpora)) as events:
+            async for event in events:
+                yield event
 
     async def _answer(
         self, request: RagRequest, context: RequestContext

@@ -22,6 +22,7 @@ from models.engines.grammar import Grammar
 from models.engines.limits import answer_tokens
 from models.engines.llama_cpp_door import PrivateDoor
 from models.engines.llama_cpp_generation import Generation, Server
+from models.engines.mapped import let_go
 from models.engines.markers import Markers, markers_of_gguf
 from models.engines.tools import plain, turns
 from models.errors import EngineFailed, ModelError, NotSupported
@@ -185,6 +186,7 @@ class LlamaCppEngine:
             server: Server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise EngineFailed(f"llama.cpp cannot load {self._model_file.name}: {error}") from error
+        let_go(self._model_file)
         return server
 
 
@@ -199,6 +201,7 @@ def _sampling(request: GenerateRequest) -> dict[str, Any]:
         "frequency_penalty": request.frequency_penalty,
         "stop": request.stop,
         "seed": -1 if request.seed is None else request.seed,
+        "ignore_eos": request.ignore_eos,
         "stream": True,
         "stream_options": {"include_usage": True},
         # Asks for a chunk after every step of the prefill, because only there can it be stopped.

@@ -265,6 +265,7 @@ def _sampling(
         frequency_penalty=request.frequency_penalty,
         stop=list(request.stop),
         seed=request.seed,
+        ignore_eos=request.ignore_eos,
         logprobs=request.logprobs,
         structured_outputs=constraint,
         skip_special_tokens=reader is None or reader.skip_special_tokens,

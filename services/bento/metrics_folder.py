@@ -22,9 +22,17 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def install() -> None:
-    """Name the folder; `bentoml serve` makes it and tells its workers."""
+    """Name the folder; `bentoml serve` makes it and tells its workers.
+
+    The first to ask where temporary files go: if nowhere, the start ends with one line.
+    """
     name = f"tiffin-metrics-{secrets.token_hex(8)}"
-    BentoMLContainer.prometheus_multiproc_dir.set(str(Path(tempfile.gettempdir()) / name))
+    try:
+        folder = Path(tempfile.gettempdir(), name)
+    except FileNotFoundError as error:
+        message = f"tiffin: {error.strerror}; make room, or name a folder by TMPDIR"
+        raise SystemExit(message) from None
+    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
 
 
 def forget(watcher: Watcher, pid: int) -> None:

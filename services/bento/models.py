@@ -8,7 +8,9 @@ Upstream: not reported. Overriding `to_info` and `resolve` is how BentoML's own 
 is made.
 """
 
+import errno
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,20 @@ def shipped_folder(model: Model) -> Path | None:
 
 
 def put(model: Model, files: Path) -> None:
-    """Copy the files of a model into BentoML's model store."""
+    """Copy the files of a model into BentoML's model store. Ends the build if there is no room."""
+    try:
+        _copy(model, files)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = (
+            f"tiffin: no room for the {model.size_bytes / 1e6:,.0f} MB of {model.name}: BentoML"
+            f" copies them to {tempfile.gettempdir()} (TMPDIR), and from there to BENTOML_HOME"
+        )
+        raise SystemExit(message) from None
+
+
+def _copy(model: Model, files: Path) -> None:
     labels = {"task": model.task, "format": model.format}
     metadata = {"licence": model.licence, "quantization": model.quantization}
     with bentoml.models.create(tag_of(model), labels=labels, metadata=metadata) as stored:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.services import Services, entry, frames_of
+from tests.support.within import within
 from tiffin.config.settings import Settings
 from tiffin.core.errors import Overloaded, Unavailable, UpstreamFailed
 
@@ -15,35 +16,36 @@ DOCUMENTS = [
     "Bread is baked in an oven.",
 ]
 QUESTION = {"query": "how tall is the tower", "documents": DOCUMENTS}
+GRACE_S = 0.25
+"""By which an answer may pass its deadline."""
 
 
 async def ask(
     services: Services, settings: Settings, timeout_ms: int = 1000, **fields: Any
-) -> tuple[int, Any, float]:
-    """Status, body and seconds."""
-    async with entry(services, settings) as client:
+) -> tuple[int, Any]:
+    """Status and body, which come by the deadline or soon after."""
+    async with entry(services, settings) as client, within(timeout_ms / 1000 + GRACE_S):
         response = await client.post(
             "/rag_query", json={**QUESTION, "timeout_ms": timeout_ms, **fields}
         )
-    return response.status_code, response.json(), response.elapsed.total_seconds()
+    return response.status_code, response.json()
 
 
 async def test_an_embedding_that_is_late_is_replaced_by_the_words_shared(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"embed": 30}
-    status, answer, seconds = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert status == 200, answer
     assert answer["degraded"] == ["embed"]
     assert answer["sources"][0]["document"] == 1
-    assert seconds < 1.25
 
 
 async def test_an_embedding_that_died_costs_no_error(
     services: Services, settings: Settings
 ) -> None:
     services.fails = {"embed": UpstreamFailed("it broke off")}
-    status, answer, _ = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert (status, answer["degraded"]) == (200, ["embed"])
 
 
@@ -51,16 +53,15 @@ async def test_a_reranker_that_is_late_is_done_without(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"rerank": 30}
-    status, answer, seconds = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert (status, answer["degraded"]) == (200, ["rerank"])
-    assert seconds < 1.25
 
 
 async def test_a_router_that_is_late_is_done_without(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"route": 30}
-    status, answer, _ = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert (status, answer["degraded"]) == (200, ["router"])
 
 
@@ -69,11 +70,10 @@ async def test_what_is_written_by_the_deadline_is_the_answer(
 ) -> None:
     services.answer = ("word ",) * 1000
     services.delays_s = {"token": 0.05}
-    status, answer, seconds = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert status == 200, answer
     assert answer["degraded"] == ["short_answer"]
     assert (answer["finish_reason"], answer["answer"][:5]) == ("length", "word ")
-    assert seconds < 1.25
     assert services.stopped.is_set()
 
 
@@ -81,20 +81,19 @@ async def test_when_no_tier_writes_in_time_the_passages_are_quoted(
     services: Services, settings: Settings
 ) -> None:
     services.delays_s = {"small": 30, "large": 30}
-    status, answer, seconds = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert status == 200, answer
     assert answer["degraded"] == ["generation"]
     assert answer["answer"].startswith("The tower is 324 metres tall.")
     assert answer["route"]["tier"] == "quote"
     assert answer["citations"][0]["source"] == 1
-    assert seconds < 1.25
 
 
 async def test_when_every_tier_is_gone_the_passages_are_quoted(
     services: Services, settings: Settings
 ) -> None:
     services.fails = {"small": Unavailable("gone"), "large": UpstreamFailed("broke")}
-    status, answer, _ = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert (status, answer["degraded"]) == (200, ["generation"])
 
 
@@ -116,7 +115,7 @@ async def test_an_overload_is_said_and_not_hidden_behind_quotes(
     services: Services, settings: Settings
 ) -> None:
     services.fails = {"small": Overloaded("full"), "large": Overloaded("full")}
-    status, answer, _ = await ask(services, settings)
+    status, answer = await ask(services, settings)
     assert (status, answer["error"]["type"]) == (503, "overloaded_error")
 
 
@@ -142,11 +141,10 @@ async def test_past_the_deadline_comes_504_with_the_stages_that_ran(
 ) -> None:
     """A tier that the request names has no substitute."""
     services.delays_s = {"small": 30}
-    status, body, seconds = await ask(services, settings, timeout_ms=300, model="small")
+    status, body = await ask(services, settings, timeout_ms=300, model="small")
     assert status == 504
     assert body["error"]["type"] == "timeout_error"
     assert all(stage in body["error"]["message"] for stage in ("embed", "rerank", "generate"))
-    assert seconds < 0.3 + 0.25
 
 
 async def test_a_stream_may_outlive_the_deadline_of_an_answer(
@@ -175,11 +173,10 @@ async def test_a_stream_that_stalls_or_never_ends_ends_in_a_typed_frame(
     )
     services.answer = ("word ",) * 1000
     services.delays_s = delays
-    async with entry(services, limited) as client:
+    async with entry(services, limited) as client, within(1):
         response = await client.post("/rag_query", json={**QUESTION, "stream": True})
     assert frames_of(response.text)[-1]["error"]["type"] == "timeout_error"
     assert "[DONE]" not in response.text
-    assert response.elapsed.total_seconds() < 1
 
 
 async def test_a_priority_that_cannot_be_is_refused(services: Services, settings: Settings) -> None:

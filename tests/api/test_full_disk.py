@@ -34,4 +34,6 @@ async def test_an_upload_that_finds_no_room_gets_one_typed_error(
 def test_only_a_full_disk_is_called_one() -> None:
     full = RuntimeError("lance error: No space left on device (os error 28)")
     assert isinstance(from_full_disk(full), StorageFull)
+    nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert isinstance(from_full_disk(nowhere), StorageFull)
     assert from_full_disk(OSError(errno.EACCES, "Permission denied")) is None

@@ -13,7 +13,8 @@ from models.errors import AnswerTooLong
 from tests.support.services import Services, entry, with_door
 from tiffin.api.bodies import PARSER_LEVELS
 from tiffin.config.settings import Settings, load_settings
-from tiffin.core.errors import TOO_LONG, ContextExceeded, from_model_error
+from tiffin.core.errors import TOO_LONG, ContextExceeded
+from tiffin.core.model_errors import from_model_error
 
 
 async def test_headers_over_the_limit_are_refused(services: Services, settings: Settings) -> None:

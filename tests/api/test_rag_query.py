@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.support.services import Services, entry, frames_of, with_door
+from tests.support.within import within
 from tiffin.config.settings import Settings
 from tiffin.core.errors import FieldTooLarge, Overloaded, Unavailable, UpstreamFailed
 from tiffin.grounding.answerable import Head
@@ -129,6 +130,20 @@ async def test_mark_answers_all_the_same_and_says_that_the_documents_do_not(
     assert marked["citations"]
 
 
+async def test_a_model_that_finds_no_answer_is_taken_at_its_word(
+    services: Services, settings: Settings
+) -> None:
+    services.answer = ("The text does", " not say.", " The tower", " is 9 metres tall.")
+    asked = {**QUESTION, "grounding": "strict"}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=asked)).json()
+        streamed = await client.post("/rag_query", json={**asked, "stream": True, "cache": False})
+    assert (answer["answered"], answer["citations"]) == (False, [])
+    assert answer["answer"] == "The documents do not say."
+    assert (answer["route"]["tier"], answer["finish_reason"]) == ("small", "stop")
+    assert "9 metres" not in streamed.text
+
+
 async def test_documents_that_disagree_about_a_figure_are_named(
     services: Services, settings: Settings
 ) -> None:
@@ -225,7 +240,8 @@ async def test_a_client_that_leaves_stops_generation_at_once(
             async for line in response.aiter_lines():
                 if "rag.delta" in line:
                     break
-        await asyncio.wait_for(services.stopped.wait(), 0.25)
+        async with within(0.25):
+            await services.stopped.wait()
 
 
 async def test_a_client_that_leaves_before_the_first_byte_stops_the_work_too(
@@ -236,7 +252,8 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_work_too(
         call = asyncio.create_task(client.post("/rag_query", json=QUESTION))
         await asyncio.sleep(0.3)
         call.cancel()
-        await asyncio.wait_for(services.stopped.wait(), 0.25)
+        async with within(0.25):
+            await services.stopped.wait()
 
 
 async def test_without_the_reranker_the_order_of_the_search_stands_and_is_said(

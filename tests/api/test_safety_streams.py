@@ -33,7 +33,7 @@ async def test_no_piece_of_a_blocked_sentence_is_in_any_of_a_thousand_streams(
     safety = SafetySettings.model_validate(
         {"enabled": True, "timeout_ms": 60_000, "chat": policy, "rag": {**policy, "passages": {}}}
     )
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
         "/v1/responses": {"input": "hi"},
         "/rag_query": {"query": "how tall", "documents": TOWER, "timeout_ms": 60_000},

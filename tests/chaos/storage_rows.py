@@ -1,13 +1,10 @@
 """What is stored, when the disk is full and when the stores are away."""
 
 import asyncio
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,43 +15,20 @@ from tests.chaos.corpus_rows import asked_right, corpus_of, state_of, upload
 from tests.chaos.row import Row, misses
 from tests.chaos.size import Size
 from tests.chaos.stand import Stand
+from tests.support.disk import fill, small_disk
 from tests.support.postgres import programs, running_postgres
 from tests.support.redis import running_redis
 
-DISK_MIB = 64
 ASKED = 20
+LONG = 100_000
+"""Of a short text, 2 MB: a form as long as that is put into a temporary file first."""
 BACK_S = 10.0
 WRITTEN_S = 1.0
 """By which the ledger has written all attempts."""
 
 
-@contextmanager
-def small_disk() -> Generator[Path, None, None]:
-    """A file system of its own in memory. Raises CalledProcessError if this user may not mount."""
-    with tempfile.TemporaryDirectory(prefix="tiffin-disk-") as name:
-        options = ["-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", name]
-        subprocess.run(["mount", *options], check=True, capture_output=True)  # noqa: S607
-        try:
-            yield Path(name)
-        finally:
-            subprocess.run(["umount", "-l", name], check=True)  # noqa: S607
-
-
-def fill(disk: Path) -> Path:
-    """Leave no byte; the file that takes them."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while file.write(b"\0" * size):
-                    pass
-            except OSError:
-                continue
-    return filler
-
-
 async def full_disk(stand: Stand, _: Size) -> AsyncGenerator[Row, None]:
-    """Ledger, corpora, uploads and the log on one disk, which fills up and is freed again."""
+    """Ledger, corpora, uploads, log and temporary files on one disk, which fills up for a while."""
     if sys.platform != "linux":
         return
     with small_disk() as disk:
@@ -63,6 +37,7 @@ async def full_disk(stand: Stand, _: Size) -> AsyncGenerator[Row, None]:
             **stand.environment,
             "TIFFIN_CORPORA": str(disk / "corpora"),
             "BENTOML_HOME": str(stand.directory / "bentoml"),
+            "TMPDIR": str(disk),
         }
         await stand.end_entry()
         ours.start_entry()
@@ -82,7 +57,7 @@ async def _full(stand: Stand, disk: Path) -> Row:
         await asyncio.sleep(WRITTEN_S)
         filler = fill(disk)
         during = await chats(session, "during")
-        refused = await upload(session, "new", "This finds no room.")
+        refused = await upload(session, "new", "This finds no room. " * LONG)
         kept = await asked_right(session, "kept", "324")
         filler.unlink()
         after = await chats(session, "after")
@@ -94,7 +69,7 @@ async def _full(stand: Stand, disk: Path) -> Row:
     log = (disk / "serve.log").read_text(errors="replace")
     told = "rows are lost" in log
     return Row(
-        "the disk is full: ledger, corpora, uploads and log on it",
+        "the disk is full: ledger, corpora, uploads, log and temporary files on it",
         "chats and corpora answer; an upload gets one typed error (507); rows of the ledger that "
         "are lost are counted in the log; once there is room all goes on, and nothing written "
         "before is lost",

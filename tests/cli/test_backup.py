@@ -126,7 +126,7 @@ def test_what_changes_during_a_backup_is_ingested_again_or_gone(
     assert [one.id for one in copy.records.all_corpora()] == [corpus]
     assert {file.name for file in copy.records.visible(corpus).values()} == {"kept"}
     assert [file.name for _, file in copy.records.waiting("test", 9)] == ["again"]
-    assert copy.content(members["again"].digest).read_text() == "text of again"
+    assert copy.uploads.read(members["again"].digest) == b"text of again"
     copy.close()
     store.close()
 
@@ -153,6 +153,23 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_restored(
     assert result.exit_code == 1
     assert harmed[harm][1] in result.stderr
     assert not list(new.iterdir())
+
+
+def test_corpora_that_replicas_share_are_left_out_with_what_to_use_and_not_restored(
+    tmp_path: Path, home: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, local, shared = home("old"), tmp_path / "local.tar", tmp_path / "shared.tar"
+    queued(Store(folder / "corpora", "test"), {"a": "text"})
+    assert tiffin("backup", local).exit_code == 0
+    monkeypatch.setenv("TIFFIN_CORPORA", "postgresql://tiffin@127.0.0.1/tiffin")
+    monkeypatch.setenv("TIFFIN_CHUNKS", "s3://bucket/corpora")
+    result = tiffin("backup", shared)
+    assert result.exit_code == 0, "the rest is copied, and no database is asked"
+    assert "not in it: corpora, because replicas share them in PostgreSQL" in result.stderr
+    assert "use pg_dump, then copy the bucket" in result.stderr
+    result = tiffin("restore", local)
+    assert result.exit_code == 1
+    assert "TIFFIN_CORPORA is a database: restore it without" in result.stderr
 
 
 def _changed(content: bytes, at: int) -> bytes:

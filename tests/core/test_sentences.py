@@ -104,6 +104,6 @@ def test_spans_hold_the_text_in_order_and_none_is_too_long(text: str) -> None:
     ],
 )
 def test_200_kilobytes_take_less_than_a_second(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     split_sentences(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -1,24 +1,28 @@
 """Ingestion that is killed, or copied, in the middle: nothing is lost and nothing is twice."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.documents import pdf
 from tests.support.ingesting import ingest, queued
+from tests.support.killing import PHASES, Killer
 from tests.support.stack import ROOT
 from tiffin.corpus.copying import copy_corpora
 from tiffin.corpus.store import Store
+from tiffin.corpus.table import MEANING, connect
 
 KILLS = 20
-FILES_A_KILL = 30
-EARLIEST_S, LATEST_S = 0.8, 3.0
-"""From the start of the process, which needs about a second until it can write."""
+FILES = 30
+PARTS = 24
 
 
 def documents(turn: int) -> dict[str, str]:
@@ -26,7 +30,7 @@ def documents(turn: int) -> dict[str, str]:
     return {
         f"{turn}-{n}.md": f"# Title {turn} {n}\n\n"
         + "\n\n".join(f"Paragraph {p} of {turn} {n} is about a{p} b{n} c{turn}." for p in range(99))
-        for n in range(FILES_A_KILL)
+        for n in range(FILES)
     }
 
 
@@ -35,11 +39,8 @@ def contents(store: Store, corpus: str) -> list[tuple[str, int, str]]:
     found = store.records.corpus_by_id(corpus)
     assert found is not None
     table, files = store.table(found.table), store.records.visible(corpus)
-    return sorted(
-        (visible.name, row.number, row.text)
-        for file, visible in files.items()
-        for row in table.text_of(file)
-    )
+    rows = table.rows(table.ids().places.tolist()).values()
+    return sorted((files[row.file].name, row.number, row.text) for row in rows if row.file in files)
 
 
 @pytest.mark.slow
@@ -55,25 +56,67 @@ def test_a_corpus_is_whole_after_two_hundred_kills(tmp_path: Path) -> None:
 
 
 def killed_while_ingesting(tmp_path: Path, kills: int) -> None:
-    random = np.random.default_rng(7)
-    killed, corpus, midway = Store(tmp_path / "killed", "test"), "", 0
-    for turn in range(kills):
-        corpus = queued(killed, documents(turn), corpus).id
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.ingesting", str(killed.folder)], cwd=ROOT
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(random.uniform(EARLIEST_S, LATEST_S))
-        process.kill()
-        process.wait()
-        midway += bool(killed.records.totals().get("in_progress"))
-    assert midway > kills / 4, "the kills came too late to tell anything"
+    """Kill in each phase in turn, and compare with a corpus that was ingested at once."""
+    killed, corpus, everything = Store(tmp_path / "killed", "test"), "", dict[str, str | bytes]()
+    random, began = np.random.default_rng(7), time.monotonic()
+    with Killer(killed.folder) as killer:
+        for turn, phase in zip(range(kills), cycle(PHASES), strict=False):
+            added = small_documents(turn)
+            everything |= added
+            corpus = queued(killed, added, corpus).id
+            again_queued(killed, corpus, random)
+            if phase == "index":
+                make_index_due(killed, corpus)
+            killer.kill_in(phase)
+    print(f"{kills} kills in {time.monotonic() - began:.0f} s: {dict(killer.hits)}")
+    assert killer.hits.total() > kills / 2, "most kills came too late to tell anything"
     asyncio.run(ingest(killed))
     whole = Store(tmp_path / "whole", "test")
-    everything = {name: text for turn in range(kills) for name, text in documents(turn).items()}
-    expected = contents(whole, _ingested(whole, everything))
+    expected = contents(whole, same := _ingested(whole, everything))
     assert contents(killed, corpus) == expected
-    assert len(killed.table(corpus).ids()[0]) == len(expected)
+    assert len(killed.table(corpus).ids().seqs) == len(expected)
+    assert vectors(killed, corpus) == vectors(whole, same)
+
+
+def small_documents(turn: int) -> dict[str, str | bytes]:
+    """A Markdown, an HTML, a PDF and a plain file of a page or two, none like another."""
+    passages = json.loads((ROOT / "tests" / "data" / "passages.json").read_text())["passages"]
+    parts = [part for text in passages for part in text.split(". ")][:PARTS]
+    lines = [f"Case {turn}-{n}: {part}." for n, part in enumerate(parts)]
+    drawn = [(72.0, 780.0 - 14 * n, 10.0, line[:90]) for n, line in enumerate(lines)]
+    return {
+        f"{turn}.md": "\n\n".join(f"## Case {turn}, {n}\n\n{one}" for n, one in enumerate(lines)),
+        f"{turn}.html": f"<h1>Case {turn}</h1>" + "".join(f"<p>{line}</p>" for line in lines),
+        f"{turn}.pdf": pdf([drawn[: PARTS // 2], drawn[PARTS // 2 :]]),
+        f"{turn}.txt": "\n\n".join(lines),
+    }
+
+
+def again_queued(store: Store, corpus: str, random: np.random.Generator) -> None:
+    """Have one of the files that are complete ingested again, as if it had been replaced."""
+    if complete := sorted(store.records.visible(corpus)):
+        file = str(random.choice(complete))
+        found = store.records.member(corpus, file)
+        assert found is not None
+        store.records.add_members([found])
+
+
+def make_index_due(store: Store, corpus: str) -> None:
+    """Take the index of vectors away, so that it is made anew."""
+    if store.table(corpus).health().indexed:
+        connect(str(store.folder / "chunks")).open_table(corpus).drop_index(MEANING)
+    store.records.note_index(corpus, None, None)  # type: ignore[arg-type]
+
+
+def vectors(store: Store, corpus: str) -> dict[tuple[str, int], bytes]:
+    """The vector of every chunk, by its file's name and its number."""
+    table, files = store.table(corpus), store.records.visible(corpus)
+    places = table.ids().places.tolist()
+    found = table.vectors_at(places)
+    return {
+        (files[row.file].name, row.number): found[seq].tobytes()
+        for seq, row in table.rows(places).items()
+    }
 
 
 @pytest.mark.slow
@@ -105,7 +148,7 @@ def test_a_copy_taken_while_it_ingests_is_whole(tmp_path: Path) -> None:
     assert midway, "no copy was taken in the middle, so that this tells nothing"
 
 
-def _ingested(store: Store, texts: dict[str, str]) -> str:
+def _ingested(store: Store, texts: Mapping[str, str | bytes]) -> str:
     corpus = queued(store, texts)
     asyncio.run(ingest(store))
     return corpus.id

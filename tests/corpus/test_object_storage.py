@@ -29,8 +29,8 @@ TEXTS = {"a.txt": "Tickets are refunded within fourteen days.", "b.txt": "Dogs m
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not PROGRAM.exists():
         pytest.skip("make .venv-objects/stamp installs the server")
-    with object_storage() as variables:
-        for name, value in variables.items():
+    with object_storage() as server:
+        for name, value in server.variables.items():
             monkeypatch.setenv(name, value)
         yield
 
@@ -122,8 +122,8 @@ async def test_a_search_fails_while_object_storage_is_away(
     if not PROGRAM.exists():
         pytest.skip("make .venv-objects/stamp installs the server")
     store = Store(tmp_path, "test", CHUNKS)
-    with object_storage() as variables:
-        for name, value in variables.items():
+    with object_storage() as server:
+        for name, value in server.variables.items():
             monkeypatch.setenv(name, value)
         corpus = queued(store, TEXTS)
         await ingest(store)

@@ -6,17 +6,20 @@
 import asyncio
 import os
 import random
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pypdfium2 as pdfium
 import pytest
 
 from tests.support import documents
+from tiffin.config.section import SettingsError
 from tiffin.corpus.document import Unreadable
-from tiffin.corpus.parse import MAX_BYTES, Parser, parse, parse_apart
+from tiffin.corpus.parse import MAX_BYTES, Parser, parse, parse_apart, parser_of
 from tiffin.corpus.reading import read
 
 WORD = documents.word(lambda document: document.add_paragraph("A text."))
@@ -49,6 +52,32 @@ BAD = {
     "song.mp3": (b"ID3", "audio/mpeg is not read"),
     "big.txt": (b"x" * (MAX_BYTES + 1), "64 are the most"),
 }
+
+
+def scan(text: str) -> bytes:
+    """A PDF of an image of a page that says this."""
+    with pdfium.PdfDocument(documents.pdf([[(50, 700, 24, text)]])) as document:
+        pixels = document[0].render(scale=2, grayscale=True).to_numpy()
+    return documents.scanned_pdf(pixels.tobytes(), pixels.shape[1])
+
+
+def test_scans_are_not_read_without_tesseract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(SettingsError, match="TIFFIN_OCR: there is no tesseract; install"):
+        parser_of("eng")
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="Debian's tesseract-ocr is missing")
+async def test_a_scan_is_read_by_tesseract_if_the_operator_says_so() -> None:
+    async with parser_of("eng") as parser:
+        parsed = await parser.parse(scan("Unused tickets are refunded"), "scan.pdf")
+    assert parsed.text == "Unused tickets are refunded"
+    assert parsed.parts[0].page == 1
+    async with parser_of("xyz") as parser:
+        with pytest.raises(Unreadable, match=r"scan.pdf: tesseract failed \(.*xyz"):
+            await parser.parse(scan("Unused"), "scan.pdf")
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -160,6 +189,19 @@ async def test_a_cancelled_document_leaves_no_process() -> None:
         await task
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+async def test_who_is_cancelled_while_a_parser_ends_leaves_no_process_either() -> None:
+    parser = Parser()
+    await parser.parse(b"fine", "fine.txt")
+    child = parser._child  # noqa: SLF001
+    assert child is not None
+    ending = asyncio.create_task(parser.close())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert child.returncode is not None
 
 
 async def test_the_child_has_none_of_our_secrets_and_answers_as_often_as_asked(

@@ -3,19 +3,23 @@
 The index of vectors is made here for hundreds of chunks in place of a hundred thousand.
 """
 
+import asyncio
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.corpus.test_search import find
-from tests.support.ingesting import TENANT, queued, vectors_of
+from tests.support.ingesting import READS, TENANT, WIDTH, Hashing, queued, vectors_of
 from tiffin.core.errors import UpstreamFailed
 from tiffin.core.filters import Comparison
 from tiffin.corpus import hybrid, upkeep
+from tiffin.corpus.corpora import ingestion_of
 from tiffin.corpus.document import Chunk
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.store import Store
+from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper
 
 WORDS = [f"w{n}" for n in range(60)]
@@ -43,6 +47,8 @@ def tidied(keeper: Keeper, store: Store, *, more: bool = False) -> list[str]:
     due = keeper.due()
     for corpus in due:
         keeper.tidy(store.table(corpus), more=more)
+    for table in keeper.to_index():
+        keeper.index(table)
     return due
 
 
@@ -87,6 +93,44 @@ async def test_an_index_finds_what_the_exact_scan_finds_and_what_came_later(stor
     assert tidied(keeper, store) == [corpus.id]
     assert store.table(corpus.id).health().unindexed_vectors == 0
     assert tidied(keeper, store) == []
+
+
+@pytest.mark.slow
+async def test_files_are_ingested_and_found_while_vectors_are_indexed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, make = threading.Event(), threading.Event(), Table.index_vectors
+
+    def make_later(table: Table) -> None:
+        begun.set()
+        go_on.wait(60)
+        make(table)
+
+    monkeypatch.setattr(Table, "index_vectors", make_later)
+    corpus, records = stored(store, some_texts(CHUNKS)), store.records
+    ingestion = ingestion_of(store, Hashing(WIDTH), lambda: READS)
+    ingestion.start()
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(begun.wait)
+        queued(store, {"late.txt": "a sentence that came late"}, corpus.id)
+        ingestion.wake()
+        while records.totals().get("in_progress"):
+            await asyncio.sleep(0.02)
+        hits = await find(store, corpus.id, "a sentence that came late", 3)
+        assert hits[0].row.text == "a sentence that came late"
+        assert records.upkeep(corpus.id).probes is None
+        go_on.set()
+        while records.upkeep(corpus.id).probes is None:
+            await asyncio.sleep(0.02)
+    await ingestion.stop()
+    assert await find(store, corpus.id, "a sentence that came late", 3) == hits
+
+
+async def test_a_version_that_is_held_does_not_see_what_is_written_later(store: Store) -> None:
+    table = store.table(stored(store, ["one", "two"]).id)
+    held, chunk = table.frozen(), Chunk("three", 0, 5, None, ())
+    table.append({"file-3": [chunk]}, vectors_of(["three"]), 3)
+    assert [len(held.ids().seqs), len(table.ids().seqs)] == [2, 3]
 
 
 async def test_an_index_that_misses_too_much_is_not_asked(

@@ -90,7 +90,8 @@ def test_secrets_are_references_and_no_file_holds_one(tmp_path: Path) -> None:
     [
         ("TIFFIN_ROUTING__COMPLEXITY_MODEL", "/srv/mine.bin", "is a path of this machine"),
         ("TIFFIN_CORPORA", "/srv/corpora", "is a path of this machine"),
-        ("TIFFIN_CHUNKS", "s3://bucket/chunks", "do not get the variables AWS_*"),
+        ("TIFFIN_CHUNKS", "s3://bucket/chunks", "set AWS_REGION, or AWS_ENDPOINT"),
+        ("TIFFIN_CORPORA", "postgresql://tiffin@host/db", "set TIFFIN_CHUNKS=s3://BUCKET/PREFIX"),
         ("TIFFIN_TIERS__SMALL__ADAPTERS", '{"law": "/srv/law"}', "is a path of this machine"),
         ("TIFFIN_PROVIDERS", provider("http://u:p@host/v1"), "an address with a password"),
     ],
@@ -188,9 +189,31 @@ def test_replicas_that_would_not_share_their_state_are_refused_with_the_remedy(
         result.output
     )
     for remedy in ("TIFFIN_ROUTING__LEDGER=postgresql://", "TIFFIN_CACHE__REDIS=redis://",
-                   "--without-corpora", "TIFFIN_SCALING="):  # fmt: skip
+                   "TIFFIN_CORPORA=postgresql://", "TIFFIN_CHUNKS=s3://", "--without-corpora",
+                   "TIFFIN_SCALING="):  # fmt: skip
         assert remedy in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_replicas_may_share_corpora_in_a_database_and_on_object_storage(tmp_path: Path) -> None:
+    objects = {"TIFFIN_CHUNKS": "s3://bucket/corpora", "AWS_ENDPOINT": "http://minio.storage:9000",
+               "AWS_ALLOW_HTTP": "true", "AWS_SECRET_ACCESS_KEY": A_SECRET}  # fmt: skip
+    shared = {**SHARED, **objects, "TIFFIN_CORPORA": "postgresql://tiffin@records.data:6432/tiffin"}
+    words = ("--prometheus", PROMETHEUS)
+    refused = render(tmp_path, *words, **SHARED, **objects)
+    assert "would each have their own corpora: set TIFFIN_CORPORA=postgresql://" in refused.output
+    result = render(tmp_path, *words, **shared)
+    assert result.exit_code == 0, result.output
+    assert not any(A_SECRET in path.read_text() for path in tmp_path.rglob("*.*"))
+    assert not manifests(tmp_path, "PersistentVolumeClaim")
+    entry = {m["metadata"]["name"]: m for m in manifests(tmp_path, "Deployment")}["tiffin-rag"]
+    found = environment(entry)
+    for variable in ("TIFFIN_CORPORA", "TIFFIN_CHUNKS", "AWS_ENDPOINT", "AWS_ALLOW_HTTP"):
+        assert found[variable] == shared[variable]
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
+        assert found[key]["secretKeyRef"]["name"] == "tiffin-stores"
+    reached = egress(tmp_path, "rag")
+    assert (reached[9000], reached[6432]) == (namespace("storage"), namespace("data"))
 
 
 def test_one_replica_keeps_its_state_on_a_volume_that_outlives_it(tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ async def a_greedy_answer_is_right_and_the_same_twice(engine: LLMEngine) -> None
     assert finished.reason == "stop"
 
 
+async def an_answer_that_ignores_its_end_is_as_long_as_its_limit(engine: LLMEngine) -> None:
+    question = "What is the capital of Japan?"
+    _, finished, _ = await answer(engine, ask(question, ignore_eos=True))
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 24)
+
+
 async def usage_counts_what_was_read_and_written(engine: LLMEngine) -> None:
     request = ask(ENDLESS, max_tokens=10)
     _, finished, _ = await answer(engine, request)
@@ -357,6 +363,7 @@ async def a_choice_of_no_tool_is_refused_by_name(engine: LLMEngine) -> None:
 STORIES = (
     a_turn_written_into_a_text_is_no_turn,
     a_greedy_answer_is_right_and_the_same_twice,
+    an_answer_that_ignores_its_end_is_as_long_as_its_limit,
     usage_counts_what_was_read_and_written,
     an_answer_comes_in_pieces_of_whole_characters,
     a_stop_string_ends_the_answer_before_it,

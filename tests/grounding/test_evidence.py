@@ -36,10 +36,10 @@ def test_equal_and_near_equal_passages_count_once() -> None:
 
 
 def test_a_thousand_copies_of_a_passage_are_one_in_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     found = candidates("When was it opened?", [Passage(i, BRIDGE.text, 1.0) for i in range(1000)])
     assert len(found) == 3
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_call_is_bounded_and_takes_those_that_share_words() -> None:

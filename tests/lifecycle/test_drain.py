@@ -77,7 +77,7 @@ async def test_what_is_in_work_finishes_and_what_is_new_is_refused() -> None:
         assert not entry.server_ended.is_set()
         entry.finish.set()
         assert (await work).text == "done"
-        await asyncio.wait_for(entry.server_ended.wait(), 1)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)
 
 
 async def test_at_the_drain_limit_the_work_is_cut_off() -> None:
@@ -86,8 +86,31 @@ async def test_at_the_drain_limit_the_work_is_cut_off() -> None:
         work = asyncio.create_task(entry.client.get("/work"))
         await asyncio.sleep(0.05)
         await terminate()
-        await asyncio.wait_for(entry.server_ended.wait(), 1)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)
         assert (await work).status_code == 200, "it ended by the cut-off, not by a broken socket"
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_a_drain_that_is_cancelled_as_the_last_request_ends_does_not_go_on(
+    turns: int,
+) -> None:
+    entry, went_on = Entry(), asyncio.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: went_on.set())
+    try:
+        with entry.drain.work():
+            entry.drain.on_signals(SupervisionSettings(), entry.cut_off)
+            await terminate()
+            (ending,) = (one for one in asyncio.all_tasks() if "Drain._end" in repr(one))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if ending.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+            assert not went_on.is_set()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_second_signal_ends_at_once() -> None:
@@ -111,4 +134,4 @@ async def test_a_balancer_is_given_time_to_notice() -> None:
         await terminate()
         assert (await entry.client.get("/readyz")).text == "draining"
         assert (await entry.client.get("/work")).status_code == 200
-        await asyncio.wait_for(entry.server_ended.wait(), 2)
+        await asyncio.wait_for(entry.server_ended.wait(), 5)

@@ -81,6 +81,19 @@ def test_marked_sentences_leave_and_the_answer_says_so() -> None:
     assert asked.degraded == ["unsupported"]
 
 
+@pytest.mark.parametrize("said", ["The text does not say.", '"The documents do not mention it."'])
+def test_a_model_that_declines_says_nothing_else(said: str) -> None:
+    asked = question("How long is the warranty?")
+    assert written(asked, said, " The boots carry a two-year warranty. It", " ends.")[0] == ""
+    assert (asked.declined, asked.answered, asked.is_refused) == (True, False, True)
+    asked = question("How long is the warranty?")
+    assert written(asked, said) == ["", ""]
+    assert asked.declined
+    asked = question("What does the text not mention?")
+    written(asked, "The warranty does not cover damage from water.")
+    assert not asked.declined
+
+
 @pytest.mark.parametrize("grounding", ["off", "strict"])
 def test_without_evidence_text_leaves_as_it_comes(grounding: Grounding) -> None:
     asked = question("How long?", grounding)

@@ -45,9 +45,10 @@ def pdf(
     return _pdf_file(objects, encrypt)
 
 
-def scanned_pdf() -> bytes:
-    """A page that is an image of one pixel."""
-    image = "<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray "
+def scanned_pdf(grey: bytes = b"\x7f", width: int = 1) -> bytes:
+    """A page that is an image of these grey pixels, in rows of this width."""
+    image = f"<< /Type /XObject /Subtype /Image /Width {width} /Height {len(grey) // width} "
+    image += f"/ColorSpace /DeviceGray /BitsPerComponent 8 /Length {len(grey)} >>"
     drawn = "595 0 0 842 0 0 cm /I Do"
     return _pdf_file(
         [
@@ -55,7 +56,7 @@ def scanned_pdf() -> bytes:
             "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
             _PAGE.format("/Resources << /XObject << /I 5 0 R >> >>", 4),
             f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
-            image + "/BitsPerComponent 8 /Length 1 >>\nstream\n\x7f\nendstream",
+            image + f"\nstream\n{grey.decode('latin-1')}\nendstream",
         ]
     )
 

@@ -1,14 +1,15 @@
 """Ingestion without a server, for tests that kill it.
 
-`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS]]` ingests what waits for that embedder,
-and embeds anew what is to be; CHUNKS is an address of object storage. The embedders are stand-ins
+`python -m tests.support.ingesting FOLDER [EMBEDDER [CHUNKS [DATABASE]]]` ingests what waits for
+that embedder, and embeds anew what is to be; CHUNKS is an address of object storage, DATABASE one
+that replicas share. The embedders are stand-ins
 that hash words; the store, the parser and LanceDB are the real ones.
 """
 
 import asyncio
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def vectors_of(texts: Sequence[str], width: int = WIDTH) -> NDArray[np.float32]:
     return rows
 
 
-def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
+def queued(store: Store, documents: Mapping[str, str | bytes], corpus: str = "") -> Corpus:
     """A corpus with these documents waiting; or an earlier one, by its id, with more."""
     made = store.records.corpus(TENANT, corpus) if corpus else None
     if made is None:
@@ -60,7 +61,8 @@ def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
         store.records.add_corpus(made)
     members = []
     for name, text in documents.items():
-        digest, size = store.save(iter([text.encode()]))
+        data = text.encode() if isinstance(text, str) else text
+        digest, size = store.save(iter([data]))
         file = File(new_id("file-"), TENANT, name, None, digest, size, "user_data", 0, None)
         store.records.add_file(file)
         members.append(Member(made.id, file.id, "in_progress", bytes=size))
@@ -68,8 +70,10 @@ def queued(store: Store, documents: dict[str, str], corpus: str = "") -> Corpus:
     return made
 
 
-async def ingest(store: Store, width: int = WIDTH, reads: int = READS) -> None:
-    """Work until nothing waits for this store's embedder."""
+async def ingest(
+    store: Store, width: int = WIDTH, reads: int = READS, *, tidy: bool = False
+) -> None:
+    """Work until nothing waits for this store's embedder; and until tables are tidy."""
     ingestion = ingestion_of(store, Hashing(width), lambda: reads)
     ingestion.start()
     while store.records.waiting(store.embedder, 1) or _reembedding(store):
@@ -78,6 +82,9 @@ async def ingest(store: Store, width: int = WIDTH, reads: int = READS) -> None:
         await asyncio.sleep(0.02)
     ingestion.wake()
     await asyncio.sleep(0.2)
+    while tidy and (ingestion.keeper.due() or ingestion.keeper.to_index()):
+        ingestion.wake()
+        await asyncio.sleep(0.05)
     await ingestion.stop()
 
 

@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 
@@ -14,9 +15,28 @@ START_S = 30
 BUCKET = "bucket"
 
 
+@dataclass(frozen=True)
+class ObjectStorage:
+    """A server that runs."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """With which Tiffin and LanceDB reach it."""
+        return {
+            "AWS_ENDPOINT": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+
 @contextmanager
-def object_storage() -> Generator[dict[str, str], None, None]:
-    """The variables with which LanceDB reaches it, until the block ends. It has one bucket."""
+def object_storage() -> Generator[ObjectStorage, None, None]:
+    """A server until the block ends. It has one bucket."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
@@ -26,13 +46,7 @@ def object_storage() -> Generator[dict[str, str], None, None]:
     )
     try:
         _make_bucket(url, time.monotonic() + START_S)
-        yield {
-            "AWS_ENDPOINT": url,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
+        yield ObjectStorage(url, process)
     finally:
         process.terminate()
         process.wait()

@@ -5,11 +5,14 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.postgres import programs, running_postgres
 from tests.support.redis import Server, running_redis
 from tests.support.stack import free_port
+from tiffin.api.middleware.access import KeyGuard
 from tiffin.cache.limits import RedisBuckets
+from tiffin.cache.redis import connect
 from tiffin.routing.limits import PostgresBuckets
 from tiffin.traffic import shared_quota
 from tiffin.traffic.quota import Limiter, LocalLimiter
@@ -66,6 +69,42 @@ async def test_what_one_replica_corrects_the_other_sees(replicas: Replicas) -> N
         while (await one.take("k2:tokens", 1000, 0, 1)).wait_s == 0:
             await asyncio.sleep(0.01)
     assert (await one.take("k2:tokens", 1000, 0, 1)).level < -4000, "in debt"
+
+
+async def test_a_replica_that_ends_settles_what_is_open_and_leaves_no_connection(
+    server: Server, tmp_path: Path
+) -> None:
+    async def app(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            pass
+
+    async def receive() -> Message:
+        return {"type": "lifespan.shutdown"}
+
+    async def send(_: Message) -> None:
+        raise AssertionError("nothing is answered")
+
+    watching = connect(server.url, 5)
+    before = len(await watching.client_list())
+    limiter = SharedLimiter(RedisBuckets(server.url))
+    guard = KeyGuard(app, keys_file=tmp_path / "keys.json", limiter=limiter)
+    await limiter.take("k6:tokens", 1000, 400, 400)
+    assert len(await watching.client_list()) > before
+    limiter.settle("k6:tokens", 1000, 500)
+    await guard({"type": "lifespan"}, receive, send)
+    assert len(await watching.client_list()) == before
+    assert float(await watching.hget("tiffin:limit:k6:tokens", "level")) < 110
+    await watching.aclose()
+
+
+async def test_a_store_that_is_away_does_not_keep_a_replica_from_ending(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        limiter = SharedLimiter(RedisBuckets(server.url))
+        await limiter.take("k7", 5, 1, 1)
+        with server.frozen():
+            limiter.settle("k7", 5, 1)
+            async with asyncio.timeout(5):
+                await limiter.close()
 
 
 async def test_more_than_fits_needs_a_full_bucket_as_it_does_alone(replicas: Replicas) -> None:

@@ -82,7 +82,7 @@ async def test_requests_one_after_the_other_share_a_connection(tmp_path: Path) -
         assert len(server.writers) == 1
         await asyncio.gather(*(ask(connections) for _ in range(3)))
         assert len(server.writers) == 3
-    await asyncio.wait_for(server.left.wait(), 1)
+    await asyncio.wait_for(server.left.wait(), 5)
 
 
 async def test_a_connection_that_the_server_closed_is_not_used_again(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def test_what_is_no_answer_ends_the_request_and_the_connection(
         else:
             with pytest.raises(ConnectionError, match="no HTTP answer"):
                 await ask(connections)
-        await asyncio.wait_for(server.left.wait(), 1)
+        await asyncio.wait_for(server.left.wait(), 5)
 
 
 @over_both
@@ -200,7 +200,7 @@ async def test_a_request_that_is_left_closes_its_connection(tmp_path: Path, over
     async with on_socket(server, tmp_path, over) as connections:
         with pytest.raises(TimeoutError):
             await ask(connections, within_s=0.1)
-        await asyncio.wait_for(server.left.wait(), 1)
+        await asyncio.wait_for(server.left.wait(), 5)
 
 
 async def test_over_tcp_each_request_has_a_connection_and_each_address_its_turn(
@@ -257,7 +257,7 @@ async def test_a_service_given_up_while_it_is_being_connected_to(
         await asyncio.sleep(0.05)
         connections.give_up("gone")
         with pytest.raises(GivenUp, match="gone"):
-            await asyncio.wait_for(call, 1)
+            await asyncio.wait_for(call, 5)
     assert not server.requests
 
 
@@ -281,8 +281,8 @@ async def test_a_service_given_up_ends_the_requests_in_flight(tmp_path: Path, ov
             await asyncio.sleep(0.01)
         connections.give_up("gone")
         with pytest.raises(GivenUp, match="gone"):
-            await asyncio.wait_for(call, 1)
-        await asyncio.wait_for(server.left.wait(), 1)
+            await asyncio.wait_for(call, 5)
+        await asyncio.wait_for(server.left.wait(), 5)
 
 
 async def test_over_tcp_a_caller_that_is_cancelled_closes_its_connection(tmp_path: Path) -> None:
@@ -295,4 +295,4 @@ async def test_over_tcp_a_caller_that_is_cancelled_closes_its_connection(tmp_pat
         while not server.requests:
             await asyncio.sleep(0.01)
         call.cancel()
-        await asyncio.wait_for(server.left.wait(), 1)
+        await asyncio.wait_for(server.left.wait(), 5)

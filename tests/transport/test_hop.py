@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from models.errors import EngineFailed, InputTooLong
 from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
 from tests.support.serving import served
+from tests.support.within import within
 from tiffin.clients import EmbeddingClient, LLMClient
 from tiffin.core import errors
 from tiffin.core.context import RequestContext
@@ -132,7 +133,8 @@ async def test_a_caller_that_leaves_cancels_the_work() -> None:
         call = asyncio.create_task(client.embed(["a"], soon()))
         await asyncio.sleep(0.1)
         call.cancel()
-        await asyncio.wait_for(texts.cancelled.wait(), 0.25)
+        async with within(0.25):
+            await texts.cancelled.wait()
         await client.close()
 
 
@@ -143,7 +145,8 @@ async def test_the_deadline_stops_both_ends() -> None:
         client = EmbeddingClient("Test", url)
         with pytest.raises(errors.DeadlineExceeded):
             await client.embed(["a"], soon(0.2))
-        await asyncio.wait_for(texts.cancelled.wait(), 0.25)
+        async with within(0.25):
+            await texts.cancelled.wait()
         await client.close()
 
 
@@ -201,7 +204,8 @@ async def test_a_reader_that_leaves_a_stream_stops_the_writer() -> None:
         events = client.generate(ask(100_000), soon())
         await anext(events)
         await events.aclose()
-        await asyncio.wait_for(writer.stopped.wait(), 0.25)
+        async with within(0.25):
+            await writer.stopped.wait()
         await client.close()
     assert writer.written < 1000
 
@@ -327,8 +331,10 @@ async def test_a_service_that_is_lost_ends_the_calls_that_wait_for_it_at_once() 
         await asyncio.sleep(0.1)
         client.lost = "Test does not answer"
         with pytest.raises(errors.Unavailable, match="does not answer"):
-            await asyncio.wait_for(call, 0.5)
-        await asyncio.wait_for(texts.cancelled.wait(), 0.5)
+            async with within(0.5):
+                await call
+        async with within(0.5):
+            await texts.cancelled.wait()
         with pytest.raises(errors.Unavailable):
             await client.embed(["y"], soon(60))
         client.lost = None
@@ -364,7 +370,8 @@ async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:
         assert await anext(events) == TextDelta("one")
         asyncio.get_running_loop().call_later(0.1, setattr, client, "lost", "gone")
         with pytest.raises(errors.Unavailable, match="gone"):
-            await asyncio.wait_for(anext(events), 0.5)
+            async with within(0.5):
+                await anext(events)
         await client.close()
 
 

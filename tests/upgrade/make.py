@@ -3,6 +3,7 @@
     git worktree add --detach ../earlier REVISION
     cp tests/upgrade/make.py ../earlier/
     cd ../earlier && python make.py .../tests/upgrade/earlier.tar.xz
+    python make.py .../tests/upgrade/earlier_ledger.sql    a shared ledger; needs PostgreSQL
 
 It asks that version's own entry service, in front of stand-ins without weights, so that what is
 written is what a server of that version writes: two corpora, the ledger, the file of keys, and
@@ -25,6 +26,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from tests.support.corpora import HANDBOOK, TOWER, Hashed, asking, filled
+from tests.support.postgres import programs, running_postgres
 from tests.support.redis import running_redis
 from tests.support.services import entry
 from tiffin import __version__
@@ -42,7 +44,7 @@ AT = 1_790_000_000.0
 USD = 0.25
 
 
-def book(ledger: Path) -> None:
+def book(ledger: Path | str) -> None:
     """An attempt that cost something, and the decision before it."""
     books = Ledger(ledger, now=lambda: AT)
     whose = Entry("req-1", "acme", "web", "auto", AT)
@@ -83,7 +85,7 @@ async def make(home: Path, redis: str) -> dict[str, Any]:
     await raw.aclose()
     return {
         "version": __version__,
-        "revision": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),  # noqa: ASYNC221, S607
+        "revision": _revision(),
         "key": key,
         "question": QUESTION,
         "answer": asked.json()["answer"],
@@ -94,9 +96,29 @@ async def make(home: Path, redis: str) -> dict[str, Any]:
     }
 
 
+def dumped() -> str:
+    """The ledger in PostgreSQL, as statements that make it again, one a line or more."""
+    folder = programs()
+    assert folder is not None, "no PostgreSQL here: install Debian's package postgresql"
+    with running_postgres(folder) as server:
+        book(server.url)
+        program = (folder / "initdb").resolve().with_name("pg_dump")
+        command = [str(program), "--inserts", "--no-owner", server.url]
+        dump = subprocess.check_output(command, text=True)
+    kept = [line for line in dump.splitlines() if line and not line.startswith(("--", "\\"))]
+    return "\n".join([f"-- {__version__}, {_revision()}", *kept, ""])
+
+
+def _revision() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()  # noqa: S607
+
+
 def main() -> None:
-    """Write the archive named."""
+    """Write the archive or the file of SQL named."""
     target = Path(sys.argv[1]).resolve()
+    if target.suffix == ".sql":
+        target.write_text(dumped(), encoding="utf-8")
+        return
     with tempfile.TemporaryDirectory() as name:
         home = Path(name, "home")
         home.mkdir()

@@ -1,10 +1,13 @@
 """A server of this version on the folder of an earlier one.
 
-`earlier.tar.xz` is what the version named in its `told.json` wrote; `make.py` makes it.
+`earlier.tar.xz` is what the version named in its `told.json` wrote, and `earlier_ledger.sql` what
+its first line's wrote into PostgreSQL; `make.py` makes both.
 """
 
+import asyncio
 import base64
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,22 @@ from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from tests.support.corpora import Hashed, asking, filled
+from tests.support.postgres import programs, running_postgres
 from tests.support.redis import running_redis
 from tests.support.services import entry
 from tiffin.cli.main import main
 from tiffin.config.settings import Settings, load_settings
 from tiffin.core.context import Attempt
 from tiffin.routing.ledger import Entry, Ledger
+from tiffin.routing.limits import PostgresBuckets
+from tiffin.routing.storage import open_storage
 from tiffin.traffic.key_file import KeyFile
 from tiffin.traffic.keys import KeyRing
 
 EARLIER = Path(__file__).with_name("earlier.tar.xz")
+SHARED = Path(__file__).with_name("earlier_ledger.sql")
+NOW = 1_790_000_100.0
+"""Of the same day as what the earlier version wrote."""
 
 
 @pytest.fixture
@@ -88,11 +97,38 @@ def test_keys_of_an_earlier_version_still_open_the_door_and_stand_beside_new_one
 def test_the_ledger_of_an_earlier_version_is_read_replayed_and_written(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 1_790_000_100.0  # of the same day
-    books = Ledger(home / "ledger.sqlite3", now=lambda: now)
+    goes_on(home / "ledger.sqlite3", monkeypatch)
+
+
+@pytest.mark.slow
+async def test_a_shared_ledger_of_an_earlier_version_goes_on_too_whoever_starts_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = programs()
+    if folder is None:
+        pytest.skip("no PostgreSQL here: install Debian's package postgresql")
+    with running_postgres(folder) as server:
+        psql = str((folder / "initdb").resolve().with_name("psql"))
+        command = [psql, "-q", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run([*command, "-f", SHARED, server.url], check=True, stdout=subprocess.DEVNULL)  # noqa: ASYNC221
+        opened = await asyncio.gather(
+            *(asyncio.to_thread(open_storage, server.url) for _ in range(4))
+        )
+        for storage in opened:
+            storage.close()
+        monkeypatch.setenv("TIFFIN_ROUTING__LEDGER", server.url)
+        goes_on(server.url, monkeypatch)
+        limits = PostgresBuckets(server.url)
+        assert await limits.take("web", 10, 1, 1) == (True, 9.0), "a table that is new"
+        await limits.close()
+
+
+def goes_on(ledger: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was spent counts, is replayed, and more is written beside it."""
+    books = Ledger(ledger, now=lambda: NOW)
     assert books.spent("web", "acme").key_usd == pytest.approx(0.25)
     later = Attempt(0, "large", "big", "openai", outcome="ok", usd=0.5)
-    books.closed(Entry("req-2", "acme", "web", "auto", now), later)
+    books.closed(Entry("req-2", "acme", "web", "auto", NOW), later)
     books.close()
     costs = CliRunner().invoke(main, ["costs", "--by", "tenant", "--json"])
     (row,) = json.loads(costs.stdout)

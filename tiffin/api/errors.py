@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from tiffin.api.request_id import REQUEST_ID_HEADER, request_id_of
 from tiffin.core import errors
 from tiffin.core.error_body import error_body
+from tiffin.core.model_errors import from_model_error
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def translate(error: Exception) -> errors.TiffinError:
     if isinstance(error, errors.TiffinError):
         return _note(error)
     logger.error("unexpected error", exc_info=error)
-    return _note(errors.from_model_error(error))
+    return _note(from_model_error(error))
 
 
 def _note(error: errors.TiffinError) -> errors.TiffinError:

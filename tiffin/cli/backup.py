@@ -10,11 +10,13 @@ from models.user_catalog import FILE as CATALOG
 from tiffin.cli.archive import write
 from tiffin.cli.as_json import json_option, print_json
 from tiffin.config.settings import Settings, load_settings
+from tiffin.core.postgres import POSTGRES
 from tiffin.corpus.copying import RECORDS, copy_corpora, copy_sqlite
-from tiffin.routing.storage import POSTGRES
 
 STAGED = ".backup"
 """A folder in that of corpora, so that hard links can be made."""
+
+SHARED = "corpora, because replicas share them in PostgreSQL: use pg_dump, then copy the bucket"
 
 
 @click.command()
@@ -54,7 +56,9 @@ def stage(settings: Settings, folder: Path) -> tuple[list[str], list[str]]:
     """
     folder.mkdir(mode=0o700)
     left_out: list[str] = []
-    if (settings.corpora_at() / RECORDS).exists():
+    if settings.corpora_database is not None:
+        left_out.append(SHARED)
+    elif (settings.corpora_at() / RECORDS).exists():
         (folder / "corpora").mkdir()
         copy_corpora(settings.corpora_at(), folder / "corpora")
     ledger = settings.ledger_at()

@@ -10,8 +10,8 @@ from models.user_catalog import FILE as CATALOG
 from tiffin.cli.archive import unpack
 from tiffin.cli.as_json import json_option, print_json
 from tiffin.config.settings import Settings, load_settings
+from tiffin.core.postgres import POSTGRES
 from tiffin.corpus.copying import RECORDS
-from tiffin.routing.storage import POSTGRES
 
 
 @click.command()
@@ -45,6 +45,9 @@ def restore(file: Path, *, as_json: bool) -> None:
 def _place(part: str, settings: Settings) -> Path:
     """Where a part belongs. Raises ClickException if the settings have no place for it."""
     if part == "corpora":
+        if settings.corpora_database is not None:
+            message = "the corpora of the backup are a folder, and TIFFIN_CORPORA is a database"
+            raise click.ClickException(f"{message}: restore it without that setting")
         return settings.corpora_at()
     if part == CATALOG:
         return settings.home.expanduser() / CATALOG

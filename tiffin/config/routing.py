@@ -188,14 +188,19 @@ class RoutingSettings(Section):
     @classmethod
     def _check_ledger(cls, ledger: str | None) -> str | None:
         if ledger is not None and "://" in ledger:
-            parts = urlsplit(ledger)
-            if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
-                raise ValueError("give a path, or postgresql://user@host/database")
-            if parts.password is not None:
-                raise ValueError("leave the password out and set the variable PGPASSWORD instead")
+            check_database(ledger)
         return ledger
 
     @model_validator(mode="after")
     def _keep_presets(self) -> "RoutingSettings":
         object.__setattr__(self, "policies", _presets() | self.policies)
         return self
+
+
+def check_database(url: str) -> None:
+    """Raise ValueError if an address in place of a path is not that of a PostgreSQL database."""
+    parts = urlsplit(url)
+    if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
+        raise ValueError("give a path, or postgresql://user@host/database")
+    if parts.password is not None:
+        raise ValueError("leave the password out and set the variable PGPASSWORD instead")

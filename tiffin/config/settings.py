@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -36,7 +42,7 @@ from tiffin.config.lines import line_of
 from tiffin.config.renamed import new_path
 from tiffin.config.requests import ChatSettings, LimitSettings, RagSettings
 from tiffin.config.resilience import ResilienceSettings
-from tiffin.config.routing import ProviderSettings, RoutingSettings
+from tiffin.config.routing import ProviderSettings, RoutingSettings, check_database
 from tiffin.config.safety import HEADS_READ, SafetySettings
 from tiffin.config.scaling import Scaling, first_misfit
 from tiffin.config.section import SettingsError
@@ -68,10 +74,14 @@ class Settings(BaseSettings):
     """Where weights are stored."""
     profile: str = "laptop"
     """A file in tiffin/config/profiles; if unset, chosen by the GPUs found."""
-    corpora: Path | None = None
-    """Folder of files and corpora, on a local disk; if unset, `corpora` in the home."""
+    corpora: str | Path | None = None
+    """Folder of files and corpora, on a local disk, or `postgresql://user@host/database` if
+    replicas share them (with `chunks`); if unset, `corpora` in the home."""
     chunks: Annotated[str, Field(pattern=r"^s3://[^/\s]+(/[^/\s]+)*$")] | None = None
-    """Where on S3 the chunks of corpora are, as s3://BUCKET/PREFIX; if unset, in that folder."""
+    """Where on S3 the chunks of corpora are, as s3://BUCKET/PREFIX, and files too if `corpora` is a
+    database; if unset, in that folder."""
+    ocr: Annotated[str, Field(pattern=r"^\w+(\+\w+)*$")] | None = None
+    """Languages in which tesseract reads scanned PDFs, such as deu+eng; if unset, it does not."""
     embedding: EncoderSettings
     reranker: EncoderSettings
     tiers: Annotated[dict[str, TierSettings], Field(min_length=1)]
@@ -97,8 +107,14 @@ class Settings(BaseSettings):
         return ledger if "://" in ledger else str(Path(ledger).expanduser())
 
     def corpora_at(self) -> Path:
-        """The folder of files and corpora."""
-        return (self.corpora or self.home / "corpora").expanduser().absolute()
+        """The folder of files and corpora, unless they are in a database."""
+        named = None if self.corpora_database else self.corpora
+        return Path(named or self.home / "corpora").expanduser().absolute()
+
+    @property
+    def corpora_database(self) -> str | None:
+        """The address of the database in which replicas share corpora."""
+        return str(self.corpora) if "://" in str(self.corpora) else None
 
     def adapters(self) -> dict[str, str]:
         """The tier of every LoRA adapter, by the adapter's name."""
@@ -118,9 +134,9 @@ class Settings(BaseSettings):
 
     @field_validator("corpora")
     @classmethod
-    def _check_corpora(cls, corpora: Path | None) -> Path | None:
+    def _check_corpora(cls, corpora: str | Path | None) -> str | Path | None:
         if ":/" in str(corpora):
-            raise ValueError("files and records want a local folder; set TIFFIN_CHUNKS instead")
+            check_database(str(corpora))
         return corpora
 
     @field_validator("tiers")
@@ -200,6 +216,9 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401  each field has its
         path, message = misfit
         place = place_in_profile(path, settings.profile)
         raise SettingsError(f"{PREFIX}SCALING ({place}): {message}")
+    if settings.corpora_database and settings.chunks is None:
+        message = "a database keeps no files: set TIFFIN_CHUNKS=s3://BUCKET/PREFIX too"
+        raise SettingsError(f"{PREFIX}CORPORA: {message}, or this to a folder")
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 

@@ -27,16 +27,6 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
 import errno
 from typing import ClassVar
 
-from models.errors import (
-    AdapterUnknown,
-    AnswerTooLong,
-    EngineFailed,
-    EngineOverloaded,
-    InputInvalid,
-    InputTooLong,
-    NotSupported,
-)
-
 UNSUPPORTED_PARAMETER = "unsupported_parameter"
 """Code of an InvalidRequest that is valid, only not for this tier: another may take it."""
 
@@ -205,25 +195,8 @@ def from_full_disk(error: Exception) -> StorageFull | None:
     return None
 
 
-_FULL = ("database or disk is full", "No space left on device")
-
-
-def from_model_error(error: Exception) -> TiffinError:  # noqa: PLR0911  a table
-    """The request error that a failure of the ground floor (`models.errors`) amounts to."""
-    match error:
-        case InputTooLong():
-            return ContextExceeded(str(error), code=TOO_LONG)
-        case AnswerTooLong():
-            return ContextExceeded(str(error), param="max_tokens", code=TOO_LONG)
-        case AdapterUnknown():
-            return NotFound(str(error), code="model_not_found")
-        case InputInvalid():
-            return InvalidRequest(str(error))
-        case NotSupported():
-            return InvalidRequest(str(error), param=error.field, code="unsupported_value")
-        case EngineOverloaded():
-            return Overloaded(str(error))
-        case EngineFailed():
-            return UpstreamFailed(str(error))
-        case _:
-            return UpstreamFailed("an unexpected error has occurred; the server's log has it")
+_FULL = (
+    "database or disk is full",
+    "No space left on device",
+    "No usable temporary directory",  # Python looks for one with room when it needs the first
+)

@@ -8,16 +8,20 @@ from tiffin.clients import EmbeddingClient
 from tiffin.config.settings import Settings
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.ingest import Ingestion
+from tiffin.corpus.parse import parser_of
 from tiffin.corpus.prepare import Embedding, Preparer
+from tiffin.corpus.reach import Reach, counts_of
 from tiffin.corpus.reembed import Reembedder
 from tiffin.corpus.search import Searcher
 from tiffin.corpus.store import Store
 from tiffin.corpus.upkeep import Keeper
 
 
-def ingestion_of(store: Store, embedding: Embedding, reads: Callable[[], int]) -> Ingestion:
+def ingestion_of(
+    store: Store, embedding: Embedding, reads: Callable[[], int], ocr: str | None = None
+) -> Ingestion:
     """What works on a store in the background. `reads`: how many tokens the embedder reads."""
-    prepare, keeper = Preparer(store, embedding, reads), Keeper(store)
+    prepare, keeper = Preparer(store, embedding, reads, parser_of(ocr)), Keeper(store)
     return Ingestion(store, prepare, keeper, Reembedder(store, prepare, keeper).work)
 
 
@@ -26,18 +30,30 @@ class Corpora:
 
     def __init__(self, settings: Settings, embedding: EmbeddingClient) -> None:
         model = settings.embedding.model
-        self.store = Store(settings.corpora_at(), model, settings.chunks)
+        database = settings.corpora_database
+        self.store = Store(settings.corpora_at(), model, settings.chunks, database)
         self.searcher = Searcher(self.store)
         self.ingestion = ingestion_of(
-            self.store, embedding, lambda: catalog_of(settings.home).get(model).context_tokens
+            self.store,
+            embedding,
+            lambda: catalog_of(settings.home).get(model).context_tokens,
+            settings.ocr,
         )
+        self._reach: Reach | None = None
+        if self.store.shared is not None:
+            self._reach = Reach(self.store, self.store.shared, self.ingestion.wake)
 
     def start(self) -> None:
         """Go on with what waits. Needs a running event loop."""
-        self.ingestion.start()
+        if self._reach is not None:
+            self._reach.start()  # which wakes the ingestion
+        else:
+            self.ingestion.start()
 
     async def stop(self) -> None:
         """Stop ingesting and close the files."""
+        if self._reach is not None:
+            await self._reach.stop()
         await self.ingestion.stop()
         self.store.close()
 
@@ -69,13 +85,18 @@ class Corpora:
             "compacted_at": keeper.compacted,
         }
 
+    @property
+    def away(self) -> str | None:
+        """What cannot be reached of what replicas share, in one line."""
+        return None if self._reach is None else self._reach.away
+
     def state(self) -> str | None:
         """`ready`, what is being done, or what is wrong; None without corpora."""
         if not self.store.exists:
             return None
-        if self.ingestion.trouble is not None:
-            return self.ingestion.trouble
-        if others := self.store.records.of_other_embedders(self.store.embedder):
+        if trouble := self.away or self.ingestion.trouble:
+            return trouble
+        others, waiting = counts_of(self.store) if self._reach is None else self._reach.counts
+        if others:
             return f"{others} of another embedder, searched by words only: tiffin corpus reembed"
-        waiting = self.store.records.totals().get("in_progress", 0)
         return f"ingesting {waiting} files" if waiting else "ready"

@@ -1,19 +1,20 @@
-"""An SQLite file with the tables of corpora: reading, writing, and lists in pages.
+"""The tables of corpora: reading, writing, and lists in pages. `records.py` says what is in them.
 
-`records.py` says what stands in it.
+They are in an SQLite file, or in a PostgreSQL database for replicas on several machines
+(`tiffin.core.postgres`, which takes the same SQL).
 """
 
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 BUSY_S = 5.0
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT,
     digest TEXT NOT NULL, bytes INTEGER NOT NULL, purpose TEXT NOT NULL,
@@ -56,51 +57,93 @@ class Page:
     descending: bool = True
 
 
-class Database:
+class Executes(Protocol):
+    """What runs statements inside of a transaction."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Any:  # noqa: ANN401
+        """A cursor, with `fetchall` and `rowcount`."""
+        ...
+
+    def executemany(self, statement: str, rows: Any, /) -> object:  # noqa: ANN401
+        """The statement with each of these values."""
+        ...
+
+
+class Engine(Protocol):
+    """Where the tables are. It may be used from any thread."""
+
+    def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Executes]:
+        """Be the only writer for the block: what is read in it holds until it ends."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class SqliteFile:
     """The file, opened. Raises sqlite3.Error if it is damaged or locked for too long."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
         self._upgrade()
 
     def _upgrade(self) -> None:
         """Add what layout 1 did not have."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            columns = {row[1] for row in self._db.execute("PRAGMA table_info(corpora)")}
+        with self.transaction() as db:
+            columns = {row[1] for row in db.execute("PRAGMA table_info(corpora)")}
             if "generation" not in columns:
                 added = "ALTER TABLE corpora ADD COLUMN generation INTEGER NOT NULL DEFAULT 0"
-                self._db.execute(added)
+                db.execute(added)
+
+    def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows."""
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        """Be the only writer for the block."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
 
-    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
+
+class Database:
+    """The tables, wherever they are. Raises what the engine raises."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._read = engine.read
+        self._transaction = engine.transaction
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._engine.close()
 
     def _write(self, *statements: tuple[str, Sequence[Any]]) -> None:
         """Run all statements, or none."""
-        with self._lock, self._db:
+        with self._transaction() as db:
             for statement, values in statements:
-                self._db.execute(statement, values)
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
-        """Be the only writer for the block: what is read in it holds until it ends."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
+                db.execute(statement, values)
 
     def _page(
-        self, table: str, key: str, where: str, values: Sequence[Any], page: Page
+        self, table: str, columns: str, where: str, values: Sequence[Any], page: Page
     ) -> list[tuple[Any, ...]]:
         """Rows of a table in the order in which they came. All names are ours."""
+        key = "file" if table == "members" else "id"
         condition, bounds = where, list(values)
         for cursor, forward in ((page.after, True), (page.before, False)):
             if cursor is not None:
@@ -109,6 +152,7 @@ class Database:
                 condition, bounds = f"{condition} AND rowid {sign} {at}", [*bounds, cursor, *values]
         order = "DESC" if page.descending else "ASC"
         return self._read(
-            f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid {order} LIMIT ?",  # noqa: S608
+            f"SELECT {columns} FROM {table} WHERE {condition}"  # noqa: S608
+            f" ORDER BY rowid {order} LIMIT ?",
             [*bounds, page.limit],
         )

@@ -43,5 +43,17 @@ class Chunk:
     headings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Ocr:
+    """Where tesseract is, and the languages that it is to read, as it writes them: `deu+eng`."""
+
+    program: str
+    languages: str
+
+
 class Unreadable(Exception):
     """A document whose text cannot be had. One line that names the file and the remedy."""
+
+
+class Scanned(Unreadable):
+    """A PDF whose pages hold no text, as if they were scanned."""

@@ -1,10 +1,11 @@
 """One search over one version of a corpus: by meaning and by words, fused. `search.py` calls it.
 
 The dense half is an exact scan (`vectors.py`) or LanceDB's index if the corpus has one, the words
-are LanceDB's BM25, and `fusion.py` puts them in one order.
+are LanceDB's BM25, at the same time, and `fusion.py` puts them in one order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -80,8 +81,11 @@ def found(table: Table, read: Read, wanted: Wanted) -> list[Hit] | None:
     if not allowed.any():
         return []
     most = max(CANDIDATES, wanted.count)
-    by_meaning = _by_meaning(table, read, allowed, wanted.vector, most)
-    by_words = _passing(partial(table.words, wanted.query), vectors, allowed, most)
+    words = partial(table.words, wanted.query)
+    with ThreadPoolExecutor(1) as beside:  # neither half holds Python's lock for long
+        going_on = beside.submit(_passing, words, vectors, allowed, most)
+        by_meaning = _by_meaning(table, read, allowed, wanted.vector, most)
+        by_words = going_on.result()
     scores = fused((by_meaning, by_words), wanted.weights)
     ranked = sorted(scores, key=lambda i: -scores[i])[: 2 * most]
     position = {int(vectors.seqs[i]): i for i in ranked}

@@ -4,8 +4,9 @@
 
 The records say what waits, so a process that dies in the middle loses nothing: whoever starts next
 finds the same files waiting and begins with them anew, and what was half written is deleted before
-it is appended again. A corpus is written under its file lock; if another process holds it, that
+it is appended again. A corpus is written under its lock; if another process holds it, that
 process does the work. Files of a corpus that another model embeds wait until it is embedded anew.
+Indexes of vectors are made in a second task, because files must not wait for them.
 """
 
 import asyncio
@@ -16,12 +17,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
+import numpy as np
 from filelock import Timeout
+from numpy.typing import NDArray
 
-from tiffin.core.errors import RECOVERABLE
+from tiffin.core.errors import RECOVERABLE, from_full_disk
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import File, Member
-from tiffin.corpus.prepare import GROUP_CHUNKS, Preparer
+from tiffin.corpus.prepare import Preparer
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper
@@ -66,6 +70,7 @@ class Ingestion:
         self._store = store
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._indexing: asyncio.Task[None] | None = None
         self._prepare = prepare
         self.keeper = keeper
         self._spare = spare
@@ -87,9 +92,10 @@ class Ingestion:
 
     async def stop(self) -> None:
         """Stop; what is half done is done anew by the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._indexing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._prepare.close()
 
     async def _run(self) -> None:
@@ -99,8 +105,13 @@ class Ingestion:
                 again = await self._round()
                 self.trouble = None
             except Exception as error:
-                logger.exception("ingestion has stopped for %.0f s", PERIOD_S)
-                self.trouble, again = f"ingestion: {type(error).__name__}", False
+                if from_full_disk(error) is None:
+                    logger.exception("ingestion has stopped for %.0f s", PERIOD_S)
+                    what = type(error).__name__
+                else:
+                    logger.error("files wait until there is room on the disk: %s", error)  # noqa: TRY400
+                    what = "the disk is full"
+                self.trouble, again = f"ingestion: {what}", False
             metrics.ingestion_stopped.set(self.trouble is not None)
             if not again:
                 await self._prepare.close()
@@ -121,7 +132,20 @@ class Ingestion:
             await self._turn(corpus, [])
         for state, count in (await asyncio.to_thread(records.totals)).items():
             metrics.series(metrics.corpus_files, state).set(count)
-        return worked or await self._spare(self._woken)
+        again = worked or await self._spare(self._woken)
+        if self._indexing is None and (due := await asyncio.to_thread(self.keeper.to_index)):
+            self._indexing = asyncio.create_task(self._index(due[0]), name="indexing")
+        return again
+
+    async def _index(self, table: str) -> None:
+        """Make the index of a table's vectors, and look at once what waited for it."""
+        try:
+            if await asyncio.to_thread(self.keeper.index, table):
+                self._woken.set()
+        except Exception:
+            logger.exception("%s could not be indexed; it is tried again", table)
+        finally:
+            self._indexing = None
 
     async def _turn(self, corpus: str, files: Sequence[tuple[Member, File]]) -> bool:
         """Ingest files of one corpus, and tidy its table; False if another process does."""
@@ -130,6 +154,8 @@ class Ingestion:
                 stored = await asyncio.to_thread(self._store.records.corpus_by_id, corpus)
                 if stored is None or (files and stored.embedder != self._store.embedder):
                     return False
+                if self._store.shared is not None:  # others may have done it just before
+                    files = await asyncio.to_thread(self._still, files)
                 table = await asyncio.to_thread(self._store.table, stored.table)
                 await self._ingest(corpus, table, files)
                 more = await asyncio.to_thread(self._waits, corpus)
@@ -141,17 +167,25 @@ class Ingestion:
     async def _ingest(
         self, corpus: str, table: Table, files: Sequence[tuple[Member, File]]
     ) -> None:
-        """Group after group: while one is embedded, the next is read and cut."""
+        """Group after group: while one is embedded, the last is written and the next is cut."""
         todo = list(files)
         group = await self._next_group(todo)
-        while group.members:
-            following = asyncio.create_task(self._next_group(todo))
-            try:
-                await self._write(corpus, table, group)
-            except BaseException:
+        following = writing = None
+        try:
+            while group.members:
+                following = asyncio.create_task(self._next_group(todo))
+                vectors = await self._prepare.embed(group.chunks)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(corpus, table, group, vectors))
+                group = await following
+            if writing is not None:
+                await writing
+        finally:  # what is being written ends before another process may write
+            if following is not None:
                 following.cancel()
-                raise
-            group = await following
+            going_on = [task for task in (following, writing) if task is not None]
+            await asyncio.gather(*going_on, return_exceptions=True)
 
     async def _next_group(self, todo: list[tuple[Member, File]]) -> _Group:
         group = _Group()
@@ -161,21 +195,34 @@ class Ingestion:
                 group.chunks[file.id] = await self._prepare.cut(file)
                 group.members.append(member)
             except Unreadable as error:
-                self._store.records.fail(member.corpus, file.id, "invalid_file", str(error))
+                await self._fail(member, "invalid_file", str(error))
             except RECOVERABLE:
                 raise
             except Exception as error:
                 logger.exception("%s could not be read", file.id)
                 why = f"{file.name}: could not be read ({type(error).__name__})"
-                self._store.records.fail(member.corpus, file.id, "server_error", why)
+                await self._fail(member, "server_error", why)
         return group
 
-    async def _write(self, corpus: str, table: Table, group: _Group) -> None:
-        """Embed a group, append it, and only then let its chunks be found."""
-        await self._prepare.append(table, group.chunks)
+    async def _fail(self, member: Member, code: str, why: str) -> None:
+        records = self._store.records
+        await self._store.ask(records.fail, member.corpus, member.file, code, why)
+
+    async def _write(
+        self, corpus: str, table: Table, group: _Group, vectors: NDArray[np.float32]
+    ) -> None:
+        """Append a group and only then let its chunks be found; then tidy, if that is due."""
+        await self._prepare.store(table, group.chunks, vectors)
         counts = {file: len(its) for file, its in group.chunks.items()}
         await _checked(self.check, group)
         await asyncio.to_thread(self._store.records.complete, corpus, counts)
+        await asyncio.to_thread(partial(self.keeper.tidy, table, more=True))
+
+    def _still(self, files: Sequence[tuple[Member, File]]) -> list[tuple[Member, File]]:
+        """Those of the files that wait now."""
+        known = self._store.records.member
+        now = [(known(member.corpus, member.file), file) for member, file in files]
+        return [(its, file) for its, file in now if its and its.state == "in_progress"]
 
     def _waits(self, corpus: str) -> bool:
         return bool(self._store.records.counts(corpus)[0].get("in_progress"))

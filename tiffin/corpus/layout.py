@@ -1,4 +1,4 @@
-"""What wrote a folder of corpora, and where its tables are: `layout.json`. `store.py` opens it.
+"""What wrote a folder of corpora, and where its tables are: `layout.json`. `place.py` opens it.
 
 An older LanceDB corrupts the indexes of a newer one without a word, so a folder that a newer Tiffin
 or LanceDB wrote is refused. Tables on object storage are below the address of the settings, in a
@@ -48,7 +48,7 @@ def opened(folder: Path, address: str | None) -> str:
     theirs = read_layout(path) if path.exists() else None
     tables = None if theirs is None else theirs.tables
     if theirs is not None:
-        _check_age(folder, theirs)
+        check_age(folder, theirs)
         has_tables = tables is not None or any(local.glob("*.lance"))
         if has_tables and address != (tables and tables.rpartition("/")[0]):
             where = "unset TIFFIN_CHUNKS"
@@ -64,13 +64,14 @@ def opened(folder: Path, address: str | None) -> str:
     return tables or str(local)
 
 
-def _check_age(folder: Path, theirs: Layout) -> None:
+def check_age(where: Path | str, theirs: Layout) -> None:
+    """Raise SettingsError for what a newer Tiffin or LanceDB wrote."""
     lancedb = version_of("lancedb")
     if theirs.layout > LAYOUT or _numbers(theirs.lancedb) > _numbers(lancedb):
         message = (
-            f"corpora: {folder} was written by layout {theirs.layout} with LanceDB"
+            f"corpora: {where} was written by layout {theirs.layout} with LanceDB"
             f" {theirs.lancedb}, newer than {LAYOUT} and {lancedb} here: install a"
-            " newer Tiffin, or set TIFFIN_CORPORA to another folder"
+            " newer Tiffin, or set TIFFIN_CORPORA to another place"
         )
         raise SettingsError(message)
 

@@ -6,6 +6,7 @@ The child is `reading.py`; it is started afresh, never forked.
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,12 +16,15 @@ from typing import Self
 
 import msgspec
 
-from tiffin.corpus.document import Parsed, Unreadable
+from tiffin.config.section import SettingsError
+from tiffin.corpus.document import Ocr, Parsed, Unreadable
 from tiffin.corpus.pipe import LENGTH_BYTES, Reply, Task, frame
 
 MAX_BYTES = 64 << 20
 MAX_MEMORY = 1 << 30
 MAX_SECONDS = 60.0
+OCR_SECONDS = 600.0
+"""If scans are read: about 3 s a page."""
 _GRACE_S = 5
 """So much later the child ends itself, if its parent is gone."""
 
@@ -60,6 +64,7 @@ class Parser:
 
     seconds: float = MAX_SECONDS
     memory: int = MAX_MEMORY
+    ocr: Ocr | None = None
     _child: asyncio.subprocess.Process | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -76,7 +81,7 @@ class Parser:
 
     async def parse(self, data: bytes, name: str, media_type: str | None = None) -> Parsed:
         """The text of a document with its structure. Raises Unreadable. Cancelling it ends it."""
-        task = _task(data, name, media_type, self.seconds)
+        task = _task(data, name, media_type, self.seconds, self.ocr)
         async with self._turn:
             try:
                 async with asyncio.timeout(self.seconds):
@@ -109,22 +114,41 @@ class Parser:
         return await answers.readexactly(length)
 
     async def close(self) -> None:
-        """End the child."""
+        """End the child. Whoever is cancelled meanwhile still waits for it, which takes no time."""
         child, self._child = self._child, None
         if child is not None:
             with suppress(ProcessLookupError):
                 child.kill()
-            await child.communicate()
+            ended = asyncio.ensure_future(child.communicate())
+            try:
+                await asyncio.shield(ended)
+            finally:
+                await ended
 
 
-def _task(data: bytes, name: str, media_type: str | None, seconds: float) -> Task:
+def parser_of(languages: str | None) -> Parser:
+    """A parser that reads scanned PDFs in these languages, if any (`TIFFIN_OCR`).
+
+    Raises SettingsError if there is no tesseract.
+    """
+    if languages is None:
+        return Parser()
+    if (program := shutil.which("tesseract")) is None:
+        message = "TIFFIN_OCR: there is no tesseract; install Debian's tesseract-ocr, or unset it"
+        raise SettingsError(message)
+    return Parser(seconds=OCR_SECONDS, ocr=Ocr(program, languages))
+
+
+def _task(
+    data: bytes, name: str, media_type: str | None, seconds: float, ocr: Ocr | None = None
+) -> Task:
     name = " ".join(name.split())
     if len(data) > MAX_BYTES:
         message = f"{name}: has {len(data) >> 20} MiB, and {MAX_BYTES >> 20} are the most; split it"
         raise Unreadable(message)
     if not data.strip():
         raise Unreadable(f"{name}: is empty; leave it out")
-    return Task(data, name, media_type, int(seconds) + _GRACE_S)
+    return Task(data, name, media_type, int(seconds) + _GRACE_S, ocr)
 
 
 def _command(memory: int) -> list[str]:

@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from tiffin.corpus.document import Parsed
+from tiffin.corpus.document import Ocr, Parsed
 
 LENGTH_BYTES = 8
 
@@ -16,6 +16,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     name: str
     media_type: str | None
     seconds: int
+    ocr: Ocr | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):

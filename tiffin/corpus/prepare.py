@@ -5,7 +5,6 @@ questions get between.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -17,15 +16,12 @@ from tiffin.core.deadline import Deadline
 from tiffin.core.errors import RECOVERABLE
 from tiffin.corpus.chunk import chunk
 from tiffin.corpus.document import Chunk
-from tiffin.corpus.entities import File
+from tiffin.corpus.entities import File, owner
 from tiffin.corpus.parse import Parser
-from tiffin.corpus.rows import searched_text
+from tiffin.corpus.rows import GROUP_CHUNKS, searched_text
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.telemetry import metrics
-
-GROUP_CHUNKS = 256
-"""Chunks of one append: small files share one, because each append is a piece of the table."""
 
 CALL_CHUNKS = 8
 CALLS = 3
@@ -54,12 +50,13 @@ class Embedding(Protocol):
 class Preparer:
     """Reads, cuts and embeds. `reads` says how many tokens the embedder reads of a text."""
 
-    def __init__(self, store: Store, embedding: Embedding, reads: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, embedding: Embedding, reads: Callable[[], int], parser: Parser
+    ) -> None:
         self._store = store
         self._embedding = embedding
         self.reads = reads
-        self._parser = Parser()
-        self._last = 0
+        self._parser = parser
 
     async def close(self) -> None:
         """End the parser's process; the next file starts one."""
@@ -67,14 +64,30 @@ class Preparer:
 
     async def append(self, table: Table, chunks: Mapping[str, Sequence[Chunk]]) -> int:
         """Embed the chunks of some files and append them as one version; how many there were."""
+        vectors = await self.embed(chunks)
+        await self.store(table, chunks, vectors)
+        return len(vectors)
+
+    async def embed(self, chunks: Mapping[str, Sequence[Chunk]]) -> NDArray[np.float32]:
+        """The vectors (chunks, width) of the chunks of some files, in their order."""
         texts = [searched_text(one)[0] for its in chunks.values() for one in its]
-        if texts:
-            vectors = await self._embed(texts)
-            first = max(time.time_ns() // 1000, self._last + 1)
-            await asyncio.to_thread(table.append, chunks, vectors, first)
-            self._last = first + len(texts)
-            metrics.ingested_chunks_total.inc(len(texts))
-        return len(texts)
+        return await self._embed(texts) if texts else np.empty((0, 0), np.float32)
+
+    async def store(
+        self, table: Table, chunks: Mapping[str, Sequence[Chunk]], vectors: NDArray[np.float32]
+    ) -> None:
+        """Append chunks with their vectors as one version."""
+        if len(vectors):
+            await asyncio.to_thread(self._append, table, chunks, vectors)
+            metrics.ingested_chunks_total.inc(len(vectors))
+
+    def _append(
+        self, table: Table, chunks: Mapping[str, Sequence[Chunk]], vectors: NDArray[np.float32]
+    ) -> None:
+        """Embedding may have taken minutes: look whether the corpus may still be written."""
+        first = self._store.numbers(len(vectors))
+        self._store.check_writing(owner(table.name))
+        table.append(chunks, vectors, first)
 
     async def tokens(self, texts: Sequence[str]) -> int:
         """How many the longest of these texts has."""
@@ -87,7 +100,7 @@ class Preparer:
 
     async def cut(self, file: File) -> list[Chunk]:
         """The chunks of a file. Raises Unreadable."""
-        data = await asyncio.to_thread(self._store.content(file.digest).read_bytes)
+        data = await asyncio.to_thread(self._store.uploads.read, file.digest)
         limit = self.reads() - HEADING_TOKENS
         parsed = await self._parser.parse(data, file.name, file.media_type)
         return await asyncio.to_thread(chunk, parsed, self._counter(), limit)

@@ -12,7 +12,7 @@ import sys
 
 import msgspec
 
-from tiffin.corpus.document import Parsed, Unreadable
+from tiffin.corpus.document import Ocr, Parsed, Scanned, Unreadable
 from tiffin.corpus.kinds import charset_of, kind_of, reader_of
 from tiffin.corpus.outline import Outline
 from tiffin.corpus.pipe import Reply, Task, frame, read_frame
@@ -21,12 +21,17 @@ MAX_TEXT_CHARS = 20_000_000
 """About 7,000 pages."""
 
 
-def read(data: bytes, name: str, media_type: str | None = None) -> Parsed:
+def read(data: bytes, name: str, media_type: str | None = None, ocr: Ocr | None = None) -> Parsed:
     """Read a document in this process, without limits. Raises Unreadable."""
     kind = kind_of(data, name, media_type)
     outline = Outline()
     try:
-        reader_of(kind)(data, name, charset_of(media_type), outline)
+        try:
+            reader_of(kind)(data, name, charset_of(media_type), outline)
+        except Scanned:
+            if ocr is None:
+                raise
+            _read_scan(data, name, ocr, outline)
     except (Unreadable, MemoryError):
         raise
     except Exception as error:
@@ -43,9 +48,15 @@ def read(data: bytes, name: str, media_type: str | None = None) -> Parsed:
     return parsed
 
 
+def _read_scan(data: bytes, name: str, ocr: Ocr, outline: Outline) -> None:
+    from tiffin.corpus.formats.scan import read_scan
+
+    read_scan(data, name, ocr, outline)
+
+
 def _reply(task: Task, memory: int) -> Reply:
     try:
-        return Reply(read(task.data, task.name, task.media_type))
+        return Reply(read(task.data, task.name, task.media_type, task.ocr))
     except Unreadable as error:
         return Reply(unreadable=str(error))
     except MemoryError:

@@ -1,8 +1,8 @@
-"""The SQLite file of files and corpora: whose they are, their names, states and expiry.
+"""The records of files and corpora: whose they are, their names, states and expiry.
 
-It is the source of truth: a chunk counts only if its file is `completed` here. `store.py` opens it,
-`ingest.py` moves the states on. Methods block for about a millisecond and may be called from any
-thread.
+They are the source of truth: a chunk counts only if its file is `completed` here. `store.py` opens
+them, `ingest.py` moves the states on. Methods block for about a millisecond, longer if the database
+is on another machine, and may be called from any thread.
 """
 
 import json
@@ -17,9 +17,27 @@ from tiffin.corpus.table_records import TableRecords, grown
 _GROWN_WITH = """
 UPDATE corpora SET version = version + 1 WHERE id IN (SELECT corpus FROM members WHERE file = ?)
 """
-_QUEUE = """
-INSERT OR REPLACE INTO members VALUES (?, ?, 'in_progress', NULL, NULL, ?, ?, 0, ?, ?)
-"""
+_FILE = ", ".join(File.__dataclass_fields__)
+_CORPUS = ", ".join(Corpus.__dataclass_fields__)
+_MEMBER = ", ".join(Member.__dataclass_fields__)
+"""The columns, which have the names of the fields."""
+
+_FILES = f"SELECT {_FILE} FROM files"  # noqa: S608
+_CORPORA = f"SELECT {_CORPUS} FROM corpora"  # noqa: S608
+_MEMBERS = f"SELECT {_MEMBER} FROM members"  # noqa: S608
+_ADD_FILE = f"INSERT INTO files ({_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_ADD_CORPUS = f"INSERT INTO corpora ({_CORPUS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+
+_QUEUE = f"""
+INSERT OR REPLACE INTO members ({_MEMBER})
+VALUES (?, ?, 'in_progress', NULL, NULL, ?, ?, 0, ?, ?)
+"""  # noqa: S608
+_WAITING = f"""
+SELECT {", ".join(f"members.{name}" for name in Member.__dataclass_fields__)},
+    {", ".join(f"files.{name}" for name in File.__dataclass_fields__)}
+FROM members JOIN files ON files.id = members.file JOIN corpora ON corpora.id = members.corpus
+WHERE state = 'in_progress' AND embedder = ? ORDER BY members.corpus, members.rowid LIMIT ?
+"""  # noqa: S608
 _COMPLETE = """
 UPDATE members SET state = 'completed', chunks = ?
 WHERE corpus = ? AND file = ? AND state = 'in_progress'
@@ -35,7 +53,10 @@ WHERE corpus = ? AND batch = ? AND state = 'in_progress'
 
 
 class Records(TableRecords):
-    """The SQLite file. Raises sqlite3.Error if it is damaged or locked for too long."""
+    """The records. Raises sqlite3.Error for a file that is damaged or locked for too long.
+
+    Raises Unavailable while a database on another machine is away.
+    """
 
     # --- files
 
@@ -45,11 +66,11 @@ class Records(TableRecords):
             *(file.id, file.tenant, file.name, file.media_type, file.digest),
             *(file.bytes, file.purpose, file.created, file.expires),
         )
-        self._write(("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+        self._write((_ADD_FILE, values))
 
     def file(self, tenant: str, id_: str) -> File | None:
         """A file of the tenant."""
-        rows = self._read("SELECT * FROM files WHERE id = ? AND tenant = ?", (id_, tenant))
+        rows = self._read(f"{_FILES} WHERE id = ? AND tenant = ?", (id_, tenant))
         return File(*rows[0]) if rows else None
 
     def files(self, tenant: str, page: Page, purpose: str | None = None) -> list[File]:
@@ -57,11 +78,11 @@ class Records(TableRecords):
         where, values = "tenant = ?", [tenant]
         if purpose is not None:
             where, values = f"{where} AND purpose = ?", [tenant, purpose]
-        return [File(*row) for row in self._page("files", "id", where, values, page)]
+        return [File(*row) for row in self._page("files", _FILE, where, values, page)]
 
     def expired_files(self) -> list[File]:
         """Files of all tenants whose time is over."""
-        rows = self._read("SELECT * FROM files WHERE expires <= ?", (int(time.time()),))
+        rows = self._read(f"{_FILES} WHERE expires <= ?", (int(time.time()),))
         return [File(*row) for row in rows]
 
     def corpora_of(self, file: str) -> list[str]:
@@ -86,30 +107,32 @@ class Records(TableRecords):
             *(json.dumps(corpus.metadata), corpus.created, corpus.active),
             *(corpus.expires_days, corpus.version, corpus.generation),
         )
-        self._write(("INSERT INTO corpora VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+        self._write((_ADD_CORPUS, values))
 
     def corpus(self, tenant: str, id_: str) -> Corpus | None:
         """A corpus of the tenant."""
-        rows = self._read("SELECT * FROM corpora WHERE id = ? AND tenant = ?", (id_, tenant))
+        rows = self._read(f"{_CORPORA} WHERE id = ? AND tenant = ?", (id_, tenant))
         return _corpus(rows[0]) if rows else None
 
     def corpus_by_id(self, id_: str) -> Corpus | None:
         """A corpus of any tenant."""
-        rows = self._read("SELECT * FROM corpora WHERE id = ?", (id_,))
+        rows = self._read(f"{_CORPORA} WHERE id = ?", (id_,))
         return _corpus(rows[0]) if rows else None
 
     def named(self, tenant: str, name: str) -> list[Corpus]:
         """The tenant's corpora of this name; OpenAI's names need not be unique."""
-        rows = self._read("SELECT * FROM corpora WHERE name = ? AND tenant = ?", (name, tenant))
+        rows = self._read(f"{_CORPORA} WHERE name = ? AND tenant = ?", (name, tenant))
         return [_corpus(row) for row in rows]
 
     def corpora(self, tenant: str, page: Page) -> list[Corpus]:
         """The tenant's corpora, one page of them."""
-        return [_corpus(row) for row in self._page("corpora", "id", "tenant = ?", [tenant], page)]
+        return [
+            _corpus(row) for row in self._page("corpora", _CORPUS, "tenant = ?", [tenant], page)
+        ]
 
     def all_corpora(self) -> list[Corpus]:
         """The corpora of all tenants."""
-        return [_corpus(row) for row in self._read("SELECT * FROM corpora")]
+        return [_corpus(row) for row in self._read(_CORPORA)]
 
     def update_corpus(self, corpus: Corpus) -> None:
         """Store a corpus' name, metadata and expiry."""
@@ -142,12 +165,14 @@ class Records(TableRecords):
             statements.append((_QUEUE, values))
         if batch is not None:
             corpus = statements[0][1][0]
-            statements.append(("INSERT INTO batches VALUES (?, ?, ?)", (batch, corpus, now)))
+            statements.append(
+                ("INSERT INTO batches (id, corpus, created) VALUES (?, ?, ?)", (batch, corpus, now))
+            )
         self._write(*statements)
 
     def member(self, corpus: str, file: str) -> Member | None:
         """A file in a corpus."""
-        rows = self._read("SELECT * FROM members WHERE corpus = ? AND file = ?", (corpus, file))
+        rows = self._read(f"{_MEMBERS} WHERE corpus = ? AND file = ?", (corpus, file))
         return _member(rows[0]) if rows else None
 
     def members(
@@ -158,7 +183,7 @@ class Records(TableRecords):
         for column, value in (("state", state), ("batch", batch)):
             if value is not None:
                 where, values = f"{where} AND {column} = ?", [*values, value]
-        return [_member(row) for row in self._page("members", "file", where, values, page)]
+        return [_member(row) for row in self._page("members", _MEMBER, where, values, page)]
 
     def batch(self, corpus: str, id_: str) -> int | None:
         """When a batch of a corpus was created."""
@@ -174,7 +199,7 @@ class Records(TableRecords):
             f"SELECT state, COUNT(*), SUM(bytes) FROM members WHERE {where} GROUP BY state",  # noqa: S608
             values,
         )
-        return {state: count for state, count, _ in rows}, sum(size for *_, size in rows)
+        return {state: count for state, count, _ in rows}, sum(int(size) for *_, size in rows)
 
     def visible(self, corpus: str) -> dict[str, Visible]:
         """Every file whose chunks may be found."""
@@ -190,13 +215,7 @@ class Records(TableRecords):
 
     def waiting(self, embedder: str, limit: int) -> list[tuple[Member, File]]:
         """Files to ingest into corpora of this embedder, those of one corpus after another."""
-        rows = self._read(
-            "SELECT members.*, files.* FROM members JOIN files ON files.id = members.file"
-            " JOIN corpora ON corpora.id = members.corpus"
-            " WHERE state = 'in_progress' AND embedder = ?"
-            " ORDER BY corpus, members.rowid LIMIT ?",
-            (embedder, limit),
-        )
+        rows = self._read(_WAITING, (embedder, limit))
         width = len(Member.__dataclass_fields__)
         return [(_member(row[:width]), File(*row[width:])) for row in rows]
 

@@ -18,7 +18,8 @@ from filelock import Timeout
 
 from tiffin.corpus.document import Chunk, Unreadable
 from tiffin.corpus.entities import Corpus, Reembedding, Visible
-from tiffin.corpus.prepare import GROUP_CHUNKS, Preparer
+from tiffin.corpus.prepare import Preparer
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Table
 from tiffin.corpus.upkeep import Keeper
@@ -95,7 +96,8 @@ class Reembedder:
 
     def _switched(self, one: Reembedding, new: Table) -> bool:
         """Switch to the new table if it is whole and indexed; whether that was done."""
-        if self._keeper.is_untidy(new.name):  # another process compacts just now
+        keeper = self._keeper  # another process compacts just now, or vectors are being indexed
+        if keeper.is_untidy(new.name) or new.name in keeper.to_index():
             return False
         ids = new.ids()
         counts = np.bincount(ids.files, minlength=len(ids.names)).tolist()

@@ -11,6 +11,9 @@ from tiffin.corpus.document import Chunk
 
 COLUMNS = ("seq", "file", "number", "start", "end", "page", "headings", "text", "skip")
 
+GROUP_CHUNKS = 256
+"""Chunks of one append: small files share one, because each append is a piece of the table."""
+
 
 @dataclass(frozen=True)
 class Row:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import DeadlineExceeded, UpstreamFailed
+from tiffin.core.errors import DeadlineExceeded, Unavailable, UpstreamFailed
 from tiffin.corpus.entities import Corpus
 from tiffin.corpus.hybrid import Hit, Read, Wanted, found
 from tiffin.corpus.store import Store
@@ -75,7 +75,7 @@ class Searcher:
         if time.time() - corpus.active > NOTED_S:
             try:
                 await asyncio.to_thread(self._store.records.touch, corpus.id)
-            except sqlite3.OperationalError as error:  # a full disk is no reason not to answer
+            except (sqlite3.OperationalError, Unavailable) as error:  # such as for a full disk
                 logger.warning("corpus %s: that it was asked is not noted: %s", corpus.id, error)
 
     def close(self, corpus: str) -> None:

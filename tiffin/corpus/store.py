@@ -1,50 +1,58 @@
-"""The folder of all corpora: their records, the bytes of files, and one table of chunks a corpus.
+"""All corpora: their records, the bytes of files, and one table of chunks a corpus.
 
-    FOLDER/records.sqlite3     whose, which, what state       records.py
-    FOLDER/files/DIGEST        bytes of uploads, once each
-    FOLDER/chunks/             LanceDB, one table a corpus    table.py
-                               and one more while it is embedded anew
-    FOLDER/locks/              one file lock a corpus
-    FOLDER/layout.json         which layout and LanceDB wrote it    layout.py
+    records    whose, which, what state                        records.py
+    files      bytes of uploads, once each                     uploads.py
+    chunks     LanceDB, one table a corpus                     table.py
+               and one more while it is embedded anew
+    locks      one a corpus, and some for what is done alone
+    layout     which layout and LanceDB wrote it               layout.py
 
-The tables may be on object storage instead, with everything else in the folder, which is local:
-SQLite and file locks want that.
+They are in one folder, with the tables in it or on object storage, or in a database and on object
+storage if replicas on several machines share them (`place.py`, `shared.py`).
 
 Made by `tiffin.composition`. Nothing is created before the first upload or corpus, so that a Tiffin
 without corpora pays nothing.
 """
 
-import hashlib
-import os
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from tiffin.core.errors import InvalidRequest, NotFound, Unavailable
+from tiffin.core.errors import InvalidRequest, NotFound
 from tiffin.corpus.entities import Corpus, File, owner
-from tiffin.corpus.layout import opened
+from tiffin.corpus.place import Folder, Place
 from tiffin.corpus.records import Records
+from tiffin.corpus.shared import Shared
 from tiffin.corpus.table import KEEP_VERSIONS, Table, connect, names_of
+from tiffin.corpus.uploads import Uploads
 
 KEPT_S = KEEP_VERSIONS.total_seconds()
 """How long the table of a corpus that was embedded anew stays for the searches that read it."""
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class Store:
-    """All corpora of one folder. `embedder` names the model that embeds for them.
+    """All corpora of one place. `embedder` names the model that embeds for them.
 
     `chunks` is the address of object storage below which the tables are; None: in the folder.
+    With a `database` nothing is in the folder, and uploads are on object storage too.
     """
 
-    def __init__(self, folder: Path, embedder: str, chunks: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, embedder: str, chunks: str | None = None, database: str | None = None
+    ) -> None:
         self.folder = folder
-        self._chunks = chunks
-        self._tables_at = ""
+        self.shared = Shared(database, chunks) if database and chunks else None
+        self._place: Place = self.shared or Folder(folder, chunks)
         self.embedder = embedder
         self._records: Records | None = None
         self._connection: Any = None
@@ -54,7 +62,7 @@ class Store:
     @property
     def exists(self) -> bool:
         """Whether anything was ever stored."""
-        return self._records is not None or (self.folder / "records.sqlite3").exists()
+        return self._records is not None or self._place.exists
 
     @property
     def records(self) -> Records:
@@ -64,44 +72,53 @@ class Store:
         """
         with self._lock:
             if self._records is None:
-                try:
-                    for name in ("files", "chunks", "locks"):
-                        (self.folder / name).mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    message = f"no files or corpora are kept here: {self.folder}: {error.strerror}"
-                    raise Unavailable(message) from error
-                self._tables_at = opened(self.folder, self._chunks)
-                self._records = Records(self.folder / "records.sqlite3")
+                self._records = Records(self._place.open())
             return self._records
+
+    async def ask(self, what: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Call what asks the records: in a thread, unless they are here, where it is faster."""
+        if self.shared is None:
+            return what(*given, **named)
+        return await asyncio.to_thread(what, *given, **named)
 
     def table(self, name: str) -> Table:
         """The table of this name (`Corpus.table`). The first call imports LanceDB."""
+        connection = self._connected()
         with self._lock:
             if name not in self._tables:
-                self._tables[name] = Table(self._connected(), name)
+                self._tables[name] = Table(connection, name)
             return self._tables[name]
 
     def _connected(self) -> Any:  # noqa: ANN401  LanceDB carries no types
-        with self._lock:
+        if self._connection is None:
             _ = self.records
-            if self._connection is None:
-                self._connection = connect(self._tables_at)
-            return self._connection
+            tables = self._place.tables()  # may ask another machine, and holds nobody up
+            with self._lock:
+                self._connection = self._connection or connect(tables)
+        return self._connection
 
     def alone(self, doing: str = "upkeep") -> AbstractContextManager[object]:
         """Be the only process that does this to any corpus, such as to compact or index it.
 
         Raises filelock.Timeout if another one does.
         """
-        lock = FileLock(self.folder / "locks" / f"{doing}.lock", thread_local=False)
-        return lock.acquire(blocking=False)
+        return self._place.alone(doing)
 
     def writing(self, corpus: str) -> AbstractContextManager[object]:
         """Be the only one that writes this corpus. Raises filelock.Timeout if another one does."""
         return self.alone(corpus)
 
+    def check_writing(self, corpus: str) -> None:
+        """Raise Unavailable if this process lost the lock that `writing` gave it."""
+        self._place.check_alone(corpus)
+
+    def numbers(self, count: int) -> int:
+        """The first of so many numbers for new chunks."""
+        return self._place.numbers(count)
+
     def clean(self) -> None:
-        """Remove tables that no corpus needs any more, if no process writes them."""
+        """Remove bytes and tables that nothing needs any more, if no process writes them."""
+        self._place.sweep()
         for name in self._unneeded():
             with suppress(Timeout), self.writing(owner(name)):
                 if name in self._unneeded():
@@ -123,8 +140,8 @@ class Store:
     def _stored(self) -> set[str]:
         """The names of all tables. In a folder they are seen without LanceDB."""
         _ = self.records
-        if self._chunks is None:
-            return {path.stem for path in Path(self._tables_at).glob("*.lance")}
+        if "://" not in (tables := self._place.tables()):
+            return {path.stem for path in Path(tables).glob("*.lance")}
         return set(names_of(self._connected()))
 
     def find(self, tenant: str, reference: str) -> Corpus:
@@ -164,29 +181,17 @@ class Store:
     def save(self, pieces: Iterator[bytes]) -> tuple[str, int]:
         """Store bytes; their SHA-256 and length. The same bytes are stored once."""
         _ = self.records
-        part = self.folder / "files" / f"{os.urandom(8).hex()}.part"
-        digest, size = hashlib.sha256(), 0
-        try:
-            with part.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                    digest.update(piece)
-                    size += len(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.content(digest.hexdigest()))
-        finally:
-            part.unlink(missing_ok=True)
-        return digest.hexdigest(), size
+        return self._place.uploads.save(pieces)
 
-    def content(self, digest: str) -> Path:
-        """Where the bytes with this digest are."""
-        return self.folder / "files" / digest
+    @property
+    def uploads(self) -> Uploads:
+        """The bytes of files, by their digest."""
+        return self._place.uploads
 
     def remove(self, file: File) -> None:
         """Forget a file, in every corpus too; its chunks go when these are next compacted."""
         if self.records.drop_file(file):
-            self.content(file.digest).unlink(missing_ok=True)
+            self._place.forget(file.digest)
 
     def close(self) -> None:
         """Close the records."""
@@ -194,3 +199,5 @@ class Store:
             if self._records is not None:
                 self._records.close()
                 self._records = None
+            if self.shared is not None:
+                self.shared.close()

@@ -147,11 +147,17 @@ class Table:
         table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def index_vectors(self) -> None:
-        """Make the index of vectors anew. 10 s for 200,000 chunks; searches go on meanwhile."""
+        """Make the index of vectors anew, by a handle of its own, so that searches go on."""
         from lancedb.index import IvfSq
 
-        config = IvfSq(distance_type="cosine")
-        self._opened().create_index("vector", config=config, name=MEANING, replace=True)
+        config, own = IvfSq(distance_type="cosine"), self._connection.open_table(self.name)
+        own.create_index("vector", config=config, name=MEANING, replace=True)
+
+    def frozen(self) -> "Table":
+        """The table as it is now, whatever is written meanwhile. Only to be read."""
+        same = Table(self._connection, self.name)
+        same._opened().checkout(self.version)
+        return same
 
     def _indexes(self, table: Any) -> set[str]:  # noqa: ANN401
         return {index.name for index in table.list_indices()}

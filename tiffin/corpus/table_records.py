@@ -1,4 +1,4 @@
-"""What the SQLite file says of the tables of corpora: what was done to them, and is to be done.
+"""What the records say of the tables of corpora: what was done to them, and is to be done.
 
 `upkeep.py` notes when a table was compacted and how its index is asked, and `reembed.py` finds here
 which corpora are to be embedded by another model. One transaction switches a corpus to its new
@@ -13,11 +13,13 @@ from tiffin.corpus.database import Database
 from tiffin.corpus.entities import Corpus, Reembedding, Upkeep, owner
 
 _ASK = """
-INSERT INTO reembeddings VALUES (?, ?, ?, ?, NULL)
+INSERT INTO reembeddings (corpus, embedder, generation, asked) VALUES (?, ?, ?, ?)
 ON CONFLICT (corpus) DO UPDATE SET embedder = excluded.embedder, asked = excluded.asked,
-    generation = MAX(excluded.generation, reembeddings.generation + 1), done = NULL
-WHERE done IS NOT NULL OR reembeddings.embedder != excluded.embedder
+    generation = CASE WHEN excluded.generation > reembeddings.generation
+        THEN excluded.generation ELSE reembeddings.generation + 1 END, done = NULL
+WHERE reembeddings.done IS NOT NULL OR reembeddings.embedder != excluded.embedder
 """
+_REEMBEDDINGS = f"SELECT {', '.join(Reembedding.__dataclass_fields__)} FROM reembeddings"  # noqa: S608
 _COMPACTED = """
 INSERT INTO upkeep (corpus, compacted) VALUES (?, ?)
 ON CONFLICT (corpus) DO UPDATE SET compacted = excluded.compacted
@@ -67,13 +69,11 @@ class TableRecords(Database):
 
     def reembeddings(self) -> list[Reembedding]:
         """Those that go on, and of each corpus the last that is done; the first asked first."""
-        return [
-            Reembedding(*row) for row in self._read("SELECT * FROM reembeddings ORDER BY asked")
-        ]
+        return [Reembedding(*row) for row in self._read(f"{_REEMBEDDINGS} ORDER BY asked")]
 
     def reembedding(self, corpus: str) -> Reembedding | None:
         """The one that goes on."""
-        rows = self._read("SELECT * FROM reembeddings WHERE corpus = ? AND done IS NULL", (corpus,))
+        rows = self._read(f"{_REEMBEDDINGS} WHERE corpus = ? AND done IS NULL", (corpus,))
         return Reembedding(*rows[0]) if rows else None
 
     def of_other_embedders(self, embedder: str) -> int:

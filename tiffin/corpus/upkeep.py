@@ -2,7 +2,9 @@
 
 What was deleted leaves the table, pieces are merged, words are indexed; vectors too, once there are
 too many for the exact scan. All of it happens while searches go on, in one process at a time.
-An index of vectors is used only if it is measured to find what the exact scan finds.
+Files are ingested while vectors are indexed, which takes minutes for a million chunks, and wait
+while pieces are merged. An index of vectors is used only if it is measured to find what the exact
+scan finds.
 """
 
 import logging
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 
 from tiffin.corpus.entities import owner
 from tiffin.corpus.fusion import CANDIDATES
+from tiffin.corpus.memory import give_back
+from tiffin.corpus.rows import GROUP_CHUNKS
 from tiffin.corpus.store import Store
 from tiffin.corpus.table import Health, Table
 from tiffin.telemetry import metrics
@@ -25,6 +29,8 @@ MAX_FRAGMENTS = 16
 """Appends after which a table is compacted."""
 UNINDEXED = 5_000
 """Rows that the word index may lack while more are coming: they are searched one by one."""
+SHARE = 20
+"""Or this share (a twentieth) of a large table, because LanceDB rewrites it when it compacts."""
 
 EXACT_CHUNKS = 100_000
 """Up to so many vectors are scanned exactly; it takes 20 ms and 150 MB."""
@@ -36,6 +42,8 @@ SLACK = 1e-5
 """By so much LanceDB's cosine of two vectors may differ from numpy's."""
 SAMPLE = 100
 """Questions that an index is tested with."""
+AGED, OUTGROWN = 1.2, 2
+"""An index is measured again after so much growth, and made anew after so much."""
 
 
 class Keeper:
@@ -47,6 +55,10 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changed: set[str] = set()
+        self._aged: set[str] = set()
+        self._measured: dict[str, int] = {}
+        self._made: dict[str, int] = {}
+        """The chunks of a table when its index was last measured, and made, by this process."""
         self.health: dict[str, Health] = {}
         self.compacted: int | None = None
         """When any table was last compacted, in Unix seconds."""
@@ -72,13 +84,13 @@ class Keeper:
     def is_untidy(self, table: str) -> bool:
         """Whether something was due when the table was last seen."""
         health = self.health[table]
-        return health.unindexed > 0 or _crowded(health) or self._unmeasured(table, health)
+        return health.unindexed > 0 or _crowded(health)
 
-    def _unmeasured(self, table: str, health: Health) -> bool:
-        """Whether an index of vectors is due, or its making was interrupted."""
-        if health.chunks <= EXACT_CHUNKS:
-            return False
-        return self._store.records.upkeep(table).recall is None
+    def to_index(self) -> list[str]:
+        """Tables whose index of vectors is to be made or measured, or was when that was cut off."""
+        large = [name for name, it in list(self.health.items()) if it.chunks > EXACT_CHUNKS]
+        records = self._store.records
+        return [name for name in large if name in self._aged or records.upkeep(name).recall is None]
 
     def tidy(self, table: Table, *, more: bool) -> None:
         """Do what is due to a table that this process may write; `more` files are to come."""
@@ -87,52 +99,78 @@ class Keeper:
             self._delete_orphans(corpus, table)
         health = table.health()
         with suppress(Timeout), self._store.alone():  # else another round does it
-            if compacted := _crowded(health) or (health.unindexed > 0 and not more):
+            if _crowded(health) or (health.unindexed > 0 and not more):
                 self._compact(table)
                 health = table.health()
-            used = self._store.records.upkeep(table.name).probes is not None
-            if not more and (self._unmeasured(table.name, health) or (used and compacted)):
-                self._index(table, health)
-                health = table.health()
+                self._note_aged(table.name, health.chunks, more=more)
         self.health[table.name] = health
         self._show()
 
     def _compact(self, table: Table) -> None:
         table.compact()
+        give_back()
         self.compacted = int(time.time())
         self._store.records.note_compacted(table.name, self.compacted)
+
+    def _note_aged(self, table: str, chunks: int, *, more: bool) -> None:
+        """Its index, if it has one, has got new rows: not every time while more are coming."""
+        if self._store.records.upkeep(table).probes is None:
+            return
+        if not more or chunks > AGED * self._measured.get(table, 0):
+            self._aged.add(table)
 
     def _delete_orphans(self, corpus: str, table: Table) -> None:
         members = self._store.records
         gone = [file for file in table.ids().names if members.member(corpus, file) is None]
         table.delete(sorted(gone))
 
-    def _index(self, table: Table, health: Health) -> None:
+    def index(self, name: str) -> bool:
+        """Make or measure the index of a table's vectors; False if another process is busy.
+
+        The corpus may be written meanwhile. LanceDB scans what its index lacks, and the next
+        compaction adds that to the index. Compactions wait, because they move what is indexed.
+        """
+        try:
+            with self._store.alone():
+                self._index(self._store.table(name))
+        except Timeout:
+            return False
+        return True
+
+    def _index(self, table: Table) -> None:
         """Find how many cells of the index must be read. If all are too few, scan exactly.
 
         An index that has aged, because much was added since it was made, is made anew.
         """
-        probes, found = _measured(table) if health.indexed else (0, 0.0)
+        health, name = table.health(), table.name
+        self._aged.discard(name)
+        outgrown = health.chunks >= OUTGROWN * self._made.get(name, health.chunks)
+        probes, found = _measured(table) if health.indexed and not outgrown else (0, 0.0)
         if found < LEAST_RECALL:
             began = time.monotonic()
             table.index_vectors()
+            self._made[name] = health.chunks
+            give_back()
             probes, found = _measured(table)
             took_s = time.monotonic() - began
-            logger.info("%s: vectors indexed in %.0f s, recall %.3f", table.name, took_s, found)
+            logger.info("%s: vectors indexed in %.0f s, recall %.3f", name, took_s, found)
         if found < LEAST_RECALL:
-            logger.warning("%s: its index finds %.2f only and is not used", table.name, found)
+            logger.warning("%s: its index finds %.2f only and is not used", name, found)
         used = probes if found >= LEAST_RECALL else None
-        self._store.records.note_index(table.name, used, found)
+        self._measured[name] = health.chunks
+        self._store.records.note_index(name, used, found)
 
     def _show(self) -> None:
-        every = self.health.values()
+        every = list(self.health.values())
         metrics.corpus_chunks.set(sum(health.chunks for health in every))
         metrics.corpus_unindexed_chunks.set(sum(health.unindexed for health in every))
         metrics.corpus_fragments.set(max((health.fragments for health in every), default=0))
 
 
 def _crowded(health: Health) -> bool:
-    return health.fragments > MAX_FRAGMENTS or health.unindexed > UNINDEXED
+    share = health.chunks // SHARE
+    pieces = max(MAX_FRAGMENTS, share // GROUP_CHUNKS)
+    return health.fragments > pieces or health.unindexed > max(UNINDEXED, share)
 
 
 def _measured(table: Table) -> tuple[int, float]:
@@ -141,6 +179,7 @@ def _measured(table: Table) -> tuple[int, float]:
     Questions are between two stored vectors each, because the users' own do not lie where chunks
     lie: an index finds stored vectors much more easily than what is asked about them.
     """
+    table = table.frozen()  # else what is written meanwhile would count as missed
     places = table.ids().places
     sample = np.random.default_rng(0).choice(places, 2 * SAMPLE, replace=False)
     stored = np.stack(list(table.vectors_at(sample.tolist()).values()))

@@ -95,7 +95,8 @@ class Drain:
     async def _is_idle(self, limit_s: float) -> bool:
         """Wait until nothing is in flight; False if the limit passes first."""
         try:
-            await asyncio.wait_for(self._idle.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True

@@ -1,13 +1,15 @@
 """The sentence gate between a model and the client: a sentence leaves once it is checked.
 
 In `strict` mode a sentence that the evidence does not support is replaced by the quotes that
-answer, once, and left out after that; in `mark` mode it leaves and the answer says so. Without
-evidence, or with grounding off, text leaves as it comes.
+answer, once, and left out after that; in `mark` mode it leaves and the answer says so. A model that
+begins by saying that the text does not answer has declined, and nothing of what it writes leaves.
+Without evidence, or with grounding off, text leaves as it comes.
 """
 
 from tiffin.core.sentences import split_sentences
 from tiffin.grounding.quote import BETWEEN, answer_of, quotes
 from tiffin.grounding.support import check
+from tiffin.pipeline.prompt import declines
 from tiffin.pipeline.question import Question
 
 UNSUPPORTED = "unsupported"
@@ -40,13 +42,16 @@ class SentenceGate:
         """The model has ended: what may leave of the rest. Adds quotes if nothing has left."""
         ready, self._held = self._held, ""
         text = self._checked(ready)
-        if not self._question.draft.text and self._evidence:
+        if not self._question.draft.text and self._evidence and not self._question.declined:
             text = self._leave(self._quotes())
         return text
 
     def _checked(self, text: str) -> str:
         """The sentences of the text that may leave, with the space that was between them."""
         question, left, at = self._question, "", 0
+        if self.checks and not question.draft.text and declines(text):
+            question.declined = True
+            return ""
         for sentence in split_sentences(text):
             self._gap, at = self._gap + text[at : sentence.start], sentence.end
             if check(sentence.text, self._evidence, question.request.query).supported:

@@ -83,9 +83,10 @@ class Question:
     from `decisive` into `quote` if the evidence is. `vectors` (1 + passages, dimensions) holds the
     question's embedding, then those of the passages; None without the embedding. `left_out` are
     passages that were not embedded. `embedded` is set once that is decided. `logits` are the
-    reranker's, one a candidate. `evidence` refers to candidates by their position. `recalled` is a
-    kept answer to the same question in other words, `generation` that of the cache when it was
-    asked for one. `corpora` are those that were asked, as they were before they were searched.
+    reranker's, one a candidate. `evidence` refers to candidates by their position. `declined` says
+    that the model read it and found no answer. `recalled` is a kept answer to the same question in
+    other words, `generation` that of the cache when it was asked for one. `corpora` are those that
+    were asked, as they were before they were searched.
     """
 
     request: RagRequest
@@ -118,6 +119,7 @@ class Question:
     decision: RouteDecision | None = None
     draft: Draft = field(default_factory=Draft)
     citations: list[Citation] = field(default_factory=list)
+    declined: bool = False
     recalled: Recalled | None = None
     generation: int = -1
     corpora: Sequence[Corpus] = ()
@@ -130,7 +132,7 @@ class Question:
     @property
     def answered(self) -> bool:
         """Whether the documents probably answer. Without a probability, what was found may."""
-        if not self.candidates:
+        if self.declined or not self.candidates:
             return False
         return self.probability is None or self.probability >= self.least_probability
 
@@ -138,9 +140,10 @@ class Question:
     def is_refused(self) -> bool:
         """Whether the answer is that the documents do not say; `mark` answers all the same.
 
-        If nothing was found, nothing can be said.
+        If nothing was found, nothing can be said, and a model that declined has said nothing.
         """
-        return not self.answered and (self.grounding == "strict" or not self.candidates)
+        unsaid = self.grounding == "strict" or self.declined or not self.candidates
+        return unsaid and not self.answered
 
     def languages(self) -> tuple[str, str]:
         """Of the question, and of the best candidate's text."""

@@ -28,8 +28,8 @@ from tiffin.telemetry.timeline import Timeline
 class RagPipeline:
     """Answers questions. Holds no state of a request; safe for any number at once.
 
-    `retrieval` runs in order, `route` and `check` (of the question) beside it;
-    then `writer`; then `closing`, in order.
+    `retrieval` runs in order, and then `recall`, which looks for a kept answer; `route` and `check`
+    (of the question) run beside them. Then `writer`; then `closing`, in order.
     """
 
     retrieval: Sequence[Stage]
@@ -38,14 +38,15 @@ class RagPipeline:
     closing: Sequence[Stage]
     defaults: RagSettings
     rest_ms: float
+    recall: Stage | None = None
     check: Stage | None = None
 
     @property
     def budgets_ms(self) -> dict[str, float]:
         """The budget of every stage, in the order in which they end."""
-        beside = [self.route] if self.check is None else [self.route, self.check]
-        stages: list[Stage | Writer] = [*self.retrieval, *beside, self.writer, *self.closing]
-        return {stage.name: stage.budget_ms for stage in stages}
+        before = (*self.retrieval, self.recall, self.route, self.check)
+        stages: list[Stage | Writer | None] = [*before, self.writer, *self.closing]
+        return {stage.name: stage.budget_ms for stage in stages if stage is not None}
 
     @property
     def reserved_share(self) -> float:
@@ -76,9 +77,7 @@ class RagPipeline:
     async def found(self, request: RagRequest, context: RequestContext) -> Question:
         """The question with its evidence and nothing kept or written."""
         question = self._opened(request, context)
-        for stage in self.retrieval:
-            if stage.name != "recall":
-                await run(stage, question)
+        await self._retrieve(question)
         return question
 
     def _opened(self, request: RagRequest, context: RequestContext) -> Question:
@@ -114,14 +113,19 @@ class RagPipeline:
         if self.check is not None:
             beside.append(asyncio.create_task(self._check(self.check, question)))
         try:
-            for stage in self.retrieval:
-                await run(stage, question)
+            await self._retrieve(question)
+            if self.recall is not None:
+                await run(self.recall, question)
             for task in beside:
                 await task
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _retrieve(self, question: Question) -> None:
+        for stage in self.retrieval:
+            await run(stage, question)
 
     async def _check(self, check: Stage, question: Question) -> None:
         await question.embedded.wait()

@@ -100,7 +100,7 @@ class Provider(ABC):
             raise InvalidRequest(message, param="prompt")
         if not self.sees and any(turn.images for turn in request.messages):
             raise _unsupported(f"messages: the {self.name} tier cannot read images", "messages")
-        for field in self.ignores:
+        for field in (*self.ignores, "ignore_eos"):
             if getattr(request, field):
                 raise self._lacks(field, "has no such parameter")
 

@@ -5,25 +5,19 @@ PostgreSQL driver is imported only if the address is `postgresql://`.
 """
 
 import datetime as dt
-import importlib
-import os
 import sqlite3
-import ssl
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from models.errors import ModelError
+from tiffin.core.postgres import DRIVER, POSTGRES, connect, driver, line_of
 
-POSTGRES = "postgresql://"
-PASSWORD_VARIABLE = "PGPASSWORD"  # noqa: S105  where it is, not what
-POSTGRES_PORT = 5432
 DAY_S = 86_400
 BUSY_S = 5.0
-"""How long to wait for the lock on the file, or for the database to answer."""
+"""How long to wait for the lock on the file."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
@@ -89,7 +83,9 @@ class Storage:
             rows = [tuple(row) for row in cursor.fetchall()]
             self.connection.commit()
         except self.errors as error:
-            raise LedgerError(f"the ledger {self.where} cannot be read: {_line(error)}") from error
+            raise LedgerError(
+                f"the ledger {self.where} cannot be read: {line_of(error)}"
+            ) from error
         return rows
 
     def close(self) -> None:
@@ -124,7 +120,7 @@ def forget_before(storage: Storage, first: dt.date) -> tuple[int, int]:
         for end in until:
             storage.write([("DELETE FROM decisions WHERE at < ?", (end,))])
     except storage.errors as error:
-        message = f"the ledger {storage.where} cannot be changed: {_line(error)}"
+        message = f"the ledger {storage.where} cannot be changed: {line_of(error)}"
         raise LedgerError(message) from error
     return sum(int(count) for _, count in days), int(decisions)
 
@@ -145,40 +141,16 @@ def _sqlite(path: Path) -> Storage:
 
 def _postgres(url: str) -> Storage:
     try:
-        driver = importlib.import_module("pg8000.dbapi")
+        errors = (driver().Error, OSError)
     except ImportError as error:
-        message = f"the ledger {url} needs the PostgreSQL driver: pip install 'tiffin[postgres]'"
+        message = f"the ledger {url} needs the PostgreSQL driver: {DRIVER}"
         raise LedgerError(message) from error
-    errors = (driver.Error, OSError)
     try:
-        connection = driver.connect(**_address(url))
+        connection = connect(url)
         books = Storage(url, connection, "%s", errors, shared=True)
         tables = [part for part in _POSTGRES.split(";") if part.strip()]
         books.write((statement, ()) for statement in (_ONE_AT_A_TIME, *tables))
     except (*errors, ValueError) as error:
-        message = f"the ledger {url} cannot be opened: {_line(error)}; see TIFFIN_ROUTING__LEDGER"
+        message = f"the ledger {url} cannot be opened: {line_of(error)}; see TIFFIN_ROUTING__LEDGER"
         raise LedgerError(message) from error
     return books
-
-
-def _address(url: str) -> dict[str, Any]:
-    """The arguments of the driver's `connect`. Raises ValueError for an invalid address."""
-    parts = urlsplit(url)
-    mode = parse_qs(parts.query).get("sslmode", ["disable"])[0]
-    if mode not in {"disable", "verify-full"}:
-        raise ValueError(f"sslmode {mode!r} is neither disable nor verify-full")
-    return {
-        "user": unquote(parts.username or "") or os.environ.get("PGUSER", "postgres"),
-        "password": os.environ.get(PASSWORD_VARIABLE),
-        "host": parts.hostname or "127.0.0.1",
-        "port": parts.port or POSTGRES_PORT,
-        "database": parts.path.lstrip("/") or None,
-        "timeout": BUSY_S,
-        "ssl_context": ssl.create_default_context() if mode == "verify-full" else None,
-    }
-
-
-def _line(error: Exception) -> str:
-    """The error in one line. The database sends fields, of which M is the message."""
-    fields = error.args[0] if error.args else ""
-    return str(fields["M"] if isinstance(fields, dict) and "M" in fields else error)

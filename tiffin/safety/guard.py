@@ -133,7 +133,9 @@ class Guard:
 
     async def _unless_known(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """The same, as it was said when they were stored; only the others are checked."""
-        known = [None] * len(texts) if self.verdicts is None else self.verdicts.known(texts)
+        known: list[Checked | None] = [None] * len(texts)
+        if self.verdicts is not None:
+            known = await self.verdicts.known(texts)
         new = [text for text, one in zip(texts, known, strict=True) if one is None]
         said = iter(await self.scan(new, context) if new else ())
         return [next(said) if one is None else one for one in known]

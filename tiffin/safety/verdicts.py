@@ -5,8 +5,11 @@ verdict is kept by the SHA-256 of the text and of what it depends on (heads and 
 without one, because it was stored before or Safety was away, is checked when it is found.
 
     FOLDER/verdicts.sqlite3    made by the first verdict
+
+If replicas share corpora, they share verdicts in the same database.
 """
 
+import asyncio
 import hashlib
 import sqlite3
 import threading
@@ -15,7 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from tiffin.core.errors import Unavailable
 from tiffin.core.messages import Checked
+from tiffin.core.postgres import Postgres
 from tiffin.safety.heads import COMMANDS, INSTRUCTIONS, ORDERS, Head
 
 BUSY_S = 5.0
@@ -23,6 +28,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, checked BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (file TEXT PRIMARY KEY, flagged INTEGER NOT NULL);
 """
+
+
+_KEEP = "INSERT OR REPLACE INTO verdicts (key, checked) VALUES (?, ?)"
+_FLAG = "INSERT OR REPLACE INTO files (file, flagged) VALUES (?, ?)"
+_FLAGGED = "SELECT flagged FROM files WHERE file = ?"
 
 
 class Verdicts:
@@ -35,7 +45,7 @@ class Verdicts:
         self._db: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
-    def known(self, texts: Sequence[str]) -> list[Checked | None]:
+    async def known(self, texts: Sequence[str]) -> list[Checked | None]:
         """What was said of each text; None of one that was not checked. Some 20 us a text."""
         with self._lock:
             if self._db is None and not self._path.exists():
@@ -46,18 +56,16 @@ class Verdicts:
 
     def keep(self, said: Mapping[str, Checked], flagged: Mapping[str, int]) -> None:
         """Keep what was said of texts, and how many chunks of each file were flagged."""
-        rows = [(self._key(text), msgspec.msgpack.encode(one)) for text, one in said.items()]
         with self._lock, self._opened() as db:
-            db.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", rows)
-            db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", flagged.items())
+            db.executemany(_KEEP, self._rows(said))
+            db.executemany(_FLAG, flagged.items())
 
     def flagged(self, file: str) -> int | None:
         """How many chunks of a file hold instructions for the model; None if nobody looked."""
         with self._lock:
             if self._db is None and not self._path.exists():
                 return None
-            asked = "SELECT flagged FROM files WHERE file = ?"
-            row = self._opened().execute(asked, (file,)).fetchone()
+            row = self._opened().execute(_FLAGGED, (file,)).fetchone()
         return row and int(row[0])
 
     def close(self) -> None:
@@ -76,3 +84,40 @@ class Verdicts:
 
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(self._mark + text.encode("utf-8", "surrogatepass")).digest()
+
+    def _rows(self, said: Mapping[str, Checked]) -> list[tuple[bytes, bytes]]:
+        return [(self._key(text), msgspec.msgpack.encode(one)) for text, one in said.items()]
+
+
+class SharedVerdicts(Verdicts):
+    """Of a PostgreSQL database; while it is away, nothing is known. Raises Unavailable else."""
+
+    def __init__(self, database: str, false_positives: float) -> None:
+        super().__init__(Path(), false_positives)
+        self._shared = Postgres(database, "tiffin_verdicts", _SCHEMA)
+
+    async def known(self, texts: Sequence[str]) -> list[Checked | None]:
+        """The same, asked in a thread and at once for all."""
+        keys = [self._key(one) for one in texts]
+        asked = f"SELECT key, checked FROM verdicts WHERE key IN ({', '.join('?' * len(keys))})"  # noqa: S608
+        try:
+            rows = await asyncio.to_thread(self._shared.read, asked, keys) if keys else []
+        except Unavailable:
+            rows = []
+        said = {bytes(key): msgspec.msgpack.decode(one, type=Checked) for key, one in rows}
+        return [said.get(key) for key in keys]
+
+    def keep(self, said: Mapping[str, Checked], flagged: Mapping[str, int]) -> None:
+        """The same."""
+        with self._shared.transaction() as db:
+            db.executemany(_KEEP, self._rows(said))
+            db.executemany(_FLAG, flagged.items())
+
+    def flagged(self, file: str) -> int | None:
+        """The same."""
+        rows = self._shared.read(_FLAGGED, (file,))
+        return int(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._shared.close()

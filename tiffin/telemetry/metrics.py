@@ -10,6 +10,10 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from tiffin.telemetry import metric_files
+
+metric_files.install()
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 answers_total = Counter("tiffin_answers_total", "Questions by how they ended.", ["outcome"])

@@ -33,6 +33,10 @@ class Limiter(Protocol):
         """Take units at any rate, into debt if need be; a negative number gives back."""
         ...
 
+    async def close(self) -> None:
+        """Settle what is open, and close the connections."""
+        ...
+
 
 class Bucket:
     """One bucket of this process."""
@@ -73,6 +77,9 @@ class LocalLimiter:
     def settle(self, name: str, per_minute: int, units: float) -> None:
         """As `Limiter` says."""
         self._bucket(name, per_minute).take(units)
+
+    async def close(self) -> None:
+        """As `Limiter` says: there is nothing to close."""
 
     def _bucket(self, name: str, per_minute: int) -> Bucket:
         bucket = self._buckets.get(name)

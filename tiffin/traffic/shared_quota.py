@@ -7,6 +7,7 @@ generous for a while is better than an outage.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Protocol
 
 from tiffin.core.errors import Unavailable
@@ -30,6 +31,10 @@ class Buckets(Protocol):
 
         Raises OSError or TimeoutError while the store is away.
         """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...
 
 
@@ -56,6 +61,13 @@ class SharedLimiter:
         task = asyncio.get_running_loop().create_task(self._settle(name, per_minute, units))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+
+    async def close(self) -> None:
+        """As `Limiter` says. What the store does not take in time is not settled."""
+        await asyncio.gather(*self._settling, return_exceptions=True)
+        with suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._buckets.close()
 
     async def _settle(self, name: str, per_minute: int, units: float) -> None:
         if await self._ask(name, per_minute, units, None) is None:

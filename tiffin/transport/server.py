@@ -23,6 +23,7 @@ from tiffin import __version__
 from tiffin.core import errors
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import ServiceHealth
+from tiffin.core.model_errors import from_model_error
 from tiffin.telemetry import logs, metrics, tracing
 from tiffin.traffic.in_flight import Admission
 from tiffin.transport import wire
@@ -112,7 +113,7 @@ class RpcApp:
         except errors.TiffinError as error:
             await reply.error(error)
         except Exception as error:
-            translated = errors.from_model_error(error)
+            translated = from_model_error(error)
             if isinstance(translated, errors.UpstreamFailed):
                 logger.exception("%s failed", scope["path"])
             await reply.error(translated)

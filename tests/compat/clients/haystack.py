@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from haystack import Document, Pipeline
+import openai
+from haystack import Document, Pipeline, component
 from haystack.components.builders import ChatPromptBuilder
 from haystack.components.embedders import OpenAIDocumentEmbedder, OpenAITextEmbedder
 from haystack.components.generators.chat import OpenAIChatGenerator, OpenAIResponsesChatGenerator
@@ -25,6 +26,7 @@ from tests.compat.calls import (
     V1,
     Calls,
 )
+from tests.compat.corpus import corpus
 
 calls = Calls("haystack-ai")
 ranking = Calls("cohere-haystack")
@@ -119,6 +121,41 @@ def pipeline() -> None:
         "prompt": {"question": LAKE},
     }
     assert "1,642" in (pipe.run(asked)["llm"]["replies"][0].text or "")
+
+
+@component
+class CorpusRetriever:
+    """The passages of a corpus that answer best; docs/corpora.md shows it."""
+
+    def __init__(self, client: openai.OpenAI, corpus: str, top_k: int = 4) -> None:
+        self.client, self.corpus, self.top_k = client, corpus, top_k
+
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
+    def run(self, query: str) -> dict[str, list[Document]]:
+        """Search, and give the documents on."""
+        found = self.client.vector_stores.search(
+            self.corpus, query=query, max_num_results=self.top_k
+        )
+        documents = [
+            Document(
+                content="\n".join(part.text for part in hit.content),
+                meta={"file": hit.filename, **(hit.attributes or {})},
+                score=hit.score,
+            )
+            for hit in found
+        ]
+        return {"documents": documents}
+
+
+@calls.works("Pipeline with a retriever on /v1/vector_stores/{id}/search")
+def retriever() -> None:
+    pipe = Pipeline()
+    with corpus() as store:
+        client = openai.OpenAI(base_url=V1, api_key=KEY)
+        pipe.add_component("retriever", CorpusRetriever(client, store, top_k=2))
+        found = pipe.run({"retriever": {"query": LAKE}})["retriever"]["documents"]
+    assert found[0].content == PASSAGES[DEEPEST]
+    assert found[0].meta["file"] == f"{DEEPEST}.txt"
 
 
 @ranking.works("CohereRanker.run")

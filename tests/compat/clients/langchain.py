@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import openai
 import pydantic
 from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 
@@ -24,9 +26,11 @@ from tests.compat.calls import (
     V1,
     Calls,
 )
+from tests.compat.corpus import corpus
 
 calls = Calls("langchain-openai")
 reranking = Calls("langchain-cohere")
+retrieving = Calls("langchain-core")
 
 
 class City(pydantic.BaseModel):
@@ -163,6 +167,36 @@ def rerank() -> None:
     assert [best[0].page_content, len(best)] == [PASSAGES[DEEPEST], 2]
 
 
+class CorpusRetriever(BaseRetriever):  # type: ignore[misc]
+    """The passages of a corpus that answer best; docs/corpora.md shows it."""
+
+    client: openai.OpenAI
+    corpus: str
+    top_k: int = 4
+
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+        found = self.client.vector_stores.search(
+            self.corpus, query=query, max_num_results=self.top_k
+        )
+        return [
+            Document(
+                "\n".join(part.text for part in hit.content),
+                metadata={"file": hit.filename, "score": hit.score, **(hit.attributes or {})},
+            )
+            for hit in found
+        ]
+
+
+@retrieving.works("a BaseRetriever on /v1/vector_stores/{id}/search")
+def retriever() -> None:
+    with corpus() as store:
+        client = openai.OpenAI(base_url=V1, api_key=KEY)
+        found = CorpusRetriever(client=client, corpus=store, top_k=2).invoke(LAKE)
+    assert found[0].page_content == PASSAGES[DEEPEST]
+    assert found[0].metadata["file"] == f"{DEEPEST}.txt"
+
+
 if __name__ == "__main__":
     calls.run()
     reranking.run()
+    retrieving.run()

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import openai
 import pydantic
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
@@ -28,6 +30,7 @@ from tests.compat.calls import (
     V1,
     Calls,
 )
+from tests.compat.corpus import corpus
 
 calls = Calls("llama-index-llms-openai-like")
 plain = Calls("llama-index-llms-openai")
@@ -36,6 +39,7 @@ openai_embedding = Calls("llama-index-embeddings-openai")
 tei_embedding = Calls("llama-index-embeddings-text-embeddings-inference")
 cohere_rerank = Calls("llama-index-postprocessor-cohere-rerank")
 tei_rerank = Calls("llama-index-postprocessor-tei-rerank")
+retrieving = Calls("llama-index-core")
 
 TURNS = [ChatMessage(role="user", content=QUESTION)]
 
@@ -151,8 +155,41 @@ def _reranks(model: Any) -> None:
     assert [best[0].text, len(best)] == [PASSAGES[DEEPEST], 2]
 
 
+class CorpusRetriever(BaseRetriever):  # type: ignore[misc]
+    """The passages of a corpus that answer best; docs/corpora.md shows it."""
+
+    def __init__(self, client: openai.OpenAI, corpus: str, top_k: int = 4) -> None:
+        self._client, self._corpus, self._top_k = client, corpus, top_k
+        super().__init__()
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = self._client.vector_stores.search(
+            self._corpus, query=query_bundle.query_str, max_num_results=self._top_k
+        )
+        return [
+            NodeWithScore(
+                node=TextNode(
+                    text="\n".join(part.text for part in hit.content),
+                    metadata={"file": hit.filename, **(hit.attributes or {})},
+                ),
+                score=hit.score,
+            )
+            for hit in found
+        ]
+
+
+@retrieving.works("a BaseRetriever on /v1/vector_stores/{id}/search")
+def retriever() -> None:
+    with corpus() as store:
+        client = openai.OpenAI(base_url=V1, api_key=KEY)
+        found = CorpusRetriever(client, store, top_k=2).retrieve(LAKE)
+    assert found[0].text == PASSAGES[DEEPEST]
+    assert found[0].metadata["file"] == f"{DEEPEST}.txt"
+
+
 if __name__ == "__main__":
     for each in (calls, plain, embedding, openai_embedding, tei_embedding):
         each.run()
     cohere_rerank.run()
     tei_rerank.run()
+    retrieving.run()

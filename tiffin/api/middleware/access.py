@@ -48,6 +48,8 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
+        if scope["type"] == "lifespan":
+            receive = self._closing(receive)
         if scope["type"] != "http" or is_open(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -71,6 +73,17 @@ class KeyGuard:
             await self._app(scope, receive, _with_limits(send, limits))
         finally:
             current.reset(token)
+
+    def _closing(self, receive: Receive) -> Receive:
+        """The messages of the server; its last one, when no request is left, closes the limiter."""
+
+        async def receive_and_close() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._limiter.close()
+            return message
+
+        return receive_and_close
 
     def _key_of(self, headers: Headers) -> Key:
         text = _sent_key(headers)

@@ -2,8 +2,8 @@
 
 from tiffin.cache.limits import RedisBuckets
 from tiffin.config.settings import Settings
+from tiffin.core.postgres import POSTGRES
 from tiffin.routing.limits import PostgresBuckets
-from tiffin.routing.storage import POSTGRES
 from tiffin.traffic.quota import Limiter, LocalLimiter
 from tiffin.traffic.shared_quota import SharedLimiter
 

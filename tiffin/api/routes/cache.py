@@ -93,7 +93,8 @@ async def clear(http: Request) -> Response:
         return model_answer(Removed(removed=await upkeep.clear()))
     if unwanted.corpus is not None:
         gateway, context = work_of(http)
-        corpus = gateway.corpora.store.corpus_of(context.tenant, unwanted.corpus)
+        store = gateway.corpora.store
+        corpus = await store.ask(store.corpus_of, context.tenant, unwanted.corpus)
         unwanted = unwanted.model_copy(update={"corpus": corpus.id})
     return model_answer(Removed(removed=await upkeep.remove(unwanted.holds)))
 

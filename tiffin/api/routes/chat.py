@@ -115,7 +115,15 @@ def generate_request(body: ChatRequest) -> GenerateRequest:
         parallel_tool_calls=body.parallel_tool_calls is not False,
         json_schema=body.response_format.constraint() if body.response_format else None,
         strict_schema=bool(body.response_format and body.response_format.strict),
+        ignore_eos=_ignores_end(body),
     )
+
+
+def _ignores_end(body: ChatRequest) -> bool:
+    if body.ignore_eos and (body.tools or body.response_format):
+        message = "ignore_eos: an answer with tools or a response_format ends where these say"
+        raise InvalidRequest(message, param="ignore_eos")
+    return bool(body.ignore_eos)
 
 
 def _message(message: Message, index: int) -> ChatMessage:

@@ -81,6 +81,7 @@ def generate_requests(body: CompletionRequest) -> list[GenerateRequest]:
         frequency_penalty=body.frequency_penalty or 0.0,
         stop=stops(body.stop),
         logprobs=body.logprobs,
+        ignore_eos=bool(body.ignore_eos),
     )
     return [
         structs.replace(request, prompt=prompt, seed=seed_of(body.seed, choice))

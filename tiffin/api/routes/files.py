@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, StreamingResponse
 
 from tiffin.api.bodies import from_validation
 from tiffin.api.queries import described, query_of
@@ -96,22 +97,24 @@ async def list_files(http: Request) -> Listing[Any]:
 async def show_file(file_id: str, http: Request) -> FileObject:
     """Show a file."""
     gateway, context = work_of(http)
-    return FileObject.of(gateway.corpora.store.file_of(context.tenant, file_id))
+    store = gateway.corpora.store
+    return FileObject.of(await store.ask(store.file_of, context.tenant, file_id))
 
 
 @router.get(PATH + "/{file_id}/content", response_class=Response)
-async def file_content(file_id: str, http: Request) -> FileResponse:
+async def file_content(file_id: str, http: Request) -> Response:
     """The bytes of a file, as they were uploaded."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    file = store.file_of(context.tenant, file_id)
-    # Never shown as a page of this site, whatever was uploaded.
-    return FileResponse(
-        store.content(file.digest),
-        media_type="application/octet-stream",
-        filename=file.name,
-        headers={"x-content-type-options": "nosniff"},
-    )
+    file = await store.ask(store.file_of, context.tenant, file_id)
+    kind = "application/octet-stream"  # never shown as a page of this site, whatever was uploaded
+    headers = {"x-content-type-options": "nosniff"}
+    if (path := store.uploads.path(file.digest)) is not None:
+        return FileResponse(path, media_type=kind, filename=file.name, headers=headers)
+    pieces = await asyncio.to_thread(store.uploads.pieces, file.digest)
+    headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(file.name)}"
+    headers["content-length"] = str(file.bytes)
+    return StreamingResponse(pieces, media_type=kind, headers=headers)
 
 
 @router.delete(PATH + "/{file_id}")
@@ -119,7 +122,7 @@ async def delete_file(file_id: str, http: Request) -> Deleted:
     """Delete a file, from all vector stores too."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    file = store.file_of(context.tenant, file_id)
+    file = await store.ask(store.file_of, context.tenant, file_id)
     corpora = await asyncio.to_thread(store.records.corpora_of, file.id)
     await asyncio.to_thread(store.remove, file)
     for corpus in corpora:

@@ -34,10 +34,13 @@ async def readyz(http: Request) -> JSONResponse:
 
     The status is `ready`; `degraded` if a service is missing that has a substitute; `down`; or
     `draining` from the first SIGTERM on. `away` has the tiers, providers' too, that failed lately
-    and are left alone, with the seconds until they are asked again.
+    and are left alone, with the seconds until they are asked again. If replicas share corpora, it
+    is also `down` while their database or object storage cannot be reached; `corpora` says which.
     """
     gateway = gateway_of(http)
     state = "draining" if gateway.drain.began else gateway.readiness.state()
+    if gateway.corpora.away is not None and state != "draining":
+        state = "down"
     body: dict[str, object] = {"status": state, "services": gateway.readiness.services()}
     if away := gateway.away():
         body["away"] = away

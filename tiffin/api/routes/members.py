@@ -36,9 +36,9 @@ BATCH = BATCHES + "/{batch_id}"
 @router.post(FILES, response_model=MemberObject)
 async def add_file(body: NewMember, http: Request, vector_store_id: str) -> Response:
     """Put a file into a vector store. It is found when its status is `completed`."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     await _add(gateway, corpus, [body], None)
-    return model_answer(_shown(gateway, corpus, body.file_id))
+    return model_answer(await _shown(gateway, corpus, body.file_id))
 
 
 @router.get(FILES, response_model=Listing[MemberObject], openapi_extra=described(ListQuery))
@@ -50,8 +50,8 @@ async def list_files(vector_store_id: str, http: Request) -> Listing[Any]:
 @router.get(FILE)
 async def show_file(vector_store_id: str, file_id: str, http: Request) -> MemberObject:
     """Show a file of a vector store, and how far its ingestion is."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
-    return _shown(gateway, corpus, file_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
+    return await _shown(gateway, corpus, file_id)
 
 
 @router.post(FILE, response_model=MemberObject)
@@ -59,19 +59,19 @@ async def change_file(
     body: MemberChange, http: Request, vector_store_id: str, file_id: str
 ) -> Response:
     """Replace the attributes of a file."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     store = gateway.corpora.store
-    _member_of(store, corpus, file_id)
+    await _member_of(store, corpus, file_id)
     attributes = body.attributes or {}
     await asyncio.to_thread(store.records.set_attributes, corpus.id, file_id, attributes)
-    return model_answer(_shown(gateway, corpus, file_id))
+    return model_answer(await _shown(gateway, corpus, file_id))
 
 
 @router.delete(FILE)
 async def remove_file(vector_store_id: str, file_id: str, http: Request) -> Deleted:
     """Take a file out of a vector store; the file itself stays."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
-    _member_of(gateway.corpora.store, corpus, file_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
+    await _member_of(gateway.corpora.store, corpus, file_id)
     await asyncio.to_thread(gateway.corpora.store.records.drop_member, corpus.id, file_id)
     gateway.corpora.ingestion.wake(corpus.id)
     return Deleted(id=file_id, object="vector_store.file.deleted")
@@ -80,9 +80,9 @@ async def remove_file(vector_store_id: str, file_id: str, http: Request) -> Dele
 @router.get(FILE + "/content")
 async def file_text(vector_store_id: str, file_id: str, http: Request) -> TextPage:
     """The text of a file as it was extracted, chunk by chunk."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     store = gateway.corpora.store
-    if _member_of(store, corpus, file_id).state != "completed":
+    if (await _member_of(store, corpus, file_id)).state != "completed":
         message = "file_id: it has no text until its status is completed"
         raise InvalidRequest(message, param="file_id", code="not_completed")
     rows = await asyncio.to_thread(lambda: store.table(corpus.table).text_of(file_id))
@@ -92,7 +92,7 @@ async def file_text(vector_store_id: str, file_id: str, http: Request) -> TextPa
 @router.post(BATCHES, response_model=Batch)
 async def create_batch(body: NewBatch, http: Request, vector_store_id: str) -> Response:
     """Put several files into a vector store."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     if bool(body.file_ids) == bool(body.files):
         message = "file_ids: give either file_ids or files, and at least one"
         raise InvalidRequest(message, param="file_ids")
@@ -104,14 +104,14 @@ async def create_batch(body: NewBatch, http: Request, vector_store_id: str) -> R
 @router.get(BATCH)
 async def show_batch(vector_store_id: str, batch_id: str, http: Request) -> Batch:
     """Show how far a batch is."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     return await _batch_of(gateway.corpora.store, corpus, batch_id)
 
 
 @router.post(BATCH + "/cancel")
 async def cancel_batch(vector_store_id: str, batch_id: str, http: Request) -> Batch:
     """Cancel what still waits of a batch."""
-    gateway, corpus = _corpus_of(http, vector_store_id)
+    gateway, corpus = await _corpus_of(http, vector_store_id)
     store = gateway.corpora.store
     await _batch_of(store, corpus, batch_id)
     await asyncio.to_thread(store.records.cancel, corpus.id, batch_id)
@@ -126,33 +126,36 @@ async def list_batch(vector_store_id: str, batch_id: str, http: Request) -> List
     return await _listed(http, vector_store_id, batch_id)
 
 
-def _corpus_of(http: Request, id_: str) -> tuple[Gateway, Corpus]:
+async def _corpus_of(http: Request, id_: str) -> tuple[Gateway, Corpus]:
     gateway, context = work_of(http)
-    return gateway, gateway.corpora.store.corpus_of(context.tenant, id_)
+    store = gateway.corpora.store
+    return gateway, await store.ask(store.corpus_of, context.tenant, id_)
 
 
-def _member_of(store: Store, corpus: Corpus, file: str) -> Member:
-    member = store.records.member(corpus.id, file)
+async def _member_of(store: Store, corpus: Corpus, file: str) -> Member:
+    member = await store.ask(store.records.member, corpus.id, file)
     if member is None:
         message = f"file_id: {file!r} is not in this vector store"
         raise NotFound(message, param="file_id", code="file_not_found")
     return member
 
 
-def _shown(gateway: Gateway, corpus: Corpus, file: str) -> MemberObject:
-    member = _member_of(gateway.corpora.store, corpus, file)
-    return MemberObject.of(member, gateway.flagged_chunks(file))
+async def _shown(gateway: Gateway, corpus: Corpus, file: str) -> MemberObject:
+    member = await _member_of(gateway.corpora.store, corpus, file)
+    flagged = await gateway.corpora.store.ask(gateway.flagged_chunks, file)
+    return MemberObject.of(member, flagged)
 
 
 async def _add(gateway: Gateway, corpus: Corpus, new: list[NewMember], batch: str | None) -> None:
     """Queue files. One that is there already, whole and with these attributes, costs nothing."""
     store, members = gateway.corpora.store, []
     for one in new:
-        file, attributes = store.file_of(corpus.tenant, one.file_id), dict(one.attributes or {})
-        known = store.records.member(corpus.id, file.id)
+        file = await store.ask(store.file_of, corpus.tenant, one.file_id)
+        known = await store.ask(store.records.member, corpus.id, file.id)
+        attributes = dict(one.attributes or {})
         if batch is None and known and known.state in {"completed", "in_progress"}:
             if attributes != known.attributes:
-                store.records.set_attributes(corpus.id, file.id, attributes)
+                await store.ask(store.records.set_attributes, corpus.id, file.id, attributes)
             continue
         members.append(
             Member(corpus.id, file.id, "in_progress", attributes=attributes, bytes=file.bytes)
@@ -163,7 +166,7 @@ async def _add(gateway: Gateway, corpus: Corpus, new: list[NewMember], batch: st
 
 
 async def _listed(http: Request, id_: str, batch: str | None) -> Listing[Any]:
-    gateway, corpus = _corpus_of(http, id_)
+    gateway, corpus = await _corpus_of(http, id_)
     query, store = query_of(http, ListQuery), gateway.corpora.store
     if batch is not None:
         await _batch_of(store, corpus, batch)
@@ -174,7 +177,7 @@ async def _listed(http: Request, id_: str, batch: str | None) -> Listing[Any]:
 
 
 async def _batch_of(store: Store, corpus: Corpus, id_: str) -> Batch:
-    created = store.records.batch(corpus.id, id_)
+    created = await store.ask(store.records.batch, corpus.id, id_)
     if created is None:
         message = f"batch_id: there is no batch {id_!r} of this vector store"
         raise NotFound(message, param="batch_id", code="batch_not_found")

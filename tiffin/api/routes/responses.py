@@ -114,7 +114,8 @@ async def _searched(
     gateway, context = work_of(http)
     question, unread = question_of(body)
     check_query(question, gateway.settings.limits, "input")
-    ids = ids_of(gateway.corpora.store, context.tenant, tool.vector_store_ids)
+    store, named = gateway.corpora.store, tool.vector_store_ids
+    ids = await store.ask(ids_of, store, context.tenant, named)
     request = rag_request(body, tool, question, ids, gateway.settings.rag.top_k)
     found = gateway.ask(request, context)
     first = await anext(found)

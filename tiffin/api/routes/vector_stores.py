@@ -49,7 +49,8 @@ async def create(body: NewVectorStore, http: Request) -> Response:
     """Create a vector store, with the files that are named."""
     gateway, context = work_of(http)
     store, now = gateway.corpora.store, int(time.time())
-    files = [store.file_of(context.tenant, id_) for id_ in dict.fromkeys(body.file_ids)]
+    named = dict.fromkeys(body.file_ids)
+    files = [await store.ask(store.file_of, context.tenant, id_) for id_ in named]
     corpus = Corpus(
         *(new_id("vs_"), context.tenant, body.name or "", body.description or ""),
         *(store.embedder, dict(body.metadata or {}), now, now),
@@ -81,7 +82,7 @@ async def show(vector_store_id: str, http: Request) -> VectorStore:
     """Show a vector store."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    return await _shown(store, store.corpus_of(context.tenant, vector_store_id))
+    return await _shown(store, await store.ask(store.corpus_of, context.tenant, vector_store_id))
 
 
 @router.get(ONE + "/health")
@@ -89,7 +90,7 @@ async def health(vector_store_id: str, http: Request) -> StoreHealth:
     """Show how a vector store is on disk."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    corpus = store.corpus_of(context.tenant, vector_store_id)
+    corpus = await store.ask(store.corpus_of, context.tenant, vector_store_id)
     return await asyncio.to_thread(_health_of, store, corpus)
 
 
@@ -98,7 +99,7 @@ async def reembed(vector_store_id: str, http: Request) -> StoreHealth:
     """Embed a vector store by this server's model, in the background; its health says how far."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    corpus = store.corpus_of(context.tenant, vector_store_id)
+    corpus = await store.ask(store.corpus_of, context.tenant, vector_store_id)
     await gateway.corpora.reembed(corpus)
     return await asyncio.to_thread(_health_of, store, corpus)
 
@@ -108,7 +109,7 @@ async def change(body: VectorStoreChange, http: Request, vector_store_id: str) -
     """Change a vector store's name, metadata or expiry."""
     gateway, context = work_of(http)
     store = gateway.corpora.store
-    corpus = store.corpus_of(context.tenant, vector_store_id)
+    corpus = await store.ask(store.corpus_of, context.tenant, vector_store_id)
     said = body.model_fields_set
     changed = replace(
         corpus,
@@ -124,7 +125,8 @@ async def change(body: VectorStoreChange, http: Request, vector_store_id: str) -
 async def delete(vector_store_id: str, http: Request) -> Deleted:
     """Delete a vector store; its files stay."""
     gateway, context = work_of(http)
-    corpus = gateway.corpora.store.corpus_of(context.tenant, vector_store_id)
+    store = gateway.corpora.store
+    corpus = await store.ask(store.corpus_of, context.tenant, vector_store_id)
     await gateway.corpora.drop(corpus)
     return Deleted(id=corpus.id, object="vector_store.deleted")
 
@@ -138,7 +140,7 @@ async def search(body: VectorStoreQuery, http: Request, vector_store_id: str) ->
         raise InvalidRequest(message, param="rewrite_query", code="unsupported_value")
     check_query(body.text, gateway.settings.limits)
     store = gateway.corpora.store
-    corpus = store.find(context.tenant, vector_store_id)
+    corpus = await store.ask(store.find, context.tenant, vector_store_id)
     async with gateway.admission.place(context, EMBED):
         found = await _found(gateway, corpus, body, context)
     headers = (

@@ -12,6 +12,7 @@ from tiffin.api.schemas.openai import (
     Choices,
     CompletionUsage,
     Function,
+    IgnoreEos,
     LogitBias,
     MaxTokens,
     Metadata,
@@ -164,6 +165,7 @@ class ChatRequest(Sent):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    ignore_eos: IgnoreEos = None
     cache: CacheSwitch = None
     # Change nothing about the answer.
     user: str | None = None

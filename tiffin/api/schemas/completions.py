@@ -8,6 +8,7 @@ from models.values import FinishReason
 from tiffin.api.schemas.openai import (
     Choices,
     CompletionUsage,
+    IgnoreEos,
     LogitBias,
     MaxTokens,
     ModelName,
@@ -46,6 +47,7 @@ class CompletionRequest(Sent):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    ignore_eos: IgnoreEos = None
     cache: CacheSwitch = None
     # Only the values that ask for what is done anyway.
     best_of: Annotated[int | None, Field(ge=1, description="1, or as many as `n`.")] = None

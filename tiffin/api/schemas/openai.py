@@ -36,6 +36,12 @@ MAX_STOPS = 4
 SEEDS = 2**31
 """Seeds wrap here: engines take 31 bits in common."""
 
+IgnoreEos = Annotated[
+    bool | None,
+    Field(description="Write up to the limit, past the model's end. To measure an engine."),
+]
+"""Of vLLM and llama.cpp."""
+
 Stop = Annotated[
     str | Items[str] | None, Field(description="Generation ends before any of these; up to four.")
 ]
@@ -173,6 +179,8 @@ class StreamOptions(Sent):
 
     include_usage: bool | None = None
     include_obfuscation: Annotated[bool | None, Field(description="Nothing is padded here.")] = None
+    # Of vLLM, for those who measure: with it, too, the usage comes once, at the end.
+    continuous_usage_stats: bool | None = None
 
 
 class PromptTokensDetails(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pypdfium2 as pdfium
 
-from tiffin.corpus.document import Unreadable
+from tiffin.corpus.document import Scanned, Unreadable
 from tiffin.corpus.mend import clean, compounds, unwrap
 from tiffin.corpus.outline import Outline
 
@@ -68,9 +68,9 @@ def read_pdf(data: bytes, name: str, _: str | None, outline: Outline) -> None:
     finally:
         document.close()
     if not lines:
-        raise Unreadable(
+        raise Scanned(
             f"{name}: holds no text on its pages ({pages}); if it is a scan, read it by OCR first, "
-            "for instance with ocrmypdf"
+            "for instance with ocrmypdf, or have the operator set TIFFIN_OCR"
         )
     _Pages(outline, lines, bookmarks).read()
 

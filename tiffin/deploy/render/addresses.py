@@ -25,6 +25,8 @@ PROVIDERS = {
 """Where a provider is unless its `base_url` says otherwise."""
 
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
+S3 = "https://s3.{}.amazonaws.com"
+"""Where object storage is without an endpoint."""
 TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 NOT_PUBLIC = {
@@ -110,6 +112,11 @@ def _named(settings: Settings) -> Iterator[tuple[str, str, bool]]:
         yield url, f"providers.{name}.base_url", False
     if "://" in (ledger := settings.routing.ledger or ""):
         yield ledger, "routing.ledger", False
+    if settings.corpora_database:
+        yield settings.corpora_database, "corpora", False
+    if settings.chunks:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        yield os.environ.get("AWS_ENDPOINT") or S3.format(region), "AWS_ENDPOINT", False
     if settings.cache.redis:
         yield settings.cache.redis, "cache.redis", False
     if collector := os.environ.get(TRACES):

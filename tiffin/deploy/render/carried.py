@@ -20,6 +20,7 @@ from tiffin.config.settings import variables
 TOKEN = "TIFFIN_INTERNAL__TOKEN"  # noqa: S105  the name of a variable
 KEYS_FILE = "TIFFIN_ACCESS__KEYS_FILE"
 LEDGER = "TIFFIN_ROUTING__LEDGER"
+CORPORA = "TIFFIN_CORPORA"
 
 OF_THE_RENDERER = frozenset({"TIFFIN_HOME", "TIFFIN_PROFILE", KEYS_FILE})
 """Said by the rendered files in their own way."""
@@ -27,6 +28,10 @@ OF_THE_RENDERER = frozenset({"TIFFIN_HOME", "TIFFIN_PROFILE", KEYS_FILE})
 TELEMETRY = "OTEL_"
 """What OpenTelemetry's SDK reads begins with it."""
 TELEMETRY_SECRETS = ("HEADERS", "PASSWORD", "TOKEN", "KEY")
+
+OBJECT_STORAGE = ("AWS_ENDPOINT", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP")
+OBJECT_STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""What says where object storage is, and what opens it."""
 
 IN_THE_IMAGE = "/home/bentoml/"
 """Files below it are in the image: a variable may name one."""
@@ -49,6 +54,15 @@ def carried() -> dict[str, str]:
             message = "an address with a password would stand in the rendered files: leave it out"
             raise SettingsError(f"{variable}: {message}")
         found[variable] = text
+    return found
+
+
+def object_storage() -> dict[str, str]:
+    """The variables that say where object storage is. Raises SettingsError if none does."""
+    found = {name: os.environ[name] for name in OBJECT_STORAGE if os.environ.get(name)}
+    if not found.keys() & set(OBJECT_STORAGE[:3]):
+        message = "containers must be told where it is: set AWS_REGION, or AWS_ENDPOINT"
+        raise SettingsError(f"TIFFIN_CHUNKS: {message}")
     return found
 
 
@@ -75,7 +89,7 @@ def _is_secret(variable: str, kind: Any) -> bool:  # noqa: ANN401  an annotation
 
 def _paths(variable: str, kind: Any, text: str) -> list[str]:  # noqa: ANN401  an annotation
     """The paths in a variable's text."""
-    if variable == LEDGER:
+    if variable in {LEDGER, CORPORA}:
         return [] if "://" in text else [text]
     if Path not in _types(kind):
         return []

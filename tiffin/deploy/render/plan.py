@@ -18,7 +18,12 @@ from tiffin.config.section import SettingsError
 from tiffin.config.services import ENTRY, Signal
 from tiffin.config.settings import Settings, place_in_profile
 from tiffin.config.topology import dependencies
-from tiffin.deploy.render.carried import carried, secrets
+from tiffin.deploy.render.carried import (
+    OBJECT_STORAGE_KEYS,
+    carried,
+    object_storage,
+    secrets,
+)
 from tiffin.deploy.render.cluster import Cluster
 
 PORT = 3000
@@ -82,10 +87,8 @@ class Plan:
     @cached_property
     def variables(self) -> dict[str, str]:
         """The settings that every container is given: the profile, and what variables set here."""
-        if self.settings.chunks is not None:
-            message = "containers do not get the variables AWS_* that reach object storage"
-            raise SettingsError(f"TIFFIN_CHUNKS: {message}: unset it")
-        return {"TIFFIN_PROFILE": self.settings.profile, **carried()}
+        objects = object_storage() if self.settings.chunks is not None else {}
+        return {"TIFFIN_PROFILE": self.settings.profile, **carried(), **objects}
 
     @property
     def provider_keys(self) -> list[str]:
@@ -96,8 +99,10 @@ class Plan:
     @property
     def passwords(self) -> list[str]:
         """The variables with the passwords of stores that the entry service may need."""
+        database = self.settings.corpora_database is not None
         shared = {
-            "PGPASSWORD": "://" in self.settings.ledger_at(),
+            "PGPASSWORD": database or "://" in self.settings.ledger_at(),
+            **dict.fromkeys(OBJECT_STORAGE_KEYS, self.settings.chunks is not None),
             "REDIS_PASSWORD": self.settings.cache.redis is not None,
         }
         return [variable for variable, wanted in shared.items() if wanted]

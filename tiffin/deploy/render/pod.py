@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from tiffin.config.services import ENTRY
-from tiffin.deploy.render.carried import KEYS_FILE, TOKEN
+from tiffin.deploy.render.carried import CORPORA, KEYS_FILE, TOKEN
 from tiffin.deploy.render.plan import PORT, SOURCE_IN_IMAGE, START, USER_IN_IMAGE, Plan, slug
-from tiffin.deploy.render.shared import CORPORA, FOLDER, on_a_volume
+from tiffin.deploy.render.shared import FOLDER, on_a_volume
 
 KEYS_FOLDER = "/etc/tiffin"
 NOWHERE = "/nonexistent"

@@ -2,22 +2,22 @@
 
 The ledger, kept answers and corpora are the only state of Tiffin. Two replicas that each had their
 own would count half of what a cap allows, give an answer again that was removed from the other, and
-not know each other's documents, so that is refused (docs/decisions/0087).
+not know each other's documents, so that is refused (docs/decisions/0087, 0111).
 """
 
 from tiffin.config.section import SettingsError
 from tiffin.config.services import ENTRY
 from tiffin.config.settings import Settings
-from tiffin.deploy.render.carried import LEDGER
+from tiffin.deploy.render.carried import CORPORA, LEDGER
 from tiffin.deploy.render.plan import Plan
 
 FOLDER = "/var/lib/tiffin"
 """Where the one replica has its volume."""
-CORPORA = "TIFFIN_CORPORA"
 REMEDIES = {
     "ledger": f"set {LEDGER}=postgresql://USER@HOST/DATABASE",
     "cache": "set TIFFIN_CACHE__REDIS=redis://HOST:6379/0",
-    "corpora": "give --without-corpora",
+    "corpora": f"set {CORPORA}=postgresql://USER@HOST/DATABASE and TIFFIN_CHUNKS=s3://BUCKET/PREFIX"
+    " (or give --without-corpora)",
 }
 ONE = """set TIFFIN_SCALING='{"RAG": {"max": 1}}' for one replica with a volume"""
 
@@ -28,16 +28,14 @@ def own_state(settings: Settings) -> list[str]:
     has = {
         "ledger": "://" not in settings.ledger_at(),
         "cache": cache.redis is None and (cache.exact or cache.semantic),
-        "corpora": True,
+        "corpora": settings.corpora_database is None,
     }
     return [what for what, alone in has.items() if alone]
 
 
 def check_shared(plan: Plan) -> None:
     """Raise SettingsError if several replicas of the entry service would not share their state."""
-    alone = own_state(plan.settings)
-    if not plan.cluster.corpora:
-        alone.remove("corpora")
+    alone = [w for w in own_state(plan.settings) if w != "corpora" or plan.cluster.corpora]
     if plan.entry.max > 1 and alone:
         message = f"up to {plan.entry.max} replicas of {ENTRY} would each have their own "
         remedies = ", ".join(REMEDIES[what] for what in alone)
@@ -51,5 +49,5 @@ def on_a_volume(plan: Plan) -> dict[str, str]:
     alone = own_state(plan.settings)
     return {
         **({LEDGER: f"{FOLDER}/ledger.sqlite3"} if "ledger" in alone else {}),
-        **({CORPORA: f"{FOLDER}/corpora"} if plan.cluster.corpora else {}),
+        **({CORPORA: f"{FOLDER}/corpora"} if plan.cluster.corpora and "corpora" in alone else {}),
     }

@@ -24,6 +24,7 @@ from tiffin.core.errors import (
 )
 from tiffin.core.messages import RouteDecision
 from tiffin.core.values import RagDelta, RagEvent, RagSources, RagStopped, Route
+from tiffin.grounding.language import language_of, refusal
 from tiffin.pipeline.citing import Citer
 from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.generate import Begun, Generator
@@ -122,14 +123,16 @@ class Generate:
                 if isinstance(piece.event, TextDelta):
                     if text := await gate.release(piece.event.text):
                         yield _delta(question, text, citer)
-                    if gate.stopped:
+                    if gate.stopped or question.declined:
                         break
                 else:
                     draft.add(piece.event)
-        if not gate.stopped:
+        if not (gate.stopped or question.declined):
             draft.check_whole()
             if text := await gate.finish():
                 yield _delta(question, text, citer)
+        if question.declined:
+            yield _declined(question)
         if gate.stopped:
             draft.cut_off(_prompt_chars(question), "content_filter")
             yield RagStopped(checks=gate.stopped_by)
@@ -199,6 +202,15 @@ def _delta(question: Question, text: str, citer: Citer | None) -> RagDelta:
     found = citer.cite(answer, len(answer) - len(text)) if citer else []
     question.citations += found
     return RagDelta(text=text, citations=found)
+
+
+def _declined(question: Question) -> RagDelta:
+    """The refusal in the question's language in place of the model's own."""
+    draft = question.draft
+    draft.text = refusal(language_of(question.request.query))
+    if draft.finish_reason is None:
+        draft.cut_off(_prompt_chars(question), "stop")
+    return RagDelta(text=draft.text)
 
 
 def _prompt_chars(question: Question) -> int:

@@ -61,7 +61,8 @@ class Search(Stage):
 
     async def _stored(self, question: Question, context: RequestContext) -> list[Candidate]:
         request, vectors = question.request, question.vectors
-        named = [self._store.find(context.tenant, reference) for reference in request.corpora]
+        store, tenant = self._store, context.tenant
+        named = [await store.ask(store.find, tenant, reference) for reference in request.corpora]
         question.corpora = named
         vector = None if vectors is None else vectors[0]
         wanted = Wanted(request.query, vector, question.top_k, request.filters)
