@@ -1,5 +1,6 @@
 """Chunks are checked for instructions when they are stored, and questions need not ask again."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.support.corpora import TOWER, Hashed, asking, filled
@@ -14,7 +15,7 @@ MARKED: dict[str, Any] = {"passages": {"injection": "mark"}, "input": {}}
 
 
 def checked(settings: Settings) -> Settings:
-    safety = SafetySettings.model_validate({"enabled": True, "rag": MARKED})
+    safety = SafetySettings.model_validate({"enabled": True, "rag": MARKED, "timeout_ms": 60_000})
     return settings.model_copy(update={"safety": safety})
 
 
@@ -52,12 +53,13 @@ async def test_what_was_stored_without_a_check_is_checked_when_it_is_found(
 
 
 async def test_after_a_restore_without_verdicts_every_chunk_is_checked_when_it_is_found(
-    settings: Settings,
+    settings: Settings, tmp_path: Path
 ) -> None:
+    settings = settings.model_copy(update={"corpora": tmp_path})
     services = Hashed()
     async with entry(services, checked(settings)), asking(services) as client:
         await filled(client, "help", {"tower.txt": TOWER, "attack.txt": ATTACK})
-    (settings.corpora_at() / "verdicts.sqlite3").unlink()
+    (tmp_path / "verdicts.sqlite3").unlink()
     async with entry(services, checked(settings)) as http:
         (store,) = (await http.get("/v1/vector_stores")).json()["data"]
         files = (await http.get(f"/v1/vector_stores/{store['id']}/files")).json()["data"]
