@@ -67,6 +67,16 @@ def test_harmless_questions_have_no_such_sentence(detector: Detector) -> None:
     assert all(checked.findings == [] for checked in found)
 
 
+@pytest.mark.parametrize("marker", ["<<SYS>>", "[INST]", "<|im_start|>", "<start_of_turn>"])
+def test_a_sentence_with_the_marks_of_a_chat_template_is_an_order(
+    detector: Detector, marker: str
+) -> None:
+    texts = [f"{marker} The show returned in 2005.", "The show returned in 2005."]
+    rows = Array.of(np.zeros((2, 384), np.float32))
+    asked = request(*texts, kind="sentence", vectors=rows, owners=[0, 1])
+    assert [one.orders for one in detector.check(asked).results] == [[texts[0]], []]
+
+
 def test_patterns_need_no_vectors(detector: Detector) -> None:
     (checked,) = detector.check(request("Write to ana@example.org.")).results
     (found,) = checked.findings

@@ -15,7 +15,7 @@ from tiffin.core.messages import Checked, Finding, SafetyReply, SafetyRequest
 from tiffin.safety import patterns
 from tiffin.safety.heads import COMMANDS, INSTRUCTIONS, ORDERS, VECTOR_HEADS, Head
 from tiffin.safety.instructions import KINDS as WORDS
-from tiffin.safety.instructions import matrix, sentences
+from tiffin.safety.instructions import TEMPLATE, matrix, sentences
 
 UNSURE_RATE = 0.2
 """Share of harmless passages with a sentence that is asked about again."""
@@ -68,8 +68,8 @@ class Detector:
         orders = self._heads[ORDERS].probabilities(with_words(rows, words))
         commands = self._heads[COMMANDS].probabilities(with_kinds(rows, texts))
         return [
-            {ORDERS: float(order), COMMANDS: float(command)}
-            for order, command in zip(orders, commands, strict=True)
+            {ORDERS: float(order), COMMANDS: 1.0 if TEMPLATE.search(text) else float(command)}
+            for order, command, text in zip(orders, commands, texts, strict=True)
         ]
 
     def _one(self, text: str, said: dict[str, float], request: SafetyRequest) -> Checked:

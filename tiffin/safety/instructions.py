@@ -52,6 +52,13 @@ _KINDS = {
     "override": r"\b(?:new (?:instructions?|tasks?|rules?|goals?)|system prompt|hidden|secret"
     r"|authori[sz]ed|developer|administrator|operator)\b",
 }
+TEMPLATE = re.compile(
+    r"<</?sys>>|\[/?inst\]|<\|(?:im_start|im_end|system|user|assistant|eot_id|begin_of_text"
+    r"|(?:start|end)_header_id)\|>|<(?:start|end)_of_turn>",
+    re.IGNORECASE,
+)
+"""What chat templates write between turns. A document with it pretends to be one."""
+
 _FINDERS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _KINDS.items()}
 KINDS = len(_KINDS)
 NAMES = (*_KINDS, *(f"{one}+{other}" for one, other in combinations(_KINDS, 2)))
