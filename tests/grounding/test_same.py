@@ -4,7 +4,7 @@ import pytest
 
 from tiffin.grounding.alike import Nearness, Worth, shipped
 from tiffin.grounding.questions import sought
-from tiffin.grounding.same import RULES_FROM, Asked, Kept, differences
+from tiffin.grounding.same import RULES_FROM, Asked, Kept, differences, repeats
 
 SENTENCES = (
     "The tower was designed by Anna Kell in 1889.",
@@ -145,3 +145,17 @@ def test_what_a_question_seeks() -> None:
             "What is it?",
         )
     ] == ["reason", "amount", "thing", "manner", "what"]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("Please tell me how tall the lighthouse is.", True),
+        ("Hi, how tall is the lighthouse? Thanks", True),
+        ("How tall was the lighthouse?", False),
+        ("Is the tall lighthouse how?", False),
+        ("How is the lighthouse tall?", False),
+    ],
+)
+def test_a_repeat_may_be_polite_and_indirect(other: str, same: bool) -> None:
+    assert repeats("How tall is the lighthouse?", other) == same

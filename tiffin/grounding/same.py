@@ -61,6 +61,9 @@ _POLITE = re.compile(
     r"(?:tell me|let me know|i (?:would|'d) like to know)\b|"
     r"^\W*(?:hi|hello|hey)\b|\bplease\b|\btell me\W*$|\bthank(?:s| you)\W*$"
 )
+_HELPING = frozenset(
+    "am is are was were do does did has have had can could will would shall should may".split()
+)
 _REFERS = re.compile(r"^\W*(?:and|but|or|what about|how about|also|then|what else)\b")
 
 
@@ -133,8 +136,13 @@ def is_one(kept: Asked, new: Asked, near: Nearness, wrong_hits: float) -> bool:
 
 
 def repeats(one: str, other: str) -> bool:
-    """Whether both are the same words in the same order, but for how politely they are said."""
-    return _plain(one) == _plain(other)
+    """Whether both are the same words in the same order, but for how politely they are said.
+
+    A verb that helps may stand elsewhere: "Tell me how tall it is" repeats "How tall is it?".
+    """
+    said, told = _plain(one), _plain(other)
+    still, same = ([word for word in words if word not in _HELPING] for words in (said, told))
+    return sorted(said) == sorted(told) and still == same
 
 
 def _plain(text: str) -> list[str]:
