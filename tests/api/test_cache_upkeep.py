@@ -46,7 +46,7 @@ async def test_a_wrong_answer_to_other_words_is_removed_alone(
     async with entry(services, semantic) as client:
         await post(client, "/rag_query", ASKED)
         await post(client, "/rag_query", {**ASKED, "query": "when was the tower built"})
-        again = {**ASKED, "query": "please tell me how tall the tower is"}
+        again = {**ASKED, "query": "please tell me how tall this tower is"}
         hit = await post(client, "/rag_query", again)
         assert hit.headers["x-tiffin-cache"] == "semantic"
         assert (await client.get("/v1/cache")).json()["semantic"] == 2
@@ -67,12 +67,12 @@ async def test_a_scope_with_a_wrong_answer_must_be_surer_of_its_others(
         for query in ("how tall is the tower", "when was the tower built"):
             await said(query)
         await said("how tall is the tower", **other)
-        wrong = await said("please tell me how tall the tower is")
+        wrong = await said("please tell me how tall this tower is")
         await post(client, "/v1/cache/feedback", {"id": wrong["x-tiffin-cache-id"]})
         assert (await client.get("/v1/cache")).json()["reports"] == 1
-        again = await said("tell me when the tower was built, please")
+        again = await said("tell me when this tower was built, please")
         assert again["x-tiffin-cache"] == "miss", "it is held to half of what it was"
-        elsewhere = await said("please tell me how tall the tower is", **other)
+        elsewhere = await said("please tell me how tall this tower is", **other)
         assert elsewhere["x-tiffin-cache"] == "semantic", "other documents are another scope"
         await client.delete("/v1/cache")
         assert (await client.get("/v1/cache")).json()["reports"] == 0

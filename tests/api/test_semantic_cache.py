@@ -90,7 +90,7 @@ async def test_without_a_head_the_default_bound_serves_only_repeats(
     async with entry(services, semantic.model_copy(update={"cache": cache})) as client:
         await ask(client, "how tall is the tower")
         repeat = await ask(client, "please tell me how tall is the tower")
-        other = await ask(client, "please tell me how tall the tower is")
+        other = await ask(client, "please tell me how tall this tower is")
     assert repeat.headers["x-tiffin-cache"] == "semantic"
     assert other.headers["x-tiffin-cache"] == "miss"
 
