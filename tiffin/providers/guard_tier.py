@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from models.values import ChatMessage, Finished, GenerateRequest, TextDelta
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import DeadlineExceeded, TiffinError, UpstreamFailed
+from tiffin.core.errors import UpstreamFailed
 from tiffin.core.messages import Checked, Finding
 from tiffin.providers.protocol import LLM
 from tiffin.traffic.failover import Breaker
@@ -49,26 +49,14 @@ class GuardTier:
 
     async def check(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """What it says of each text. Raises DeadlineExceeded, UpstreamFailed and what tiers do."""
-        self._breaker.enter()
-        asked = [asyncio.create_task(self._one(text, context)) for text in texts]
-        try:
-            async with asyncio.timeout(context.deadline.remaining()):
-                found = await asyncio.gather(*asked)
-        except TimeoutError as error:
-            self._breaker.failed(why="it was late")
-            message = f"the guard model on {self._name} did not answer before the deadline"
-            raise DeadlineExceeded(message) from error
-        except TiffinError as error:
-            self._breaker.failed(error.retry_after_s, error.message)
-            raise
-        except BaseException:
-            self._breaker.left()
-            raise
-        finally:
-            for task in asked:
-                task.cancel()
-        self._breaker.succeeded()
-        return found
+        late = f"the guard model on {self._name} did not answer before the deadline"
+        async with self._breaker.bounded(context.deadline.remaining(), late):
+            asked = [asyncio.create_task(self._one(text, context)) for text in texts]
+            try:
+                return await asyncio.gather(*asked)
+            finally:
+                for task in asked:
+                    task.cancel()
 
     async def _one(self, text: str, context: RequestContext) -> Checked:
         request = GenerateRequest(

@@ -4,7 +4,6 @@
 flags is its own decision: `safety.false_positives` is a rate of our heads.
 """
 
-import asyncio
 import os
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ import msgspec
 from tiffin.config.safety import ModeratorSettings
 from tiffin.config.section import SettingsError
 from tiffin.core.context import RequestContext
-from tiffin.core.errors import DeadlineExceeded, TiffinError, Unavailable, UpstreamFailed
+from tiffin.core.errors import Unavailable, UpstreamFailed
 from tiffin.core.messages import Checked, Finding
 from tiffin.providers.base import http_client, retry_after_s
 from tiffin.traffic.failover import Breaker
@@ -54,22 +53,9 @@ class Moderator:
 
     async def check(self, texts: Sequence[str], context: RequestContext) -> list[Checked]:
         """What it says of each text. Raises DeadlineExceeded, Unavailable and UpstreamFailed."""
-        self._breaker.enter()
-        try:
-            async with asyncio.timeout(context.deadline.remaining()):
-                found = await self._ask(list(texts))
-        except TimeoutError as error:
-            self._breaker.failed(why="it was late")
-            message = "the moderation endpoint did not answer before the deadline"
-            raise DeadlineExceeded(message) from error
-        except TiffinError as error:
-            self._breaker.failed(error.retry_after_s, error.message)
-            raise
-        except BaseException:
-            self._breaker.left()
-            raise
-        self._breaker.succeeded()
-        return found
+        late = "the moderation endpoint did not answer before the deadline"
+        async with self._breaker.bounded(context.deadline.remaining(), late):
+            return await self._ask(list(texts))
 
     async def _ask(self, texts: list[str]) -> list[Checked]:
         body = {"model": self._model, "input": texts}

@@ -7,14 +7,16 @@ process, and none of it outlives it.
        ^------------------ it succeeds ------------------------------------'  fails: open again
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from tiffin.config.routing import FailoverSettings
-from tiffin.core.errors import UNSUPPORTED_PARAMETER, TiffinError, Unavailable
+from tiffin.core.errors import UNSUPPORTED_PARAMETER, DeadlineExceeded, TiffinError, Unavailable
 from tiffin.telemetry import logs, metrics
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,27 @@ class Breaker:
     def left(self) -> None:
         """The caller left before the tier could answer: nothing is known of the tier."""
         self._probing = False
+
+    @asynccontextmanager
+    async def bounded(self, limit_s: float, late: str) -> AsyncGenerator[None, None]:
+        """Enter, and tell how the block ends; for a call without retries and other tiers.
+
+        Raises Unavailable while open, and DeadlineExceeded with the message `late` at the limit.
+        """
+        self.enter()
+        try:
+            async with asyncio.timeout(limit_s):
+                yield
+        except TimeoutError as error:
+            self.failed(why="it was late")
+            raise DeadlineExceeded(late) from error
+        except TiffinError as error:
+            self.failed(error.retry_after_s, error.message)
+            raise
+        except BaseException:
+            self.left()
+            raise
+        self.succeeded()
 
     def _show(self, now: str, why: str) -> None:
         """Tell the operator: in the log, and in metrics."""

@@ -31,7 +31,7 @@ from tiffin.grounding.foreign import unread
 from tiffin.grounding.language import Readers, reads
 from tiffin.grounding.quote import contradictions
 from tiffin.pipeline.lexical import lexical_evidence
-from tiffin.pipeline.question import Question, Vector
+from tiffin.pipeline.question import Question
 from tiffin.pipeline.stage import Stage
 from tiffin.safety.policy import NOTHING_CHECKED, Judges
 
@@ -113,24 +113,19 @@ class Evidence(Stage):
         row = read.readings if readings else None
         said = Said(read.logits.tolist(), None if row is None else row.tolist())
         kept, said = leading(found, said)
-        windows, alone = [item.window for item in kept], [item.text for item in kept if item.before]
-        vectors, embedded = await self._embedding.embed([query, *windows, *alone], context)
+        judge, judged = self._judges.of(context.tenant), [item.window for item in kept]
+        if judge is not None:  # a sentence is also judged without the one before it
+            judged += [item.text for item in kept if item.before]
+        vectors, embedded = await self._embedding.embed([query, *judged], context)
         question.rerank_tokens += read.tokens
         question.embedding_tokens += embedded
         cosines = self._slope * (vectors[1 : len(kept) + 1] @ vectors[0]) + self._shift
-        clean = await self._clean([*windows, *alone], vectors[1:], context)
-        chosen = [n for n, item in enumerate(kept) if {item.window, item.text} <= clean]
+        orders = set[str]()
+        if judge is not None:
+            orders = await judge.orders(judged, vectors[1:], context)
+        chosen = [n for n, it in enumerate(kept) if orders.isdisjoint((it.window, it.text))]
         said = replace(said.of(chosen), cosines=cosines[chosen].tolist())
         return [kept[n] for n in chosen], said
-
-    async def _clean(
-        self, texts: Sequence[str], vectors: Vector, context: RequestContext
-    ) -> set[str]:
-        """Those of the texts that do not give orders to the model: float32 (texts, dimensions)."""
-        judge = self._judges.of(context.tenant)
-        if judge is None:
-            return set(texts)
-        return set(texts) - await judge.orders(texts, vectors, context)
 
     def _find_nothing(self, question: Question) -> None:
         """There is no sentence, or each gives orders to the model: the question is refused."""
