@@ -1,4 +1,4 @@
-"""Streamed chats of one and of several callers: Tiffin beside the bare servers of two engines.
+"""Streamed chats of one and of several callers: Tiffin next to the bare servers of two engines.
 
 The weights of the profile `tiny`, on a CPU. Tiffin and llama.cpp read them as Q4_1; vLLM reads no
 GGUF there, so it has a dequantised copy in bfloat16, the catalogue's, and its texts may differ. All

@@ -1,4 +1,4 @@
-"""A whole question beside the RAG pipelines of BentoML's documentation and of Haystack's.
+"""A whole question, compared with the RAG pipelines of BentoML's documentation and of Haystack.
 
 The same weights, the same ten passages, answers of at most as many tokens. Tiffin answers as its
 laptop profile does (`quote`) and by the LLM (`small`); the peers, `bench.stock_services` and
@@ -58,12 +58,12 @@ def run() -> Table:
         }
         try:
             ways[HAYHOOKS] = _of_hayhooks(others, Path(directory, "hayhooks"))
-            beside = _agree(ways[PEER], ways[HAYHOOKS])
+            peers_note = _agree(ways[PEER], ways[HAYHOOKS])
         except (PeerUnavailable, TimeoutError) as error:
-            beside = f"Without hayhooks, because it did not run here: {error}."
+            peers_note = f"Without hayhooks, because it did not run here: {error}."
         alone_s = _alone(ways)
         rates = _crowded(ways)
-    return _table(alone_s, rates, beside)
+    return _table(alone_s, rates, peers_note)
 
 
 def _of_tiffin(client: httpx2.Client, model: str) -> Ask:
@@ -157,7 +157,9 @@ def _rate(ask: Ask, work: Iterator[tuple[str, list[str]]]) -> float:
     return answered / (time.perf_counter() - began)
 
 
-def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]], beside: str) -> Table:
+def _table(
+    alone_s: dict[str, list[float]], rates: dict[str, list[float]], peers_note: str
+) -> Table:
     rows = []
     for name, seconds in alone_s.items():
         faster = [theirs / ours for theirs, ours in zip(alone_s[PEER], seconds, strict=True)]
@@ -186,5 +188,5 @@ def _table(alone_s: dict[str, list[float]], rates: dict[str, list[float]], besid
         ),
         rows,
         f"{ROUNDS} questions alone and {WINDOWS} windows of {WINDOW_S} s, in turns. To reach: "
-        f"{REACH} times as fast and as many. {beside}",
+        f"{REACH} times as fast and as many. {peers_note}",
     )
