@@ -166,7 +166,7 @@ async def test_a_document_that_takes_too_long_is_given_up_and_the_next_is_read()
         start = time.monotonic()
         with pytest.raises(Unreadable, match=r"slow.html: not read after 1 s; split it"):
             await parser.parse(slow, "slow.html")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 15
         parser.seconds = 30.0
         assert (await parser.parse(b"fine", "fine.txt")).text == "fine"
 

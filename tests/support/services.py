@@ -81,7 +81,9 @@ class Services:
     reason: FinishReason = "stop"
     reads: int = 10**9
     """Words of a text that the encoders read."""
+    began: int = 0
     ended: int = 0
+    most_open: int = 0
     alike: bool = False
     """Whether all texts have the same embedding."""
 
@@ -148,6 +150,8 @@ class Tier:
     ) -> AsyncGenerator[TokenEvent, None]:
         services = self.services
         services.prompts.append(request)
+        services.began += 1
+        services.most_open = max(services.most_open, services.began - services.ended)
         await services._called(self.name)  # noqa: SLF001
         try:
             for number, event in enumerate(services.events or map(TextDelta, services.answer)):

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from models.errors import EngineFailed, InputTooLong
 from models.values import Finished, GenerateRequest, TextDelta, TokenUsage
 from tests.support.serving import served
-from tests.support.within import within
+from tests.support.soon import SOON_S
 from tiffin.clients import EmbeddingClient, LLMClient
 from tiffin.core import errors
 from tiffin.core.context import RequestContext
@@ -133,7 +133,7 @@ async def test_a_caller_that_leaves_cancels_the_work() -> None:
         call = asyncio.create_task(client.embed(["a"], soon()))
         await asyncio.sleep(0.1)
         call.cancel()
-        async with within(0.25):
+        async with asyncio.timeout(SOON_S):
             await texts.cancelled.wait()
         await client.close()
 
@@ -145,7 +145,7 @@ async def test_the_deadline_stops_both_ends() -> None:
         client = EmbeddingClient("Test", url)
         with pytest.raises(errors.DeadlineExceeded):
             await client.embed(["a"], soon(0.2))
-        async with within(0.25):
+        async with asyncio.timeout(SOON_S):
             await texts.cancelled.wait()
         await client.close()
 
@@ -204,7 +204,7 @@ async def test_a_reader_that_leaves_a_stream_stops_the_writer() -> None:
         events = client.generate(ask(100_000), soon())
         await anext(events)
         await events.aclose()
-        async with within(0.25):
+        async with asyncio.timeout(SOON_S):
             await writer.stopped.wait()
         await client.close()
     assert writer.written < 1000
@@ -331,9 +331,9 @@ async def test_a_service_that_is_lost_ends_the_calls_that_wait_for_it_at_once() 
         await asyncio.sleep(0.1)
         client.lost = "Test does not answer"
         with pytest.raises(errors.Unavailable, match="does not answer"):
-            async with within(0.5):
+            async with asyncio.timeout(SOON_S):
                 await call
-        async with within(0.5):
+        async with asyncio.timeout(SOON_S):
             await texts.cancelled.wait()
         with pytest.raises(errors.Unavailable):
             await client.embed(["y"], soon(60))
@@ -370,7 +370,7 @@ async def test_a_stream_of_a_service_that_is_lost_ends_typed() -> None:
         assert await anext(events) == TextDelta("one")
         asyncio.get_running_loop().call_later(0.1, setattr, client, "lost", "gone")
         with pytest.raises(errors.Unavailable, match="gone"):
-            async with within(0.5):
+            async with asyncio.timeout(SOON_S):
                 await anext(events)
         await client.close()
 
