@@ -1,7 +1,7 @@
 """What an operator sees of a real stack under load, while some of its parts fail.
 
 Its dashboard and alerts in Debian's Prometheus, its log as JSON, and its traces at a receiver. With
-OPERATIONS_SHOTS=FOLDER the load lasts five minutes, and docs/images/dashboard.png is drawn there.
+OPERATIONS_SHOTS=FOLDER the load lasts three minutes, and docs/images/dashboard.png is drawn there.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ QUERIES = [
     for target in panel.get("targets", [])
 ]
 SHOTS = os.environ.get("OPERATIONS_SHOTS")
-LOAD_S = 300 if SHOTS else 0
+LOAD_S = 180 if SHOTS else 0
 SAID = "XYZZY"
 PATIENT = {"x-request-timeout-ms": "60000"}
 TOWER = ["The tower is 330 metres tall.", "It was built in 1889.", "Its lifts are yellow."]
