@@ -120,9 +120,8 @@ async def test_a_budget_that_is_spent_refuses_and_says_what_was_spent_and_when_i
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     error = answers[2].json()["error"]
     assert error["type"] == "insufficient_quota"
-    assert (
-        f"the {whose}'s budget for {again}, 0.0299 USD, of which 0.026000 are" in error["message"]
-    )
+    spent = f"0.026000 of the {whose}'s budget for {again}, 0.0299 USD, are spent"
+    assert spent in error["message"]
     assert "00:00 UTC" in error["message"]
     assert 1 <= int(answers[2].headers["retry-after"]) <= 31 * 86_400
     assert (await chat(client, key, "small")).status_code == 200, "a free tier stays open"

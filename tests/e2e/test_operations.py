@@ -1,14 +1,18 @@
 """What an operator sees of a real stack under load, while some of its parts fail.
 
-Its dashboard and alerts in Debian's Prometheus, its log as JSON, and its traces at a receiver.
+Its dashboard and alerts in Debian's Prometheus, its log as JSON, and its traces at a receiver. With
+OPERATIONS_SHOTS=FOLDER the load lasts three minutes, and docs/images/dashboard.png is drawn there.
 """
 
 import asyncio
 import json
+import os
 import re
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +20,7 @@ import pytest
 import yaml
 
 from tests.support.otlp import Receiver, receiving
+from tests.support.panels import shoot
 from tests.support.prometheus import JOB, Prometheus, program, running_prometheus
 from tests.support.stack import ROOT, Stack, free_port, running_stack
 
@@ -41,6 +46,8 @@ QUERIES = [
     for panel in BOARD["panels"]
     for target in panel.get("targets", [])
 ]
+SHOTS = os.environ.get("OPERATIONS_SHOTS")
+LOAD_S = 180 if SHOTS else 0
 SAID = "XYZZY"
 PATIENT = {"x-request-timeout-ms": "60000"}
 TOWER = ["The tower is 330 metres tall.", "It was built in 1889.", "Its lifts are yellow."]
@@ -82,8 +89,11 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Generator[Operated, No
         with running_stack(folder, **environment) as stack:
             target = stack.url.removeprefix("http://")
             with running_prometheus(folder, target, RULES) as prometheus:
+                began = time.time()
                 asyncio.run(load(stack))
                 prometheus.wait_for("tiffin:failed:ratio5m")
+                if SHOTS:
+                    shoot(BOARD, prometheus.url, JOB, began, Path(SHOTS) / "dashboard.png")
                 yield Operated(stack, prometheus, receiver)
 
 
@@ -91,9 +101,12 @@ async def load(stack: Stack) -> None:
     """All that the dashboard shows: answers of every kind, mistakes, failures, one cancelled."""
     async with httpx.AsyncClient(base_url=stack.url, timeout=90, headers=PATIENT) as client:
         await ingest(client)
-        for _ in range(2):  # a counter's rate needs two values
+        began, rounds = time.monotonic(), 0
+        while rounds < 2 or time.monotonic() - began < LOAD_S:  # a counter's rate needs two values
+            rounds += 1
             await ask(client)
-            stack.worker("Reranker").kill()
+            if rounds % 10 in {1, 2}:
+                stack.worker("Reranker").kill()
             await question(client, f"How tall is the tower, {SAID}?", cache=False)
             await asyncio.sleep(2)
 

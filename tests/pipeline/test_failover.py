@@ -302,7 +302,7 @@ async def test_fallbacks_stay_within_the_cap_of_the_whole_request() -> None:
     with pytest.raises(UpstreamFailed):
         await text_of(first)
     assert request.bill.usd > 0, "what was written before it broke is paid for"
-    with pytest.raises(InvalidRequest, match=r"cost so far, an answer of mid or big would pass"):
+    with pytest.raises(InvalidRequest, match=r"cost so far, an answer of mid or big would exceed"):
         await tiers.begin(decision("mid", "big", max_usd=0.0012), REQUEST, request)
     freely = decision("mid", "big", "small", max_usd=0.0012)
     assert (await tiers.begin(freely, REQUEST, request)).tier == "small", "what is free stays open"

@@ -9,7 +9,7 @@ DEAR = {"input_usd_per_mtok": 10.0, "output_usd_per_mtok": 30.0}
 
 
 def provider(price: dict[str, float], **more: Any) -> dict[str, Any]:
-    """An provider that needs no key."""
+    """A provider that needs no key."""
     return {
         "provider": "openai-compatible",
         "model": "m",

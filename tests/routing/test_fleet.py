@@ -27,6 +27,11 @@ def test_tiers_stand_cheapest_first_and_fall_back_to_the_nearest() -> None:
     assert fleet.strongest.name == "big"
 
 
+def test_the_only_tier_is_taken_for_no_better_than_the_cheapest_of_several() -> None:
+    (only,) = fleet_of(settings_with(providers={}))
+    assert only.quality == 0.0
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -54,7 +54,7 @@ def test_every_alternative_tells_its_chance_its_cost_and_what_rules_it_out() -> 
     assert chances == pytest.approx({"small": 0.4, "mid": 0.7, "big": 1.0})
     big = decision.alternatives[-1]
     assert big.usd == pytest.approx(0.01 + 0.006)
-    assert "would pass the policy's cap" in (big.refused or "")
+    assert "over the policy's cap" in (big.refused or "")
     assert (decision.tier, "big" in decision.fallbacks) == ("mid", False)
 
 

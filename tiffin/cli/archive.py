@@ -18,6 +18,7 @@ import click
 import msgspec
 
 from tiffin import __version__
+from tiffin.core.errors import from_full_disk
 
 FORMAT = 1
 """Incremented when an older Tiffin would misread what a newer one writes."""
@@ -55,7 +56,10 @@ def write(folder: Path, target: Path) -> Manifest:
             os.fsync(file.fileno())
         part.replace(target)
     except OSError as error:
-        message = f"{target} is not written: {error.strerror or error}; free space, or name another"
+        remedy = (
+            "free space, or name another file" if from_full_disk(error) else "name another file"
+        )
+        message = f"{target} is not written: {error.strerror or error}; {remedy}"
         raise click.ClickException(message) from error
     finally:
         part.unlink(missing_ok=True)
@@ -72,7 +76,8 @@ def unpack(source: Path, folder: Path) -> Manifest:
     except (tarfile.TarError, EOFError, FileNotFoundError, msgspec.MsgspecError) as error:
         if not source.exists():
             raise
-        message = f"{source} is no backup, or is cut off: {error}; use another one"
+        why = str(error).partition(":\n")[0]  # tarfile adds a line for each compression it tried
+        message = f"{source} is no backup, or is cut off: {why}; use another one"
         raise click.ClickException(message) from None
     listed.unlink()
     if manifest.format > FORMAT:

@@ -10,7 +10,7 @@ from rich.table import Table
 from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.progress import print_table
 from tiffin.config.settings import load_settings
-from tiffin.routing.storage import open_storage
+from tiffin.routing.storage import open_existing
 
 COLUMNS = ("day", "tenant", "key", "tier", "model", "provider", "policy")
 SHOWN = "day,tenant,key,tier"
@@ -77,7 +77,7 @@ def sums(where: str | Path, columns: list[str], since: str) -> list[tuple[object
         " SUM(prompt_tokens), SUM(cached_tokens), SUM(completion_tokens), SUM(usd),"
         f" SUM(strongest_usd) FROM attempts WHERE day >= ? GROUP BY {names} ORDER BY {names}"
     )
-    storage = open_storage(where)
+    storage = open_existing(where)
     try:
         return storage.read(statement, (since,))
     finally:

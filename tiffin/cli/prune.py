@@ -7,7 +7,7 @@ import click
 from tiffin.cli.as_json import json_option, print_json
 from tiffin.cli.times import Span
 from tiffin.config.settings import load_settings
-from tiffin.routing.storage import forget_before, open_storage
+from tiffin.routing.storage import forget_before, open_existing
 
 DAY_S = 86_400
 LEAST_DAYS = 31
@@ -27,7 +27,7 @@ def prune(*, older_than: int, ledger: str | None, as_json: bool) -> None:
         message = f"--older-than: budgets of a month need {LEAST_DAYS}d; use at least that"
         raise click.UsageError(message)
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(seconds=older_than)
-    storage = open_storage(ledger or load_settings().ledger_at())
+    storage = open_existing(ledger or load_settings().ledger_at())
     try:
         attempts, decisions = forget_before(storage, first)
     finally:

@@ -14,7 +14,7 @@ Raised anywhere in `tiffin`, sent between services by `tiffin.transport`, shown 
     ├── Unauthenticated (401)       no key, or one that opens nothing
     ├── Forbidden (403)             the credential does not allow it
     ├── NotFound (404)              no such route, model or tier
-    ├── SpendingCapReached (429)    the money for today is spent
+    ├── SpendingCapReached (429)    the money for today or this month is spent
     ├── RateLimited (429)           more requests than are allowed; try again later
     ├── Overloaded (503)            nothing was started; try again later
     ├── Unavailable (503)           the service that should do it is not there
@@ -78,7 +78,7 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class BodyTooLarge(InvalidRequest):
-    """The body passes the byte limit; it was not parsed."""
+    """The body exceeds the byte limit; it was not parsed."""
 
     status = 413
 
@@ -90,7 +90,7 @@ class UnsupportedMedia(InvalidRequest):
 
 
 class FieldTooLarge(InvalidRequest):
-    """One field passes its limit."""
+    """One field exceeds its limit."""
 
     status = 422
 
@@ -116,7 +116,7 @@ class Forbidden(TiffinError):
 
 
 class HeadersTooLarge(InvalidRequest):
-    """The header lines together pass their limit."""
+    """The header lines together exceed their limit."""
 
     status = 431
 
@@ -129,7 +129,7 @@ class NotFound(TiffinError):
 
 
 class SpendingCapReached(TiffinError):
-    """Answering would pass a cap on what may be spent in a day."""
+    """Answering would exceed a cap on a day, or a budget of a day or a month."""
 
     status = 429
     type = "insufficient_quota"

@@ -253,7 +253,7 @@ class Generator:
 
 def _beyond_cap(tiers: tuple[str, ...], decision: RouteDecision) -> InvalidRequest:
     message = (
-        f"with what this request has cost so far, an answer of {' or '.join(tiers)} would pass"
+        f"with what this request has cost so far, an answer of {' or '.join(tiers)} would exceed"
         f" the cap on a request, {decision.max_usd:g} USD"
     )
     return InvalidRequest(message, code=NO_TIER_SATISFIES)

@@ -36,7 +36,7 @@ def fleet_of(settings: Settings) -> Fleet:
     for rank, name in enumerate(ordered):
         card = cards[name]
         provider = card if isinstance(card, ProviderSettings) else None
-        even = rank / (len(ordered) - 1) if len(ordered) > 1 else 1.0
+        even = rank / max(1, len(ordered) - 1)
         tiers[name] = FleetTier(
             name=name,
             model=card.model,

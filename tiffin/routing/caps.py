@@ -37,7 +37,7 @@ def too_dear(
         ("the cap on a request", caps.request_usd),
     ):
         if cap is not None and usd > cap:
-            yield Refusal("cannot", f"up to {usd:.6f} USD would pass {what}, {cap:g} USD")
+            yield Refusal("cannot", f"may cost {usd:.6f} USD, over {what}, {cap:g} USD")
     spent, budgets = request.spent, request.budgets
     midnight, first = _starts_again(spent.at)
     for what, cap, so_far, again in (
@@ -55,8 +55,8 @@ def too_dear(
     ):
         if cap is not None and so_far + usd > cap:
             message = (
-                f"up to {usd:.6f} USD would pass {what}, {cap:g} USD, of which {so_far:.6f} are"
-                f" spent; it starts again on {again:%Y-%m-%d %H:%M} UTC"
+                f"may cost {usd:.6f} USD, and {so_far:.6f} of {what}, {cap:g} USD, are spent;"
+                f" the count starts again on {again:%Y-%m-%d %H:%M} UTC"
             )
             yield Refusal("spent", message, again.timestamp())
 

@@ -18,7 +18,7 @@ from tiffin.core.messages import Alternative, RouteRequest, TierState
 from tiffin.routing.fleet import Fleet
 from tiffin.routing.ledger import Recorded
 from tiffin.routing.policy import choose, p_suffices
-from tiffin.routing.storage import LedgerError, open_storage
+from tiffin.routing.storage import LedgerError, open_existing
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Outcome:
 
 def read_decisions(where: str | Path) -> list[Recorded]:
     """All decisions in the ledger, oldest first. Raises LedgerError."""
-    books = open_storage(where)
+    books = open_existing(where)
     try:
         rows = books.read("SELECT record FROM decisions ORDER BY at")
         return [msgspec.msgpack.decode(row[0], type=Recorded) for row in rows]

@@ -99,6 +99,14 @@ def open_storage(where: str | Path) -> Storage:
     return _postgres(str(where)) if str(where).startswith(POSTGRES) else _sqlite(Path(where))
 
 
+def open_existing(where: str | Path) -> Storage:
+    """The same for commands that only look back: a file that is not there stays so."""
+    if not str(where).startswith(POSTGRES) and not Path(where).exists():
+        message = f"there is no ledger at {where}: a server makes it with its first start"
+        raise LedgerError(f"{message}; --ledger or TIFFIN_ROUTING__LEDGER name another one")
+    return open_storage(where)
+
+
 def forget_before(storage: Storage, first: dt.date) -> tuple[int, int]:
     """Delete rows of earlier UTC days; how many attempts and decisions these were.
 
