@@ -95,6 +95,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Write on after the model's end token, up to `max_tokens`: for those who measure an engine."""
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
+    prompt_cache_key: str | None = None
+    """Which requests begin alike, for a provider that looks for them by it."""
     decision: dict[str, Any] | None = None
     """A body of `/v1/decisions`, for a provider that answers it; no engine does."""
 

@@ -276,3 +276,24 @@ async def test_a_cache_that_is_switched_off_says_nothing(
         for _ in range(2):
             assert "x-tiffin-cache" not in (await post(client, CHATS, CHAT)).headers
     assert len(services.calls) == 2
+
+
+async def test_an_answer_made_anew_says_if_the_encoders_had_nothing_left_to_read(
+    services: Services, settings: Settings
+) -> None:
+    services.alike = services.keeps = True
+    anew = {"cache-control": "no-cache"}
+    async with entry(services, settings) as client:
+        said = [
+            await client.post(
+                "/rag_query", json={**QUESTION, "model": "small", **changes}, headers=headers
+            )
+            for changes, headers in (({}, {}), ({}, anew), ({"temperature": 0.9}, {}), ({}, {}))
+        ]
+    layers = [response.headers.get("x-tiffin-cache") for response in said]
+    assert layers == ["miss", "retrieval", "retrieval", "exact"]
+    assert [("x-tiffin-cache-id" in one.headers, "age" in one.headers) for one in said[1:3]] == [
+        (True, False),
+        (False, False),
+    ]
+    assert services.calls.count("small") == 3

@@ -1,5 +1,7 @@
 """Whose answer a key stands for."""
 
+import msgspec
+
 from models.values import ChatMessage, GenerateRequest
 from tiffin.cache.control import ALL, NOTHING, Control, control_of
 from tiffin.cache.keys import chat_key, fingerprint, question_key, tenant_prefix
@@ -18,6 +20,12 @@ def test_a_follow_up_is_another_request_than_its_last_words_alone() -> None:
     other = chat("Sales in Spain?", "and in 2023?")
     keys = {chat_key(MARK, "t", "small", one) for one in (alone, after, other)}
     assert len(keys) == 3
+
+
+def test_where_a_provider_looks_for_what_it_kept_is_no_other_request() -> None:
+    (plain,) = chat("x")
+    sent = msgspec.structs.replace(plain, prompt_cache_key="k")
+    assert chat_key(MARK, "t", "small", [plain]) == chat_key(MARK, "t", "small", [sent])
 
 
 def test_parts_of_a_key_cannot_be_shifted_into_one_another() -> None:

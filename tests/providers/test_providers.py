@@ -95,6 +95,14 @@ async def test_an_answer_comes_as_text_reason_and_counts(kind: str) -> None:
     assert any("sk-secret" in value for value in fake.headers[0].values())
 
 
+@pytest.mark.parametrize("kind", ["openai", "openai-compatible"])
+async def test_only_openai_itself_is_told_which_prompts_begin_alike(kind: str) -> None:
+    request = msgspec.structs.replace(HELLO, prompt_cache_key="manual")
+    async with fake_provider() as fake:
+        await answer(kind, fake, request)
+    assert fake.requests[0].get("prompt_cache_key") == ("manual" if kind == "openai" else None)
+
+
 @each_provider
 async def test_a_tool_call_crosses_both_ways(kind: str) -> None:
     turns = [

@@ -86,6 +86,8 @@ class Services:
     most_open: int = 0
     alike: bool = False
     """Whether all texts have the same embedding."""
+    keeps: bool = False
+    """Whether embeddings and scores are kept."""
 
     async def embed(self, request: EmbedRequest, _: RequestContext) -> Embeddings:
         await self._called("embed")
@@ -211,7 +213,8 @@ def with_door(settings: Settings, places: int, **admission: int) -> Settings:
 def served_by(settings: Settings, services: Services) -> Settings:
     """The settings with the stand-ins' tiers, and a ledger of their own.
 
-    Embeddings are not kept, because the stand-in's depend on the other texts of a call.
+    Embeddings and scores are kept only if the services say so, because the stand-in's depend on the
+    other texts of a call.
     """
     plain = settings.tiers["small"].model_copy(update={"adapters": {}})
     tiers = {
@@ -220,7 +223,7 @@ def served_by(settings: Settings, services: Services) -> Settings:
     }
     folder = Path(tempfile.mkdtemp(prefix="tiffin-test-"))
     routing = settings.routing.model_copy(update={"ledger": str(folder / "ledger.sqlite3")})
-    cache = settings.cache.model_copy(update={"retrieval": False})
+    cache = settings.cache.model_copy(update={"retrieval": services.keeps})
     corpora = settings.corpora or folder / "corpora"
     update = {"tiers": tiers, "routing": routing, "cache": cache, "corpora": corpora}
     return settings.model_copy(update=update)

@@ -35,6 +35,7 @@ def generate_request(body: ResponsesRequest) -> GenerateRequest:
         parallel_tool_calls=body.parallel_tool_calls is not False,
         json_schema=text.format.constraint(),
         strict_schema=bool(text.format.strict),
+        prompt_cache_key=body.prompt_cache_key,
     )
 
 

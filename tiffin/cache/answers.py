@@ -134,7 +134,7 @@ class AnswerCache:
     async def _land(self, ask: Ask[Event], generation: int, events: list[Event]) -> None:
         """Keep the answer, unless it is not one to be given again or was itself a kept one."""
         bill, kept = ask.context.bill, ask.codec.keep(events)
-        if kept is None or (bill.cache is not None and bill.cache.layer != "miss"):
+        if kept is None or (bill.cache is not None and bill.cache.gave_answer):
             return
         tier, model, payload = kept
         entry = Entry(

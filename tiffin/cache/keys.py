@@ -38,7 +38,8 @@ def fingerprint(settings: Settings) -> bytes:
 
 def chat_key(mark: bytes, tenant: str, lane: str, requests: Sequence[GenerateRequest]) -> str:
     """The key of a generation without retrieval; `mark` is the fingerprint."""
-    said = msgspec.msgpack.encode((mark, tenant, lane, requests))
+    same = [msgspec.structs.replace(one, prompt_cache_key=None) for one in requests]
+    said = msgspec.msgpack.encode((mark, tenant, lane, same))
     return f"{tenant_prefix(tenant)}chat:{_digest(said).hex()}"
 
 

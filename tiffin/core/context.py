@@ -55,14 +55,20 @@ class Attempt:
 class CacheUse(msgspec.Struct, frozen=True):
     """What the cache did for a request. `id` names the entry, `tier` who wrote the answer.
 
-    `similarity` is the cosine of a question that was asked in other words.
+    `similarity` is the cosine of a question that was asked in other words. The layer is "retrieval"
+    if the answer was computed anew from embeddings and scores that were all kept.
     """
 
-    layer: Literal["exact", "semantic", "miss"]
+    layer: Literal["exact", "semantic", "retrieval", "miss"]
     id: str
     age_s: float = 0.0
     similarity: float | None = None
     tier: str = ""
+
+    @property
+    def gave_answer(self) -> bool:
+        """Whether the answer is a kept one."""
+        return self.layer in {"exact", "semantic"}
 
 
 @dataclass

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tiffin.config.requests import RagSettings
-from tiffin.core.context import Bill, RequestContext
+from tiffin.core.context import Bill, CacheUse, RequestContext
 from tiffin.core.errors import DeadlineExceeded, InvalidRequest
 from tiffin.core.names import AUTO
 from tiffin.core.values import Cost, Document, RagAnswer, RagEvent, RagRequest, Usage
@@ -114,6 +114,7 @@ class RagPipeline:
             beside.append(asyncio.create_task(self._check(self.check, question)))
         try:
             await self._retrieve(question)
+            _tell_kept(question)
             if self.recall is not None:
                 await run(self.recall, question)
             for task in beside:
@@ -136,6 +137,14 @@ class RagPipeline:
         await question.embedded.wait()
         if not question.is_quoted:
             await run(self.route, question)
+
+
+def _tell_kept(question: Question) -> None:
+    """Say that the encoders had nothing to read, because all that they would say was kept."""
+    read = question.embedding_tokens + question.rerank_tokens
+    if read == 0 and question.vectors is not None and not question.degraded:
+        bill = question.context.bill
+        bill.cache = CacheUse("retrieval", bill.cache.id if bill.cache else "")
 
 
 def _answer(question: Question) -> RagAnswer:

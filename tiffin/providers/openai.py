@@ -46,6 +46,7 @@ class OpenAIProvider(Provider):
         # OpenAI's newer models refuse `max_tokens`; most other servers know only that.
         official = settings.provider == "openai"
         self._max_tokens = "max_completion_tokens" if official else "max_tokens"
+        self._takes_cache_keys = official
         self._client = openai.AsyncOpenAI(
             api_key=api_key or "none",
             base_url=settings.base_url or "https://api.openai.com/v1",
@@ -98,12 +99,13 @@ class OpenAIProvider(Provider):
             self._max_tokens: self._answer_tokens(request),
             "temperature": request.temperature,
         }
-        optional = {
+        optional: dict[str, Any] = {
             "top_p": request.top_p if request.top_p != 1 else None,
             "presence_penalty": request.presence_penalty or None,
             "frequency_penalty": request.frequency_penalty or None,
             "stop": request.stop or None,
             "seed": request.seed,
+            "prompt_cache_key": request.prompt_cache_key if self._takes_cache_keys else None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
         if request.logprobs is not None:

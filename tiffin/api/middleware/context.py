@@ -152,8 +152,10 @@ def _bill_headers(bill: Bill, *, debug: bool) -> dict[str, str]:
 
 def _cache_headers(use: CacheUse) -> dict[str, str]:
     """What the cache did; of an answer from it also its age in seconds, its tier and its cost."""
-    headers = {CACHE_HEADER: use.layer, f"{CACHE_HEADER}-id": use.id}
-    if use.layer != "miss":
+    headers: dict[str, str] = {CACHE_HEADER: use.layer}
+    if use.id:
+        headers[f"{CACHE_HEADER}-id"] = use.id
+    if use.gave_answer:
         headers |= {"age": str(round(use.age_s)), COST_HEADER: f"{0:.8f}"}
         if use.tier:
             headers[TIER_HEADER] = use.tier

@@ -116,6 +116,7 @@ def generate_request(body: ChatRequest) -> GenerateRequest:
         json_schema=body.response_format.constraint() if body.response_format else None,
         strict_schema=bool(body.response_format and body.response_format.strict),
         ignore_eos=_ignores_end(body),
+        prompt_cache_key=body.prompt_cache_key,
     )
 
 

@@ -76,36 +76,45 @@ class Recall(Stage):
         most_s = self._memory.ttl_s
         if control.max_age_s is not None:
             most_s = min(most_s, control.max_age_s)
-        for kept, cosine in nearest(found.value, vector, most_s) if control.read else ():
-            fits = await self._fits(question, kept, cosine, context)
-            if fits and (recalled := _read(kept)):
-                question.recalled = recalled
-                _tell_hit(kept, cosine, context)
-                return
-        metrics.series(metrics.cache_total, "semantic", "miss").inc()
+        near = nearest(found.value, vector, most_s) if control.read else iter(())
+        if hit := await self._first(question, near, context):
+            kept, cosine, question.recalled = hit
+            _tell_hit(kept, cosine, context)
+        else:
+            metrics.series(metrics.cache_total, "semantic", "miss").inc()
 
-    async def _fits(
-        self, question: Question, remembered: Remembered, cosine: float, context: RequestContext
-    ) -> bool:
-        """Whether nothing speaks against the kept answer. The reranker is asked last, if at all.
-
-        If it fails or is late, that is a miss.
-        """
-        kept, new, memory = _kept(remembered), _asked(question), self._memory
-        reasons = exact_differences(kept, new)
-        if not reasons:
-            try:
-                paired = await paired_of(self._reranker, kept.question, new.question, context)
-            except RECOVERABLE:
-                reasons = ["scope"]
-            else:
-                reports = await reported(memory.store, _key(memory, question))
-                wrong_hits = allowed(memory.wrong_hits, reports)
-                if not is_one(kept, new, Nearness(cosine, paired), wrong_hits):
+    async def _first(
+        self,
+        question: Question,
+        near: Iterator[tuple[Remembered, float]],
+        context: RequestContext,
+    ) -> tuple[Remembered, float, Recalled] | None:
+        """The first of the near questions whose answer may be given, its cosine, and the answer."""
+        new, memory, wrong_hits = _asked(question), self._memory, None
+        for remembered, cosine in near:
+            kept = _kept(remembered)
+            reasons = exact_differences(kept, new)
+            if not reasons:
+                if wrong_hits is None:
+                    reports = await reported(memory.store, _key(memory, question))
+                    wrong_hits = allowed(memory.wrong_hits, reports)
+                if not await self._is_one(kept, new, cosine, wrong_hits, context):
                     reasons = ["scope"]
-        for reason in reasons:
-            metrics.series(metrics.cache_refusals_total, reason).inc()
-        return not reasons
+                elif recalled := _read(remembered):
+                    return remembered, cosine, recalled
+            for reason in reasons:
+                metrics.series(metrics.cache_refusals_total, reason).inc()
+        return None
+
+    async def _is_one(
+        self, kept: Kept, new: Asked, cosine: float, wrong_hits: float, context: RequestContext
+    ) -> bool:
+        """Whether the head agrees. If the reranker fails or is late, that is a miss."""
+        try:
+            paired = await paired_of(self._reranker, kept.question, new.question, context)
+        except RECOVERABLE:
+            return False
+        return is_one(kept, new, Nearness(cosine, paired), wrong_hits)
 
 
 class Remember(Stage):
