@@ -23,9 +23,9 @@ from tiffin.api.schemas.vector_stores import (
     VectorStoreChange,
 )
 from tiffin.core.context import RequestContext
+from tiffin.core.database import Page
 from tiffin.core.errors import InvalidRequest, UpstreamFailed
 from tiffin.core.scores import best_first, sigmoid
-from tiffin.corpus.database import Page
 from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.hybrid import Hit, Wanted
 from tiffin.corpus.search import OTHER_EMBEDDER
