@@ -190,7 +190,7 @@ def _health_of(store: Store, corpus: Corpus) -> StoreHealth:
     progress = None
     if pending is not None and made is not None:
         progress = Progress.of(pending, made.chunks)
-    return StoreHealth.of(corpus, found, done, progress)
+    return StoreHealth.of(corpus, store.embedder, found, done, progress)
 
 
 def _days(body: NewVectorStore | VectorStoreChange) -> int | None:
