@@ -56,7 +56,7 @@ from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard, Moderates
 from tiffin.safety.policy import Judges, judges_of
 from tiffin.safety.storing import Storing
-from tiffin.safety.verdicts import SharedVerdicts, Verdicts
+from tiffin.safety.verdicts import Verdicts
 from tiffin.traffic.admission import AdmissionQueue
 from tiffin.traffic.failover import Failover
 
@@ -205,9 +205,8 @@ def _guard(settings: Settings, clients: Clients, moderator: Moderates | None) ->
     if clients.safety is None:
         return None
     safety, timeout_s = settings.safety, settings.safety.timeout_ms / 1000
-    rate, database = safety.false_positives, settings.corpora_database
-    folder = settings.corpora_at()
-    verdicts = SharedVerdicts(database, rate) if database else Verdicts(folder, rate)
+    rate = safety.false_positives
+    verdicts = Verdicts(settings.corpora_database or settings.corpora_at(), rate)
     return Guard(clients.embedding, clients.safety, rate, timeout_s, moderator, verdicts)
 
 

@@ -1,27 +1,28 @@
 """`python -m lab.retrieval.ingesting FOLDER --megabytes N`: what ingestion costs.
 
-Documents of HaluEval's sentences are queued in an empty folder and ingested by the real reader,
-chunker, store and upkeep, in this process and its child. It prints chunks a second, the share of
-the time in which the embedder worked, and the memory of both processes (PSS) as it grows. The
-embedder is the real model, in this process, or with `--synthetic` random vectors, which take no
-time, so that a gigabyte ends on the same day. docs/corpora.md has the figures.
+Markdown documents of 1 to 200 kB, of SQuAD's and HaluEval's sentences, wait in an empty folder and
+are ingested by the real reader, chunker, store, compaction and index of vectors, in this process
+and its child. It prints chunks a second, the share of time in which the embedder worked, and the
+memory of both processes (PSS) as it grows. The embedder is the real model, in this process, or with
+`--synthetic` random vectors and tokens by the length of a text, which take no time, so that a
+gigabyte ends on the same day. docs/corpora.md has the figures.
 """
 
 import argparse
 import asyncio
 import json
-import threading
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
+from lab.answers.data import squad
 from lab.retrieval.__main__ import halueval
+from lab.retrieval.gauges import Clock, Memory
 from lab.retrieval.scale import EMBEDDER
 from models.catalog import load_catalog
 from models.engines.encoders import embedder
@@ -36,41 +37,9 @@ from tiffin.traffic.batching import TokenBatcher
 
 WIDTH, CHARS_A_TOKEN = 384, 4.5
 SENTENCES_A_SECTION = 20
-PERIOD_S = 1.0
+PERIOD_S, REPORT_S = 1.0, 20.0
 
 Rows = NDArray[np.float32]
-
-
-class Clock:
-    """Adds up how long something was going on, however often at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._going = 0
-        self._since = 0.0
-        self.total = 0.0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._going += 1
-            if self._going == 1:
-                self._since = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._going -= 1
-            if not self._going:
-                self.total += time.perf_counter() - self._since
-
-    def timing(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same work, timed."""
-
-        @wraps(work)
-        def timed(*given: Any, **named: Any) -> Any:  # noqa: ANN401
-            with self:
-                return work(*given, **named)
-
-        return timed
 
 
 class Synthetic:
@@ -117,25 +86,37 @@ class Real:
         return await asyncio.to_thread(self._engine.count, texts)
 
 
-def documents(megabytes: float, files: int) -> Iterator[bytes]:
-    """Markdown of so many bytes in so many files, none like another."""
-    parts = [part for row in halueval() for part in row["knowledge"].split(". ") if part]
-    random, size = np.random.default_rng(1), int(1e6 * megabytes / files)
-    for file in range(files):
+def sizes(megabytes: float, smallest: float, largest: float) -> list[int]:
+    """Bytes of so many documents, together so much; as many of 1 to 2 kB as of 100 to 200."""
+    random, found, left = np.random.default_rng(1), list[int](), int(1e6 * megabytes)
+    while left > 0:
+        share = random.uniform(np.log(smallest), np.log(largest))
+        found.append(min(left, int(1e3 * np.exp(share))))
+        left -= found[-1]
+    return found
+
+
+def documents(lengths: Sequence[int]) -> Iterator[bytes]:
+    """Markdown of about so many bytes each: shuffled sentences, under headings."""
+    told = dict.fromkeys(row["knowledge"] for row in halueval())
+    told |= dict.fromkeys(question.passage for question in squad())
+    parts = [part for passage in told for part in passage.split(". ") if part]
+    random = np.random.default_rng(1)
+    for file, size in enumerate(lengths):
         held, length, section = [], 0, 0
         while length < size:
             chosen = random.integers(len(parts), size=SENTENCES_A_SECTION).tolist()
             text = ". ".join(parts[part] for part in chosen)
             held.append(f"## Section {section} of {file}\n\n{text}.\n\n")
             length, section = length + len(held[-1]), section + 1
-        yield "".join(held).encode()
+        yield "".join(held).encode()[:size]
 
 
-def queued(store: Store, megabytes: float, files: int) -> Corpus:
+def queued(store: Store, lengths: Sequence[int]) -> Corpus:
     """A corpus in which these documents wait."""
     corpus = Corpus(new_id("vs_"), "lab", "ingesting", "", store.embedder, {}, 0, 0, None, 0)
     store.records.add_corpus(corpus)
-    for number, data in enumerate(documents(megabytes, files)):
+    for number, data in enumerate(documents(lengths)):
         digest, size = store.save(iter([data]))
         file = File(new_id("file-"), "lab", f"{number}.md", None, digest, size, "lab", 0, None)
         store.records.add_file(file)
@@ -143,43 +124,58 @@ def queued(store: Store, megabytes: float, files: int) -> Corpus:
     return corpus
 
 
-def pss_mb() -> float:
-    """Of this process and its children."""
-    this, total = psutil.Process(), 0
-    for process in (this, *this.children(recursive=True)):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:  # it has ended
-            continue
-    return total / 1e6
-
-
-async def ingested(store: Store, corpus: Corpus, embedding: Synthetic | Real) -> dict[str, Any]:
-    """Ingest what waits; chunks, seconds, and the memory at each share of the files."""
-    limit = load_catalog().get(EMBEDDER).context_tokens
+async def ingested(
+    store: Store, corpus: Corpus, embedding: Synthetic | Real, minutes: float
+) -> dict[str, Any]:
+    """Ingest what waits, or as much as the minutes allow; chunks, seconds, and memory."""
+    limit, began = load_catalog().get(EMBEDDER).context_tokens, time.perf_counter()
     ingestion = ingestion_of(store, embedding, lambda: limit)
-    before, growth, began = pss_mb(), [], time.perf_counter()
-    ingestion.start()
-    while (counts := store.records.counts(corpus.id)[0]).get("in_progress"):
-        await asyncio.sleep(PERIOD_S)
-        growth.append((counts.get("completed", 0), round(pss_mb())))
-    took = time.perf_counter() - began
-    await ingestion.stop()
-    chunks = store.table(corpus.id).health().chunks
+    with Memory() as memory:
+        ingestion.start()
+        growth = await _watched(store, corpus, memory, began + 60 * minutes)
+        took = time.perf_counter() - began
+        await ingestion.stop()
+    health, done = store.table(corpus.id).health(), store.records.upkeep(corpus.id)
     return {
-        "chunks": chunks,
+        "chunks": health.chunks,
         "seconds": round(took, 1),
-        "chunks/s": round(chunks / took, 1),
-        "before_mb": round(before),
-        "peak_mb": max(mb for _, mb in growth),
+        "chunks/s": round(health.chunks / took, 1),
+        "before_mb": round(memory.before),
+        "peak_mb": round(memory.peak),
+        "indexed": health.indexed,
+        "recall_of_stored": done.recall,
         "growth": _thinned(growth),
     }
 
 
-def _thinned(growth: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The highest memory in each of ten parts of the time, after so many files."""
-    parts = np.array_split(np.array(growth), min(10, len(growth)))
-    return [(int(part[-1, 0]), int(part[:, 1].max())) for part in parts]
+async def _watched(
+    store: Store, corpus: Corpus, memory: Memory, until: float
+) -> list[dict[str, int]]:
+    """Until all is ingested, or the time is over: how far it was, every 20 seconds."""
+    growth, began = list[dict[str, int]](), time.perf_counter()
+    while (now := time.perf_counter()) < until:
+        counts = store.records.counts(corpus.id)[0]
+        if (waiting := counts.get("in_progress", 0)) == 0:
+            break
+        if now > began + len(growth) * REPORT_S:
+            growth.append(
+                {
+                    "s": round(now - began),
+                    "files_left": waiting,
+                    "chunks": store.table(corpus.id).health().chunks,
+                    "now_mb": round(memory.now),
+                    "peak_mb": round(memory.peak),
+                }
+            )
+            print(json.dumps(growth[-1]), file=sys.stderr, flush=True)  # noqa: T201
+        await asyncio.sleep(PERIOD_S)
+    return growth
+
+
+def _thinned(growth: Sequence[dict[str, int]]) -> list[dict[str, int]]:
+    """At most ten of them, the last among them."""
+    at = np.linspace(0, len(growth) - 1, min(10, len(growth))).astype(int)
+    return [growth[i] for i in at]
 
 
 def main() -> None:
@@ -187,7 +183,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.retrieval.ingesting", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--megabytes", type=float, default=2.0)
-    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--kilobytes", type=float, nargs=2, default=(1, 200), help="of a document")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="stop after so long")
     parser.add_argument("--synthetic", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -196,8 +193,8 @@ def main() -> None:
         setattr(Table, work, clock.timing(getattr(Table, work)))
     embedding = Synthetic(embeds) if options.synthetic else Real(embeds, options.threads)
     store = Store(options.folder, EMBEDDER)
-    corpus = queued(store, options.megabytes, options.files)
-    report = asyncio.run(ingested(store, corpus, embedding))
+    corpus = queued(store, sizes(options.megabytes, *options.kilobytes))
+    report = asyncio.run(ingested(store, corpus, embedding, options.minutes))
     report["embedder_busy"] = round(embeds.total / report["seconds"], 3)
     for name, clock in (("compact_s", compacts), ("index_s", indexes), ("append_s", appends)):
         report[name] = round(clock.total, 1)

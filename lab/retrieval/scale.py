@@ -11,7 +11,6 @@ With `--exact` no index of vectors is made, with `--indexed` one is made of any 
 import argparse
 import asyncio
 import json
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ import psutil
 from numpy.typing import NDArray
 
 from lab.retrieval.__main__ import halueval
+from lab.retrieval.gauges import Memory
 from lab.safety.data import embedded
 from tiffin.cli.figures import interval
 from tiffin.core.context import RequestContext
@@ -128,16 +128,20 @@ def written(folder: Path, count: int) -> dict[str, object]:
     began = time.perf_counter()
     corpus = filled(store, sentences, vectors, count)
     wrote, keeper = time.perf_counter(), Keeper(store)
-    for due in keeper.due():
-        keeper.tidy(store.table(due), more=False)
-    for table in keeper.to_index():
-        keeper.index(table)
+    with Memory() as compacting:
+        for due in keeper.due():
+            keeper.tidy(store.table(due), more=False)
+    with Memory() as indexing:
+        for table in keeper.to_index():
+            keeper.index(table)
     done = store.records.upkeep(corpus.id)
     return {
         "chunks": count,
         "written_s": round(wrote - began, 1),
         "upkeep_s": round(time.perf_counter() - wrote, 1),
-        "upkeep_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
+        "upkeep_before_mb": round(compacting.before),
+        "compaction_peak_mb": round(compacting.peak),
+        "index_peak_mb": round(indexing.peak),
         "probes": done.probes,
         "recall_of_stored": done.recall,
         "disk_mb": round(sum(path.stat().st_size for path in folder.rglob("*")) / 1e6),

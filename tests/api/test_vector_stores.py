@@ -52,6 +52,7 @@ async def test_a_vector_store_says_how_it_is_on_disk(settings: Settings) -> None
             "object": "vector_store.health",
             "id": store.id,
             "embedder": settings.embedding.model,
+            "server_embedder": settings.embedding.model,
             "reembedding": None,
             "chunks": shown["chunks"],
             "unindexed_chunks": 0,
@@ -225,6 +226,8 @@ async def test_a_vector_store_is_embedded_anew_after_a_change_of_the_model(
         assert "refunded within 14 days" in answer["answer"]
         assert "other_embedder" in answer["degraded"]
         assert "searched by words only" in (await http.get("/readyz")).json()["corpora"]
+        health = (await http.get(f"{path}/health")).json()
+        assert (health["embedder"], health["server_embedder"]) == (kept.embedding.model, another)
         health = (await http.post(f"{path}/reembed")).json()
         assert health["reembedding"]["embedder"] == another
         async with asyncio.timeout(30):

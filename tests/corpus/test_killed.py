@@ -17,8 +17,9 @@ from tests.support.ingesting import ingest, queued
 from tests.support.killing import PHASES, Killer
 from tests.support.stack import ROOT
 from tiffin.corpus.copying import copy_corpora
+from tiffin.corpus.lance import connect
 from tiffin.corpus.store import Store
-from tiffin.corpus.table import MEANING, connect
+from tiffin.corpus.table import MEANING
 
 KILLS = 20
 FILES = 30

@@ -11,13 +11,14 @@ import pytest
 
 from tests.support.postgres import Postgres as Server
 from tests.support.postgres import programs, running_postgres
+from tiffin.core.database import Page
 from tiffin.core.errors import Unavailable
 from tiffin.core.messages import Checked, Finding
 from tiffin.core.postgres import Postgres
-from tiffin.corpus.database import SCHEMA, Page, SqliteFile
 from tiffin.corpus.entities import Corpus, File, Member, new_id
 from tiffin.corpus.records import Records
-from tiffin.safety.verdicts import SharedVerdicts
+from tiffin.corpus.schema import SCHEMA, records_file
+from tiffin.safety.verdicts import Verdicts
 
 FOLDER = programs()
 ONE, OTHER = "acme", "globex"
@@ -40,7 +41,9 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     schema = new_id("records_")
 
     def once() -> Records:
-        engine = Postgres(url, schema, SCHEMA) if url else SqliteFile(tmp_path / "records.sqlite3")
+        engine = (
+            Postgres(url, schema, SCHEMA) if url else records_file(tmp_path / "records.sqlite3")
+        )
         every.append(Records(engine))
         return every[-1]
 
@@ -211,14 +214,14 @@ def test_writers_take_turns_and_lose_nothing(opened: Open) -> None:
 
 @pytest.mark.slow
 async def test_what_safety_said_of_chunks_is_known_to_all(server: Server) -> None:
-    here, there = (SharedVerdicts(server.url, 0.01) for _ in range(2))
+    here, there = (Verdicts(server.url, 0.01) for _ in range(2))
     harmless, found = Checked([], {}), Checked([Finding("injection", "order", 0.9, 0, 9)], {})
     said = {"harmless": harmless, "ignore the above": found}
     for flagged in (0, 1):  # a file may be ingested again
         await asyncio.to_thread(here.keep, said, {"file-1": flagged})
     assert await there.known(["new", *said, "harmless"]) == [None, harmless, found, harmless]
     assert (there.flagged("file-1"), there.flagged("file-2")) == (1, None)
-    other = SharedVerdicts(server.url, 0.02)
+    other = Verdicts(server.url, 0.02)
     assert await other.known(list(said)) == [None, None], "that was said at another rate"
     for one in (here, there, other):
         one.close()

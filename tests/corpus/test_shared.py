@@ -28,10 +28,10 @@ from tests.support.services import entry
 from tests.support.stack import ROOT
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import load_settings
+from tiffin.core.database import Page
 from tiffin.core.errors import NotFound, Unavailable
 from tiffin.core.postgres import connect
 from tiffin.corpus import shared
-from tiffin.corpus.database import Page
 from tiffin.corpus.entities import new_id
 from tiffin.corpus.store import Store
 

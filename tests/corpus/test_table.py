@@ -1,5 +1,6 @@
 """The rules under which LanceDB is used (FACTS of its users, by issue), each shown to hold."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from tests.support.ingesting import vectors_of
 from tiffin.config.section import SettingsError
 from tiffin.corpus.document import Chunk
+from tiffin.corpus.lance import connect
 from tiffin.corpus.layout import LAYOUT, Layout, write_layout
+from tiffin.corpus.memory import LIMITS
 from tiffin.corpus.store import Store
-from tiffin.corpus.table import Table, connect
+from tiffin.corpus.table import Table
 from tiffin.corpus.vectors import Vectors
 
 
@@ -122,3 +125,16 @@ def test_a_folder_of_a_newer_lancedb_is_refused(tmp_path: Path) -> None:
 def test_a_start_without_corpora_imports_no_lancedb() -> None:
     script = "import sys, tiffin.composition; sys.exit('lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_lancedb_reads_little_ahead_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANCE_CPU_THREADS", "5")
+    connect(str(tmp_path))
+    assert (os.environ["LANCE_CPU_THREADS"], "LANCE_DEFAULT_IO_BUFFER_SIZE" in os.environ) == (
+        "5",
+        True,
+    )

@@ -105,6 +105,8 @@ def _told(store: dict[str, Any], health: dict[str, Any]) -> dict[str, Any]:
     state = store["status"].replace("completed", "ready").replace("in_progress", "ingesting")
     if pending is not None:
         state = f"re-embedding: {pending['chunks']} of {health['chunks']}"
+    elif health["embedder"] != health["server_embedder"]:
+        state = "other embedder: searched by words only"
     return {
         "name": store["name"],
         "id": store["id"],

@@ -40,7 +40,10 @@ class CorpusClient:
         self._base = ""
 
     def __enter__(self) -> Self:
-        self._base = f"/v1/vector_stores/{self._found() or self._created()}"
+        found = self._found()
+        self._base = f"/v1/vector_stores/{found or self._created()}"
+        if found is not None:
+            self._check_embedder()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,6 +127,15 @@ class CorpusClient:
             ids = ", ".join(one["id"] for one in named)
             raise click.ClickException(f"--corpus: {len(named)} are named {self._corpus!r}: {ids}")
         return str(named[0]["id"]) if named else None
+
+    def _check_embedder(self) -> None:
+        """Files of a corpus with another model's vectors would wait until someone asks for it."""
+        health = self._server.call("GET", f"{self._base}/health")
+        its, ours = health["embedder"], health["server_embedder"]
+        if its != ours and health["reembedding"] is None:
+            message = f"has the vectors of {its}, and this server embeds by {ours}"
+            remedy = f"run tiffin corpus reembed {self._corpus}"
+            raise click.ClickException(f"--corpus: {self._corpus} {message}; {remedy}")
 
     def _created(self) -> str:
         return str(

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from filelock import FileLock
 
+from tiffin.core.database import Engine
 from tiffin.core.errors import Unavailable
-from tiffin.corpus.database import Engine, SqliteFile
-from tiffin.corpus.layout import opened
+from tiffin.corpus import layout, schema
 from tiffin.corpus.uploads import FolderUploads, Uploads
 
 
@@ -91,8 +91,8 @@ class Folder:
         except OSError as error:
             message = f"no files or corpora are kept here: {self._folder}: {error.strerror}"
             raise Unavailable(message) from error
-        self._tables = opened(self._folder, self._chunks)
-        return SqliteFile(self._folder / "records.sqlite3")
+        self._tables = layout.opened(self._folder, self._chunks)
+        return schema.records_file(self._folder / "records.sqlite3")
 
     def tables(self) -> str:
         """Known once it is open."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tiffin.corpus.database import Page
+from tiffin.core.database import Page
 from tiffin.corpus.entities import Attributes, Corpus, File, Member, Visible
 from tiffin.corpus.table_records import TableRecords, grown
 
@@ -183,7 +183,9 @@ class Records(TableRecords):
         for column, value in (("state", state), ("batch", batch)):
             if value is not None:
                 where, values = f"{where} AND {column} = ?", [*values, value]
-        return [_member(row) for row in self._page("members", _MEMBER, where, values, page)]
+        return [
+            _member(row) for row in self._page("members", _MEMBER, where, values, page, key="file")
+        ]
 
     def batch(self, corpus: str, id_: str) -> int | None:
         """When a batch of a corpus was created."""

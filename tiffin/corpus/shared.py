@@ -19,8 +19,8 @@ from filelock import Timeout
 from tiffin.config.section import SettingsError
 from tiffin.core.errors import Unavailable
 from tiffin.core.postgres import DRIVER, Postgres, driver, lock_key
-from tiffin.corpus.database import SCHEMA
 from tiffin.corpus.layout import LAYOUT, Layout, check_age
+from tiffin.corpus.schema import SCHEMA
 from tiffin.corpus.uploads import ObjectUploads
 
 _NAME = "tiffin_corpora"

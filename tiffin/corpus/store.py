@@ -26,10 +26,11 @@ from filelock import Timeout
 
 from tiffin.core.errors import InvalidRequest, NotFound
 from tiffin.corpus.entities import Corpus, File, owner
+from tiffin.corpus.lance import connect, names_of
 from tiffin.corpus.place import Folder, Place
 from tiffin.corpus.records import Records
 from tiffin.corpus.shared import Shared
-from tiffin.corpus.table import KEEP_VERSIONS, Table, connect, names_of
+from tiffin.corpus.table import KEEP_VERSIONS, Table
 from tiffin.corpus.uploads import Uploads
 
 KEPT_S = KEEP_VERSIONS.total_seconds()

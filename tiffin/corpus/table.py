@@ -5,13 +5,10 @@
 - Nothing is merged in place: a file's chunks are deleted and appended anew, and a chunk counts only
   if `records.py` says that its file is complete.
 - It never compacts by itself: `compact` does, and keeps old versions for longer than any search.
-- LanceDB is imported by the first corpus, not before: that takes a second and 130 MB.
 
 Everything here blocks; `search.py` and `ingest.py` call it in threads.
 """
 
-import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,15 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.corpus.document import Chunk
+from tiffin.corpus.lance import connect
 from tiffin.corpus.rows import COLUMNS, Row, as_arrow, row_of
 
 KEEP_VERSIONS = timedelta(minutes=10)
 """How long a version that was replaced stays on disk for the searches that read it."""
 
-LANCE_THREADS = "2"
 WORDS, MEANING = "text_idx", "vector_idx"
 """The indexes of a table."""
 BATCH_ROWS = 20_000
+UPKEEP_CACHE = 128 << 20
+SAMPLE_RATE = 64
+"""Vectors for each cell of an index that decide where the cells lie; LanceDB takes 256."""
 REFINED = 2
 """Of so many times the wanted chunks, which the index finds, the exact cosine decides."""
 
@@ -61,26 +61,6 @@ class Ids(NamedTuple):
     places: NDArray[np.uint64]
     files: NDArray[np.int64]
     names: list[str]
-
-
-def connect(address: str) -> Any:  # noqa: ANN401  LanceDB carries no types
-    """Tables in a folder, or on object storage by the variables `AWS_*`; always the newest."""
-    os.environ.setdefault("LANCE_CPU_THREADS", LANCE_THREADS)
-    # uvloop forks to start the parser, which then runs another program and never Lance.
-    warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
-    import lancedb
-
-    return lancedb.connect(address, read_consistency_interval=timedelta(0))
-
-
-def names_of(connection: Any) -> Iterator[str]:  # noqa: ANN401
-    """The names of all tables."""
-    token = None
-    while True:
-        page = connection.list_tables(page_token=token)
-        yield from page.tables
-        if not (token := page.page_token):
-            return
 
 
 class Table:
@@ -135,9 +115,9 @@ class Table:
 
     def compact(self) -> None:
         """Merge the pieces, bring the indexes up to date, and forget old versions."""
-        table = self._opened()
-        if table is None:
+        if self._opened() is None:
             return
+        table = self._apart()
         if WORDS not in self._indexes(table):
             from lancedb.index import FTS
 
@@ -150,8 +130,12 @@ class Table:
         """Make the index of vectors anew, by a handle of its own, so that searches go on."""
         from lancedb.index import IvfSq
 
-        config, own = IvfSq(distance_type="cosine"), self._connection.open_table(self.name)
-        own.create_index("vector", config=config, name=MEANING, replace=True)
+        config = IvfSq(distance_type="cosine", sample_rate=SAMPLE_RATE)
+        self._apart().create_index("vector", config=config, name=MEANING, replace=True)
+
+    def _apart(self) -> Any:  # noqa: ANN401
+        """The table with a cache of its own: what upkeep reads is soon replaced, and not kept."""
+        return connect(self._connection.uri, UPKEEP_CACHE).open_table(self.name)
 
     def frozen(self) -> "Table":
         """The table as it is now, whatever is written meanwhile. Only to be read."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tiffin.corpus.database import Database
+from tiffin.core.database import Database
 from tiffin.corpus.entities import Corpus, Reembedding, Upkeep, owner
 
 _ASK = """

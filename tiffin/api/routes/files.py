@@ -16,9 +16,9 @@ from tiffin.api.bodies import from_validation
 from tiffin.api.queries import described, query_of
 from tiffin.api.schemas.files import FileExpiry, FileListQuery, FileObject, Purpose
 from tiffin.api.schemas.lists import Deleted, Listing, listing
+from tiffin.core.database import Page
 from tiffin.core.errors import InvalidRequest
 from tiffin.core.values import Value
-from tiffin.corpus.database import Page
 from tiffin.corpus.entities import File, new_id
 from tiffin.gateway import work_of
 

@@ -18,8 +18,8 @@ from tiffin.api.schemas.members import (
 )
 from tiffin.api.schemas.search import Content
 from tiffin.api.schemas.vector_stores import FileCounts
+from tiffin.core.database import Page
 from tiffin.core.errors import InvalidRequest, NotFound
-from tiffin.corpus.database import Page
 from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.store import Store
 from tiffin.gateway import Gateway, work_of

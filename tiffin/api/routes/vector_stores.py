@@ -23,9 +23,9 @@ from tiffin.api.schemas.vector_stores import (
     VectorStoreChange,
 )
 from tiffin.core.context import RequestContext
+from tiffin.core.database import Page
 from tiffin.core.errors import InvalidRequest, UpstreamFailed
 from tiffin.core.scores import best_first, sigmoid
-from tiffin.corpus.database import Page
 from tiffin.corpus.entities import Corpus, Member, new_id
 from tiffin.corpus.hybrid import Hit, Wanted
 from tiffin.corpus.search import OTHER_EMBEDDER
@@ -190,7 +190,7 @@ def _health_of(store: Store, corpus: Corpus) -> StoreHealth:
     progress = None
     if pending is not None and made is not None:
         progress = Progress.of(pending, made.chunks)
-    return StoreHealth.of(corpus, found, done, progress)
+    return StoreHealth.of(corpus, store.embedder, found, done, progress)
 
 
 def _days(body: NewVectorStore | VectorStoreChange) -> int | None:

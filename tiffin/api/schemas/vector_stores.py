@@ -94,6 +94,10 @@ class StoreHealth(Value):
     object: Literal["vector_store.health"] = "vector_store.health"
     id: str
     embedder: Annotated[str, Field(description="The model that made its vectors.")]
+    server_embedder: Annotated[
+        str,
+        Field(description="The server's. If it is another, it is searched by words only."),
+    ]
     reembedding: Annotated[
         Progress | None, Field(description="To another model; null if none is asked for.")
     ]
@@ -117,12 +121,18 @@ class StoreHealth(Value):
 
     @classmethod
     def of(
-        cls, corpus: Corpus, health: Health, done: Upkeep, reembedding: Progress | None
+        cls,
+        corpus: Corpus,
+        embedder: str,
+        health: Health,
+        done: Upkeep,
+        reembedding: Progress | None,
     ) -> "StoreHealth":
-        """From what the table says and what was done to it."""
+        """From what the table says and what was done to it; `embedder` is the server's."""
         return cls(
             id=corpus.id,
             embedder=corpus.embedder,
+            server_embedder=embedder,
             reembedding=reembedding,
             chunks=health.chunks,
             unindexed_chunks=health.unindexed,

@@ -1,50 +1,18 @@
-"""The tables of corpora: reading, writing, and lists in pages. `records.py` says what is in them.
+"""Tables in an SQLite file, or in a PostgreSQL database that replicas share, by the same SQL.
 
-They are in an SQLite file, or in a PostgreSQL database for replicas on several machines
-(`tiffin.core.postgres`, which takes the same SQL).
+The records of corpora (`tiffin.corpus.records`) and what Safety said of their chunks
+(`tiffin.safety.verdicts`) are in one of them. `tiffin.core.postgres` is the other `Engine`.
 """
 
 import sqlite3
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 BUSY_S = 5.0
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT,
-    digest TEXT NOT NULL, bytes INTEGER NOT NULL, purpose TEXT NOT NULL,
-    created INTEGER NOT NULL, expires INTEGER
-);
-CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
-CREATE TABLE IF NOT EXISTS corpora (
-    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
-    embedder TEXT NOT NULL, metadata TEXT NOT NULL, created INTEGER NOT NULL,
-    active INTEGER NOT NULL, expires_days INTEGER, version INTEGER NOT NULL,
-    generation INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS members (
-    corpus TEXT NOT NULL, file TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT, error TEXT,
-    attributes TEXT NOT NULL, batch TEXT, chunks INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    created INTEGER NOT NULL, PRIMARY KEY (corpus, file)
-);
-CREATE INDEX IF NOT EXISTS members_by_state ON members (state);
-CREATE INDEX IF NOT EXISTS members_by_file ON members (file);
-CREATE TABLE IF NOT EXISTS upkeep (
-    corpus TEXT PRIMARY KEY, compacted INTEGER, probes INTEGER, recall REAL
-);
-CREATE TABLE IF NOT EXISTS reembeddings (
-    corpus TEXT PRIMARY KEY, embedder TEXT NOT NULL, generation INTEGER NOT NULL,
-    asked INTEGER NOT NULL, done INTEGER
-);
-CREATE TABLE IF NOT EXISTS batches (
-    id TEXT PRIMARY KEY, corpus TEXT NOT NULL, created INTEGER NOT NULL
-);
-"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +38,7 @@ class Executes(Protocol):
 
 
 class Engine(Protocol):
-    """Where the tables are. It may be used from any thread."""
+    """Where tables are. It may be used from any thread."""
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows."""
@@ -86,22 +54,21 @@ class Engine(Protocol):
 
 
 class SqliteFile:
-    """The file, opened. Raises sqlite3.Error if it is damaged or locked for too long."""
+    """The file, opened, with these tables. `first` runs before anything else, in a transaction.
 
-    def __init__(self, path: Path) -> None:
+    Raises sqlite3.Error if it is damaged or locked for too long.
+    """
+
+    def __init__(
+        self, path: Path, tables: str, first: Callable[[Executes], None] | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(SCHEMA)
-        self._upgrade()
-
-    def _upgrade(self) -> None:
-        """Add what layout 1 did not have."""
-        with self.transaction() as db:
-            columns = {row[1] for row in db.execute("PRAGMA table_info(corpora)")}
-            if "generation" not in columns:
-                added = "ALTER TABLE corpora ADD COLUMN generation INTEGER NOT NULL DEFAULT 0"
-                db.execute(added)
+        self._db.executescript(tables)
+        if first is not None:
+            with self.transaction() as db:
+                first(db)
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows."""
@@ -140,10 +107,16 @@ class Database:
                 db.execute(statement, values)
 
     def _page(
-        self, table: str, columns: str, where: str, values: Sequence[Any], page: Page
+        self,
+        table: str,
+        columns: str,
+        where: str,
+        values: Sequence[Any],
+        page: Page,
+        *,
+        key: str = "id",
     ) -> list[tuple[Any, ...]]:
         """Rows of a table in the order in which they came. All names are ours."""
-        key = "file" if table == "members" else "id"
         condition, bounds = where, list(values)
         for cursor, forward in ((page.after, True), (page.before, False)):
             if cursor is not None:
