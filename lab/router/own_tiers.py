@@ -13,7 +13,8 @@ import argparse
 import asyncio
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lab.answers.data import CACHE, SEED, Case, Part, everyday, nearest_cases, reworded, squad_cases
@@ -82,11 +83,7 @@ async def run(tier: str, count: int, squad: int, threads: int) -> None:
     head, probe = Head.load(), Probe.shipped()
     lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
     rows = {row["id"]: row for row in map(json.loads, lines)}
-    store, catalog = Store(Path("~/.cache/tiffin")), load_catalog()
-    file = next(store.path(catalog.get(TIERS[tier])).glob("*.gguf"))
-    engine = LlamaCppEngine(file, context_tokens=2048, parallel=1, threads=threads)
-    await engine.start()
-    try:
+    async with tier_of(tier, threads) as engine:
         wanted = sorted(cases(scores, squad)[:count], key=lambda one: one[0] != "test")
         for part, case in wanted:
             if tier in rows.get(case.id, {}):
@@ -95,8 +92,22 @@ async def run(tier: str, count: int, squad: int, threads: int) -> None:
             row = rows.setdefault(case.id, described(part, scored, head))
             row[tier] = is_right(case, await written(engine, case.question, texts(scored)))
             FILE.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), "utf-8")
+
+
+@asynccontextmanager
+async def tier_of(name: str, threads: int) -> AsyncGenerator[LlamaCppEngine, None]:
+    """The engine of a tier, ready."""
+    engine = LlamaCppEngine(_file(name), context_tokens=2048, parallel=1, threads=threads)
+    await engine.start()
+    try:
+        yield engine
     finally:
         await engine.close()
+
+
+def _file(tier: str) -> Path:
+    folder = Store(CACHE.parent).path(load_catalog().get(TIERS[tier]))
+    return next(folder.glob("*.gguf"))
 
 
 def described(part: Part, scored: Scored, head: Head) -> dict[str, object]:

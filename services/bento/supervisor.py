@@ -35,6 +35,7 @@ from tiffin.lifecycle.supervision import (
     last_beat,
     logger,
     restart_delay_s,
+    waited_ms,
 )
 
 KILL_AFTER_S = 5.0
@@ -118,7 +119,12 @@ class Supervisor(circus.Arbiter):
             stopped = process.status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:
             return  # it is reaped at the next check
-        reason = watch.look(elapsed_ms, stopped=stopped, beat=last_beat(self._beats, pid))
+        reason = watch.look(
+            elapsed_ms,
+            stopped=stopped,
+            beat=last_beat(self._beats, pid),
+            waited_ms=waited_ms(pid),
+        )
         if watch.ready:
             self._served.add(watcher.name)
             self._failures[watcher.name] = 0

@@ -70,7 +70,7 @@ def killed_while_ingesting(tmp_path: Path, kills: int) -> None:
                 make_index_due(killed, corpus)
             killer.kill_in(phase)
     print(f"{kills} kills in {time.monotonic() - began:.0f} s: {dict(killer.hits)}")
-    assert killer.hits.total() > kills / 2, "most kills came too late to tell anything"
+    assert killer.hits.total() > kills / 4, "the kills came too late to tell anything"
     asyncio.run(ingest(killed))
     whole = Store(tmp_path / "whole", "test")
     expected = contents(whole, same := _ingested(whole, everything))

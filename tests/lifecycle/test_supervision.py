@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from tiffin.config.resilience import SupervisionSettings
-from tiffin.lifecycle.supervision import Watch, beat, last_beat, restart_delay_s
+from tiffin.lifecycle.supervision import Watch, beat, last_beat, restart_delay_s, waited_ms
 
 LIMITS = SupervisionSettings(tick_ms=250, stopped_after_ms=1000, hung_after_ms=2000)
 
@@ -35,6 +38,30 @@ def test_when_the_whole_machine_stood_still_nobody_is_blamed() -> None:
     watch = Watch(LIMITS)
     watch.look(250, stopped=False, beat=1.0)
     assert watch.look(60_000, stopped=False, beat=1.0) is None
+
+
+def test_a_process_that_waits_for_a_core_does_not_hang() -> None:
+    starved, hung = Watch(LIMITS), Watch(LIMITS)
+    for second in range(40):
+        waited_ms = second * 230.0
+        assert starved.look(250, stopped=False, beat=1.0, waited_ms=waited_ms) is None
+    verdicts = [hung.look(250, stopped=False, beat=1.0, waited_ms=100.0) for _ in range(9)]
+    assert verdicts[-1] == "gave no sign for 2.0 s"
+
+
+def test_two_that_share_a_core_wait_for_it() -> None:
+    busy = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    pair = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(2)]
+    try:
+        within_s = time.monotonic() + 20
+        while not all(waited_ms(one.pid) > 50 for one in pair):
+            assert time.monotonic() < within_s
+            time.sleep(0.01)
+    finally:
+        for one in pair:
+            one.kill()
+            one.wait()
+    assert waited_ms(pair[0].pid) == 0, "it is gone"
 
 
 def test_a_process_that_never_becomes_ready_is_given_up() -> None:

@@ -74,6 +74,22 @@ def test_a_number_without_a_source_never_leaves() -> None:
     assert asked.draft.text == asked.draft.text.strip()
 
 
+def test_an_answer_that_begins_with_a_copy_of_another_sentence_is_the_quotes_alone() -> None:
+    copied = "The warranty does not cover damage from water. "
+    asked = question("How long is the warranty?")
+    asked.probability = 0.9
+    left = written(asked, copied, "The boots carry a two-year warranty. ", copied)
+    assert asked.draft.text == TEXT == "".join(left), "both quotes, and nothing twice"
+    assert (asked.replaced, asked.removed, asked.degraded) == (1, 0, [])
+
+
+def test_a_copy_of_the_best_sentence_leaves_as_it_is() -> None:
+    asked = question("How long is the warranty?")
+    asked.probability = 0.9
+    written(asked, "The boots carry a two-year warranty.")
+    assert (asked.draft.text, asked.replaced) == ("The boots carry a two-year warranty.", 0)
+
+
 def test_marked_sentences_leave_and_the_answer_says_so() -> None:
     asked = question("How long is the warranty?", "mark")
     written(asked, "The boots carry a 5 year warranty.")

@@ -47,12 +47,23 @@ def last_beat(directory: Path, pid: int) -> float | None:
         return None
 
 
+def waited_ms(pid: int) -> float:
+    """How long a process's main thread, which runs its event loop, has waited for a core so far.
+
+    The second field of Linux's `/proc/PID/schedstat`; 0 if the kernel does not count it.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
 @dataclass
 class Watch:
     """One process under watch.
 
-    Time is counted by the watcher's own checks, at most two ticks for each: if the whole machine
-    stands still, no process is to blame.
+    Time is counted by the watcher's own checks, at most two ticks for each, without what the
+    process has waited for a core: if the machine stands still or is busy, no process is to blame.
     """
 
     limits: SupervisionSettings
@@ -60,15 +71,20 @@ class Watch:
     loading_ms: float = 0.0
     stopped_ms: float = 0.0
     silent_ms: float = 0.0
+    waited_ms: float = 0.0
 
     @property
     def ready(self) -> bool:
         """Whether it has given a beat."""
         return self.beat is not None
 
-    def look(self, elapsed_ms: float, *, stopped: bool, beat: float | None) -> str | None:
+    def look(
+        self, elapsed_ms: float, *, stopped: bool, beat: float | None, waited_ms: float = 0.0
+    ) -> str | None:
         """Why the process must be replaced, or None."""
-        elapsed_ms = min(elapsed_ms, 2 * self.limits.tick_ms)
+        elapsed_ms -= waited_ms - self.waited_ms
+        elapsed_ms = min(max(0.0, elapsed_ms), 2 * self.limits.tick_ms)
+        self.waited_ms = waited_ms
         self.stopped_ms = self.stopped_ms + elapsed_ms if stopped else 0.0
         self.silent_ms = self.silent_ms + elapsed_ms if beat == self.beat else 0.0
         if beat is None:

@@ -3,12 +3,14 @@
 In `strict` mode a sentence that the evidence does not support is replaced by the quotes that
 answer, once, and left out after that; in `mark` mode it leaves and the answer says so. A model that
 begins by saying that the text does not answer has declined, and nothing of what it writes leaves.
+In `strict` mode, one that begins by copying a sentence other than the best has chosen worse than
+the reranker, and the quotes are the whole answer.
 Without evidence, or with grounding off, text leaves as it comes.
 """
 
 from tiffin.core.sentences import split_sentences
 from tiffin.grounding.quote import BETWEEN, answer_of, quotes
-from tiffin.grounding.support import check
+from tiffin.grounding.support import NEAR_COPY, Support, check
 from tiffin.pipeline.prompt import declines
 from tiffin.pipeline.question import Question
 
@@ -23,6 +25,8 @@ class SentenceGate:
         self._question = question
         self._evidence = [one.text for one in question.evidence]
         self.checks = question.grounding != "off" and bool(self._evidence)
+        self.ended = False
+        """Whether nothing more leaves, whatever the model still writes."""
         self._held = ""
         self._gap = ""
 
@@ -50,11 +54,16 @@ class SentenceGate:
         """The sentences of the text that may leave, with the space that was between them."""
         question, left, at = self._question, "", 0
         if self.checks and not question.draft.text and declines(text):
-            question.declined = True
+            question.declined = self.ended = True
             return ""
-        for sentence in split_sentences(text):
+        for sentence in [] if self.ended else split_sentences(text):
             self._gap, at = self._gap + text[at : sentence.start], sentence.end
-            if check(sentence.text, self._evidence, question.request.query).supported:
+            support = check(sentence.text, self._evidence, question.request.query)
+            if self._copies_another(support):
+                question.replaced += 1
+                self.ended = True
+                return self._leave(self._quotes())
+            if support.supported:
                 left += self._leave(sentence.text)
                 continue
             if UNSUPPORTED not in question.degraded:
@@ -71,6 +80,16 @@ class SentenceGate:
                 self._gap = BETWEEN
         self._gap += text[at:]
         return left
+
+    def _copies_another(self, support: Support) -> bool:
+        """Whether this beginning of an answer is a copy, and not of the sentence that is best.
+
+        Only if the order of the evidence was measured, which the probability tells.
+        """
+        question = self._question
+        begins = question.grounding == "strict" and not question.draft.text
+        copy = support.supported and support.overlap >= NEAR_COPY
+        return begins and copy and bool(support.evidence) and question.probability is not None
 
     def _leave(self, text: str) -> str:
         """Write a text to the answer, after the space before it unless it is the first."""

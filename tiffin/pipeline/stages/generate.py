@@ -6,7 +6,7 @@ is written by the deadline ("short_answer"), and quotes if nothing is written ("
 `tiffin.pipeline.answering`).
 """
 
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -47,6 +47,11 @@ class CheckedGate:
     def stopped(self) -> bool:
         """Whether the policy has ended the answer."""
         return self._release is not None and self._release.stopped
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more leaves, whatever the model still writes."""
+        return self.stopped or self._gate.ended
 
     @property
     def checks(self) -> bool:
@@ -123,19 +128,16 @@ class Generate:
                 if isinstance(piece.event, TextDelta):
                     if text := await gate.release(piece.event.text):
                         yield _delta(question, text, citer)
-                    if gate.stopped or question.declined:
+                    if gate.ended:
                         break
                 else:
                     draft.add(piece.event)
-        if not (gate.stopped or question.declined):
+        if not gate.ended:
             draft.check_whole()
             if text := await gate.finish():
                 yield _delta(question, text, citer)
-        if question.declined:
-            yield _declined(question)
-        if gate.stopped:
-            draft.cut_off(_prompt_chars(question), "content_filter")
-            yield RagStopped(checks=gate.stopped_by)
+        for event in _end(question, gate):
+            yield event
 
     def can_be_quoted(self, question: Question, error: TiffinError) -> bool:
         """Whether quotes may stand for the answer. Raises the error if that would not be honest.
@@ -204,12 +206,22 @@ def _delta(question: Question, text: str, citer: Citer | None) -> RagDelta:
     return RagDelta(text=text, citations=found)
 
 
+def _end(question: Question, gate: CheckedGate) -> Iterator[RagEvent]:
+    """The last events of an answer that was not left to the model to end."""
+    draft = question.draft
+    if question.declined:
+        yield _declined(question)
+    if gate.stopped:
+        draft.cut_off(_prompt_chars(question), "content_filter")
+        yield RagStopped(checks=gate.stopped_by)
+    elif draft.finish_reason is None:
+        draft.cut_off(_prompt_chars(question), "stop")
+
+
 def _declined(question: Question) -> RagDelta:
     """The refusal in the question's language in place of the model's own."""
     draft = question.draft
     draft.text = refusal(language_of(question.request.query))
-    if draft.finish_reason is None:
-        draft.cut_off(_prompt_chars(question), "stop")
     return RagDelta(text=draft.text)
 
 
