@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import filelock
@@ -138,3 +139,27 @@ def test_lancedb_reads_little_ahead_unless_the_environment_says_otherwise(
         "5",
         True,
     )
+
+
+def test_records_are_read_while_the_first_table_loads_lancedb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, loaded = threading.Event(), threading.Event()
+
+    def slow(address: str) -> object:
+        loads.set()
+        loaded.wait(20)
+        return connect(address)
+
+    monkeypatch.setattr("tiffin.corpus.store.connect", slow)
+    store = Store(tmp_path, "m")
+    loader = threading.Thread(target=store.table, args=("c",))
+    loader.start()
+    assert loads.wait(20)
+    records: list[object] = []
+    reader = threading.Thread(target=lambda: records.append(store.records), daemon=True)
+    reader.start()
+    reader.join(10)
+    loaded.set()
+    loader.join()
+    assert records == [store.records]

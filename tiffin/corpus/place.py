@@ -23,11 +23,6 @@ class Place(Protocol):
     """What a store needs of where it is."""
 
     @property
-    def shared(self) -> bool:
-        """Whether the records are on another machine, so that asking them may take time."""
-        ...
-
-    @property
     def exists(self) -> bool:
         """Whether anything was ever stored, as far as can be said without asking anyone."""
         ...

@@ -71,6 +71,8 @@ class Store:
 
         Raises SettingsError for newer ones, and Unavailable if the folder cannot be made.
         """
+        if self._records is not None:  # without the lock, which the first table holds for seconds
+            return self._records
         with self._lock:
             if self._records is None:
                 self._records = Records(self._place.open())
