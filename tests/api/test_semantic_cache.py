@@ -186,3 +186,17 @@ async def test_two_questions_are_compared_without_an_answer_being_written(
     assert said[1]["probability"] is None
     assert unknown.status_code == 404
     assert written(services) == 0
+
+
+@pytest.mark.parametrize(("again", "reports"), [(DOCUMENTS[1], 0), (DOCUMENTS[2], 1)])
+async def test_an_answer_that_would_be_given_is_checked_against_a_new_one(
+    services: Services, semantic: Settings, again: str, reports: int
+) -> None:
+    cache = semantic.cache.model_copy(update={"checked_share": 1.0})
+    async with entry(services, semantic.model_copy(update={"cache": cache})) as client:
+        await ask(client, "how tall is the tower", grounding="mark")
+        services.answer = (again,)
+        checked = await ask(client, "please tell me how tall the tower is", grounding="mark")
+        state = (await client.get("/v1/cache")).json()
+    assert (checked.headers["x-tiffin-cache"], checked.json()["answer"]) == ("miss", again)
+    assert (state["reports"], state["semantic"]) == (reports, 2 - reports)

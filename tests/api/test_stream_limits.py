@@ -14,6 +14,7 @@ import pytest
 from models.values import TextDelta, ToolCallDelta
 from tests.support.providers import Step, fake_provider
 from tests.support.services import Services, entry
+from tests.support.soon import SOON_S
 from tiffin.config.routing import ProviderSettings
 from tiffin.config.settings import Settings
 from tiffin.providers.connect import connect_providers
@@ -52,12 +53,12 @@ async def test_a_stream_that_stalls_ends_in_a_typed_frame(
     services: Services, settings: Settings, path: str
 ) -> None:
     services.answer = ("word ",) * 1000
-    services.delays_s = {"token": 1.5}
+    services.delays_s = {"token": 30}
     async with entry(services, limited(settings, gap_ms=300)) as client:
         response = await stream(client, path)
     assert response.status_code == 200
     assert last_frame(response.text)["error"]["type"] == "timeout_error"
-    assert response.elapsed.total_seconds() < 1
+    assert response.elapsed.total_seconds() < SOON_S
     assert services.stopped.is_set(), "the engine writes on for no one"
 
 
@@ -69,7 +70,7 @@ async def test_a_model_that_does_not_begin_is_a_504_of_its_own_status(
     async with entry(services, limited(settings, first_token_ms=300)) as client:
         response = await stream(client, path)
     assert (response.status_code, response.json()["error"]["type"]) == (504, "timeout_error")
-    assert response.elapsed.total_seconds() < 1
+    assert response.elapsed.total_seconds() < SOON_S
 
 
 async def test_a_model_that_does_not_begin_leaves_time_for_the_next(
@@ -87,7 +88,7 @@ async def test_a_model_that_does_not_begin_leaves_time_for_the_next(
 
 
 async def test_each_of_several_answers_is_limited(services: Services, settings: Settings) -> None:
-    services.delays_s = {"token": 1.5}
+    services.delays_s = {"token": 30}
     async with entry(services, limited(settings, gap_ms=300)) as client:
         response = await stream(client, "/v1/chat/completions", n=2)
     assert last_frame(response.text)["error"]["type"] == "timeout_error"
@@ -134,7 +135,7 @@ async def test_a_provider_that_stalls_ends_in_a_typed_frame(settings: Settings, 
         response = await stream(client, path)
     assert "The " in response.text, "what came before the fault has been passed on"
     assert last_frame(response.text)["error"]["type"] == "timeout_error"
-    assert response.elapsed.total_seconds() < 2
+    assert response.elapsed.total_seconds() < SOON_S
 
 
 async def test_a_provider_that_drips_is_cut_and_its_answer_kept(settings: Settings) -> None:
@@ -142,4 +143,4 @@ async def test_a_provider_that_drips_is_cut_and_its_answer_kept(settings: Settin
         response = await stream(client, "/v1/chat/completions")
     assert "The " in response.text
     assert '"finish_reason":"length"' in response.text
-    assert response.elapsed.total_seconds() < 2
+    assert response.elapsed.total_seconds() < SOON_S

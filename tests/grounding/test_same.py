@@ -4,7 +4,7 @@ import pytest
 
 from tiffin.grounding.alike import Nearness, Worth, shipped
 from tiffin.grounding.questions import sought
-from tiffin.grounding.same import RULES_FROM, Asked, Kept, differences, repeats
+from tiffin.grounding.same import RULES_FROM, Asked, Kept, agree, differences, repeats
 
 SENTENCES = (
     "The tower was designed by Anna Kell in 1889.",
@@ -159,3 +159,24 @@ def test_what_a_question_seeks() -> None:
 )
 def test_a_repeat_may_be_polite_and_indirect(other: str, same: bool) -> None:
     assert repeats("How tall is the lighthouse?", other) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (
+            "It is 324 metres tall.",
+            "The tower of 1889 is 324 metres tall.",
+            True,
+        ),
+        ("It is 324 metres tall.", "It is 330 metres tall.", False),
+        ("It is covered.", "It is not covered.", False),
+        ("They were led by Kléber.", "They were led by Napoleon.", False),
+        ("It ends on 3 May.", "It ends on 3 June.", False),
+    ],
+)
+def test_two_answers_agree_unless_their_figures_dates_names_or_denials_differ(
+    one: str, other: str, alike: bool
+) -> None:
+    assert agree(one, other) is alike
+    assert agree(other, one) is alike

@@ -12,7 +12,7 @@ from tiffin.cli.figures import at_most
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cache_pairs.jsonl"
 MOST_WRONG = 0.01
-LEAST_PARAPHRASES = 0.1
+LEAST_PARAPHRASES = 0.2
 LEAST_REPEATS = 0.7
 
 

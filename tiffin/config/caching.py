@@ -19,6 +19,9 @@ class CacheSettings(Section):
     wrong_hits: Annotated[float, Field(ge=0.005, le=0.1)] = 0.01
     """Of questions that look alike but ask for something else, at most this share may get a kept
     answer of another question. `tiffin cache calibrate` measures it on your own questions."""
+    checked_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """This share of the answers that would be given to a question in other words is written anew
+    instead. If the new answer differs, the kept one counts as reported wrong."""
     retrieval: bool = True
     """Keep the embeddings of passages and the reranker's scores, so that documents are not embedded
     again, nor scored again for the same question."""

@@ -7,20 +7,19 @@ from typing import Any
 
 from tiffin.corpus.memory import bound
 
+INDEX_CACHE, METADATA_CACHE = 512 << 20, 64 << 20
+"""Bytes of indexes and of metadata that a connection keeps. LanceDB's own limits, 6 GiB and 1 GiB,
+are never reached, and what was replaced stays as long."""
 
-def connect(address: str, cache_bytes: int | None = None) -> Any:  # noqa: ANN401  it has no types
-    """Tables in a folder, or on object storage by the variables `AWS_*`; always the newest.
 
-    What is read stays in a cache, of 7 GiB at most or so many bytes.
-    """
+def connect(address: str, index_cache: int = INDEX_CACHE) -> Any:  # noqa: ANN401  it has no types
+    """Tables in a folder, or on object storage by the variables `AWS_*`; always the newest."""
     bound()
     # uvloop forks to start the parser, which then runs another program and never Lance.
     warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
     import lancedb
 
-    session = None
-    if cache_bytes is not None:
-        session = lancedb.Session(cache_bytes // 2, cache_bytes // 2)  # of indexes and of metadata
+    session = lancedb.Session(index_cache, METADATA_CACHE)
     return lancedb.connect(address, read_consistency_interval=timedelta(0), session=session)
 
 

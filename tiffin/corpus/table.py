@@ -27,7 +27,8 @@ KEEP_VERSIONS = timedelta(minutes=10)
 WORDS, MEANING = "text_idx", "vector_idx"
 """The indexes of a table."""
 BATCH_ROWS = 20_000
-UPKEEP_CACHE = 128 << 20
+UPKEEP_CACHE = 64 << 20
+"""Bytes of indexes."""
 SAMPLE_RATE = 64
 """Vectors for each cell of an index that decide where the cells lie; LanceDB takes 256."""
 REFINED = 2
@@ -138,8 +139,8 @@ class Table:
         return connect(self._connection.uri, UPKEEP_CACHE).open_table(self.name)
 
     def frozen(self) -> "Table":
-        """The table as it is now, whatever is written meanwhile. Only to be read."""
-        same = Table(self._connection, self.name)
+        """The table as it is now, whatever is written meanwhile, with a cache of its own."""
+        same = Table(connect(self._connection.uri, UPKEEP_CACHE), self.name)
         same._opened().checkout(self.version)
         return same
 

@@ -110,6 +110,16 @@ def differences(kept: Kept, new: Asked, near: Nearness, wrong_hits: float) -> li
     return found
 
 
+def agree(one: str, other: str) -> bool:
+    """Whether two answers agree in their figures, dates and names, and in what they deny.
+
+    One may give more figures, dates or names than the other.
+    """
+    told = [(numbers(text), dates(text), names(text)) for text in (one, other)]
+    nested = all(a <= b or b <= a for a, b in zip(*told, strict=True))
+    return nested and negations(one) % 2 == negations(other) % 2
+
+
 def exact_differences(kept: Kept, new: Asked) -> list[Reason]:
     """What the guards find that look for one difference each."""
     found = wording_differences(kept.question, new.question)

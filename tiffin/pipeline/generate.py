@@ -168,12 +168,14 @@ class Generator:
         """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
         tier = running.attempt.tier
         finished: Finished | None = None
+        begun = False
         outcome = ABANDONED
         try:
             async with aclosing(self.tiers[tier].generate(request, context)) as events:
                 event: TokenEvent | None = await self._first_event(tier, events, context, others)
                 await self.meter.first(running)
                 self.failover.breaker(tier).succeeded()
+                begun = True
                 while event is not None:
                     _read(running, event)
                     if isinstance(event, Finished):
@@ -185,7 +187,8 @@ class Generator:
                 raise UpstreamFailed(message)
         except TiffinError as error:
             outcome = error.type
-            self._tell_breaker(tier, error)
+            if not (begun and isinstance(error, DeadlineExceeded)):  # else it wrote for too long
+                self._tell_breaker(tier, error)
             raise
         finally:
             if finished is not None:

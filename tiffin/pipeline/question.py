@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tiffin.cache.remembered import Remembered
 from tiffin.core.context import RequestContext
 from tiffin.core.messages import RouteDecision
 from tiffin.core.scores import sigmoid
@@ -85,8 +86,9 @@ class Question:
     passages that were not embedded. `embedded` is set once that is decided. `logits` are the
     reranker's, one a candidate. `evidence` refers to candidates by their position. `declined` says
     that the model read it and found no answer. `recalled` is a kept answer to the same question in
-    other words, `generation` that of the cache when it was asked for one. `corpora` are those that
-    were asked, as they were before they were searched.
+    other words, `doubted` one that is compared with a new one instead, and `generation` that of the
+    cache when it was asked. `corpora` are those that were asked, as they were before they were
+    searched.
     """
 
     request: RagRequest
@@ -121,6 +123,7 @@ class Question:
     citations: list[Citation] = field(default_factory=list)
     declined: bool = False
     recalled: Recalled | None = None
+    doubted: Remembered | None = None
     generation: int = -1
     corpora: Sequence[Corpus] = ()
 

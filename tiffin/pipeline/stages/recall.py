@@ -1,11 +1,11 @@
-"""Recall and Remember: the semantic cache of questions that a model answers.
+"""Recall: a kept answer for a question in other words, from what `remember` has kept.
 
 A kept answer is given to a question in other words if the sentences that support it are evidence
 of the new question too, and nothing in the wording speaks against it (`tiffin.grounding.same`).
-What is quoted is not kept: to quote again costs no model.
+Of those that would be given, a share is written anew instead, for `remember` to compare with.
 """
 
-import secrets
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ from pydantic import ValidationError
 
 from tiffin.cache.control import Control, control_of
 from tiffin.cache.keys import scope_key
-from tiffin.cache.remembered import Remembered, decode, encode
+from tiffin.cache.remembered import Remembered, decode
 from tiffin.cache.reports import allowed, reported
 from tiffin.cache.store import Store
 from tiffin.clients import RerankerClient
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.errors import RECOVERABLE
-from tiffin.core.messages import Array
-from tiffin.core.values import QUOTE
 from tiffin.corpus.entities import states_of
 from tiffin.grounding.alike import Nearness
 from tiffin.grounding.same import (
@@ -45,13 +43,15 @@ COMPARED = 4
 class Memory:
     """Where questions are kept, what the installation answers with, and for how long they count.
 
-    `wrong_hits` is the share of wrong hits that is allowed.
+    `wrong_hits` is the share of wrong hits that is allowed, `checked_share` that of hits which are
+    written anew to see whether the kept answer fits.
     """
 
     store: Store
     mark: bytes
     ttl_s: float
     wrong_hits: float
+    checked_share: float = 0.0
 
 
 class Recall(Stage):
@@ -68,18 +68,22 @@ class Recall(Stage):
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `recalled` if there is an answer that may be given again."""
-        vector, control = _may_share(question), _control(question)
+        vector, control = may_share(question), wish_of(question)
         if vector is None or control.off or question.is_refused:
             return
-        found = await self._memory.store.get(_key(self._memory, question))
+        found = await self._memory.store.get(key_of(self._memory, question))
         question.generation = found.generation
         most_s = self._memory.ttl_s
         if control.max_age_s is not None:
             most_s = min(most_s, control.max_age_s)
         near = nearest(found.value, vector, most_s) if control.read else iter(())
         if hit := await self._first(question, near, context):
-            kept, cosine, question.recalled = hit
-            _tell_hit(kept, cosine, context)
+            kept, cosine, answer = hit
+            if random.random() < self._memory.checked_share:  # noqa: S311  not a secret
+                question.doubted = kept
+            else:
+                question.recalled = answer
+                _tell_hit(kept, cosine, context)
         else:
             metrics.series(metrics.cache_total, "semantic", "miss").inc()
 
@@ -96,7 +100,7 @@ class Recall(Stage):
             reasons = exact_differences(kept, new)
             if not reasons:
                 if wrong_hits is None:
-                    reports = await reported(memory.store, _key(memory, question))
+                    reports = await reported(memory.store, key_of(memory, question))
                     wrong_hits = allowed(memory.wrong_hits, reports)
                 if not await self._is_one(kept, new, cosine, wrong_hits, context):
                     reasons = ["scope"]
@@ -117,34 +121,6 @@ class Recall(Stage):
         return is_one(kept, new, Nearness(cosine, paired), wrong_hits)
 
 
-class Remember(Stage):
-    """Runs last, when the answer has its citations."""
-
-    name = "remember"
-    degraded = "remember"
-
-    def __init__(self, memory: Memory) -> None:
-        super().__init__(0)
-        self._memory = memory
-
-    async def run(self, question: Question, _: RequestContext) -> None:
-        """Keep an answer that a model wrote whole, and that its evidence supports.
-
-        It is not kept if the tenant's answers were cleared since Recall looked.
-        """
-        vector, draft, memory = _may_share(question), question.draft, self._memory
-        written = draft.route.tier != QUOTE and draft.finish_reason == "stop"
-        sound = question.answered and not question.degraded and question.recalled is None
-        if vector is None or not (written and sound and _control(question).write):
-            return
-        if support := _support(question):
-            key, oldest = _key(memory, question), time.time() - memory.ttl_s
-            kept = decode((await memory.store.get(key)).value)
-            kept = [one for one in kept if one.created > oldest]
-            kept.append(_remembered(question, vector, support, key))
-            await memory.store.put(key, encode(kept), memory.ttl_s, question.generation)
-
-
 async def paired_of(
     reranker: RerankerClient | None, one: str, other: str, context: RequestContext
 ) -> float | None:
@@ -152,12 +128,13 @@ async def paired_of(
     return None if reranker is None else await reranker.paired(one, other, context)
 
 
-def _key(memory: Memory, question: Question) -> str:
+def key_of(memory: Memory, question: Question) -> str:
+    """The key of the questions to which the same answers may be given."""
     state = states_of(question.corpora)
     return scope_key(memory.mark, question.context.tenant, question.request, state)
 
 
-def _may_share(question: Question) -> Vector | None:
+def may_share(question: Question) -> Vector | None:
     """The question's embedding, if a model is to answer it and its evidence was judged."""
     if question.is_quoted or not question.evidence or question.vectors is None:
         return None
@@ -165,7 +142,8 @@ def _may_share(question: Question) -> Vector | None:
     return None if question.probability is None else vector
 
 
-def _control(question: Question) -> Control:
+def wish_of(question: Question) -> Control:
+    """What the client wants of the cache."""
     request = question.request
     return control_of(
         question.context.cache_control,
@@ -197,7 +175,7 @@ def _kept(one: Remembered) -> Kept:
 
 def _asked(question: Question) -> Asked:
     best = question.evidence[0]
-    return Asked(question.request.query, _evidence(question), worth_of(best))
+    return Asked(question.request.query, evidence(question), worth_of(best))
 
 
 def _read(kept: Remembered) -> Recalled | None:
@@ -215,44 +193,6 @@ def _tell_hit(kept: Remembered, cosine: float, context: RequestContext) -> None:
     context.bill.cache = CacheUse("semantic", kept.id, age_s, cosine, kept.tier)
 
 
-def _evidence(question: Question) -> tuple[str, ...]:
+def evidence(question: Question) -> tuple[str, ...]:
+    """The sentences that answer, best first."""
     return tuple(one.sentence for one in question.evidence)
-
-
-def _support(question: Question) -> tuple[str, ...]:
-    """The sentences of the evidence that the answer's citations quote."""
-    quotes = [citation.quote for citation in question.citations]
-    return tuple(
-        sentence
-        for sentence in _evidence(question)
-        if any(sentence in quote or quote in sentence for quote in quotes)
-    )
-
-
-def _remembered(
-    question: Question, vector: Vector, support: tuple[str, ...], key: str
-) -> Remembered:
-    draft = question.draft
-    answer = Recalled(
-        text=draft.text,
-        sources=question.sources,
-        citations=question.citations,
-        contradictions=question.contradictions,
-        route=draft.route,
-    )
-    return Remembered(
-        id=f"{key.rpartition(':')[2]}-{secrets.token_hex(4)}",
-        question=question.request.query,
-        vector=Array.of(vector),
-        evidence=_evidence(question),
-        logit=question.evidence[0].logit,
-        reading=question.evidence[0].reading,
-        support=support,
-        text=draft.text,
-        answer=answer.model_dump_json().encode(),
-        tier=draft.route.tier,
-        created=time.time(),
-        usd=question.context.bill.usd,
-        corpora=[corpus.id for corpus in question.corpora],
-        seconds=question.timeline.timings().generate_ms / 1000,
-    )
