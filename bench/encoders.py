@@ -44,6 +44,8 @@ PASSAGES = Path("tests/data/passages.json")
 QUESTION = "When was the tower built, and for what?"
 TEXTS, PAIRS, WORDS = 64, 10, 112
 """112 words of these passages are about 150 tokens."""
+KEPT = httpx2.Limits(keepalive_expiry=3)
+"""Servers close a connection that was idle for 5 s, as it is during the turns of others."""
 
 
 def texts_of(count: int, shift: int = 0) -> list[str]:
@@ -84,7 +86,7 @@ def run() -> str:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), **variables) as stack,
-        httpx2.Client(base_url=stack.url, timeout=120) as client,
+        httpx2.Client(base_url=stack.url, timeout=120, limits=KEPT) as client,
         ExitStack() as peers,
     ):
         ways = {
@@ -160,7 +162,7 @@ def _join(
 def _infinity(stack: ExitStack, folder: Path, threads: int, embedder: Path, judge: Path) -> Way:
     served = infinity(folder, free_port(), threads=threads, embed=embedder, rerank=judge)
     url = stack.enter_context(served)
-    client = stack.enter_context(httpx2.Client(base_url=url, timeout=120))
+    client = stack.enter_context(httpx2.Client(base_url=url, timeout=120, limits=KEPT))
     return _served(client, "", "embed", "rerank")
 
 
