@@ -2,7 +2,7 @@
 
 Run by `bench.peers.library` as `python peer_worker.py LIBRARY EMBEDDER RERANKER THREADS`; imports
 nothing of ours. Reads a line of JSON for each call, and answers one with the float32 of the result.
-`export` writes both models as ONNX into the folders given, for a library that cannot convert them.
+`export` writes both models as ONNX into the given folders, for a library that cannot convert them.
 """
 
 import base64

@@ -96,7 +96,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str | None = None
     """A LoRA adapter of the tier, by name; None for the model itself."""
     prompt_cache_key: str | None = None
-    """Which requests begin alike, for a provider that looks for them by it."""
+    """The same for requests that begin alike, so that a provider finds what it kept of them."""
     decision: dict[str, Any] | None = None
     """A body of `/v1/decisions`, for a provider that answers it; no engine does."""
 
