@@ -43,11 +43,14 @@ def groups(scored: Sequence[Scored], rows: Sequence[int]) -> list[str]:
 
 def share(name: str, hits: Sequence[bool], articles: Sequence[str]) -> str:
     """A line of the report."""
-    if not hits:
-        return f"{name}: none"
+    return f"{name}: {figure(hits, articles)} of {len(hits)}" if hits else f"{name}: none"
+
+
+def figure(hits: Sequence[bool], articles: Sequence[str]) -> str:
+    """A share with its interval."""
     values = np.array(hits, np.float64)
     low, high = interval(articles, lambda rows: float(values[rows].mean()))
-    return f"{name}: {values.mean():.3f} [{low:.3f}, {high:.3f}] of {len(hits)}"
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def lines(head: Head, scored: Sequence[Scored], rate: float = 0.05) -> Iterator[str]:

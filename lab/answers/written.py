@@ -12,19 +12,15 @@ large one (temperature 0).
 import argparse
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lab.answers.data import CACHE, Case, Part
+from lab.answers.data import CACHE, Part
 from lab.answers.probe import Probe
-from lab.answers.report import right
+from lab.answers.report import figure, right
 from lab.answers.scored import Scored, score
 from lab.answers.scores import Scores
 from lab.router.own_tiers import PARTS, SENTENCES, TIERS, cases, is_right, texts, tier_of, written
-from tiffin.cli.figures import interval
 from tiffin.config.requests import RagSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
@@ -106,16 +102,9 @@ def table() -> Iterator[str]:
                 [is_right(case, gated(one, odd, text)) for one, odd, (case, text) in given],
                 [right(case, one.evidence(SENTENCES)) for one, _, (case, _) in given],
             )
-            cells = [share([case for case, _ in found], column) for column in columns]
+            groups = [case.group for case, _ in found]
+            cells = [figure(column, groups) for column in columns]
             yield f"| {part}, {TIERS[tier]} | {len(own)} | {' | '.join(cells)} |"
-
-
-def share(of: Sequence[Case], are: Sequence[bool]) -> str:
-    """A share with its interval."""
-    values = np.array(are, float)
-    mean: Callable[[NDArray[np.int64]], float] = lambda drawn: float(values[drawn].mean())  # noqa: E731
-    low, high = interval([case.group for case in of], mean)
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:

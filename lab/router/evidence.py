@@ -10,12 +10,11 @@ right answers of quoting, of both tiers, and of mixes of them. Nothing is fitted
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.answers.report import auc
+from lab.answers.report import auc, figure
 from lab.router.own_tiers import FILE, TIERS
 from tiffin.cli.figures import interval
 from tiffin.routing import rules
@@ -78,15 +77,8 @@ def mixes(rows: Sequence[dict[str, object]]) -> list[str]:
     groups = [str(row["group"]) for row in rows]
     result = [f"{len(rows)} answerable questions of the test part"]
     for name, (given, large) in found.items():
-        low, high = interval(groups, partial(_share, given))
-        result.append(
-            f"| {name} | {given.mean():.3f} [{low:.3f}, {high:.3f}] | {large.mean():.0%} |"
-        )
+        result.append(f"| {name} | {figure(given.tolist(), groups)} | {large.mean():.0%} |")
     return result
-
-
-def _share(given: NDArray[np.bool_], drawn: NDArray[np.int64]) -> float:
-    return float(given[drawn].mean())
 
 
 def line(

@@ -8,8 +8,8 @@ from typing import Any
 from tiffin.corpus.memory import bound
 
 INDEX_CACHE, METADATA_CACHE = 512 << 20, 64 << 20
-"""Bytes of indexes and of metadata that a connection keeps. LanceDB's own limits, 6 GiB and 1 GiB,
-are never reached, and what was replaced stays as long."""
+"""Bytes of indexes and of metadata that a connection keeps. LanceDB's own limits are 6 GiB and
+1 GiB, below which it also keeps what was replaced since."""
 
 
 def connect(address: str, index_cache: int = INDEX_CACHE) -> Any:  # noqa: ANN401  it has no types

@@ -28,7 +28,7 @@ WORDS, MEANING = "text_idx", "vector_idx"
 """The indexes of a table."""
 BATCH_ROWS = 20_000
 UPKEEP_CACHE = 64 << 20
-"""Bytes of indexes."""
+"""Bytes of indexes that upkeep keeps in memory while it works."""
 SAMPLE_RATE = 64
 """Vectors for each cell of an index that decide where the cells lie; LanceDB takes 256."""
 REFINED = 2
@@ -118,7 +118,7 @@ class Table:
         """Merge the pieces, bring the indexes up to date, and forget old versions."""
         if self._opened() is None:
             return
-        table = self._apart()
+        table = self._apart().open_table(self.name)
         if WORDS not in self._indexes(table):
             from lancedb.index import FTS
 
@@ -132,15 +132,16 @@ class Table:
         from lancedb.index import IvfSq
 
         config = IvfSq(distance_type="cosine", sample_rate=SAMPLE_RATE)
-        self._apart().create_index("vector", config=config, name=MEANING, replace=True)
+        own = self._apart().open_table(self.name)
+        own.create_index("vector", config=config, name=MEANING, replace=True)
 
     def _apart(self) -> Any:  # noqa: ANN401
-        """The table with a cache of its own: what upkeep reads is soon replaced, and not kept."""
-        return connect(self._connection.uri, UPKEEP_CACHE).open_table(self.name)
+        """A connection with its own cache: what upkeep reads is soon replaced, and not kept."""
+        return connect(self._connection.uri, UPKEEP_CACHE)
 
     def frozen(self) -> "Table":
         """The table as it is now, whatever is written meanwhile, with a cache of its own."""
-        same = Table(connect(self._connection.uri, UPKEEP_CACHE), self.name)
+        same = Table(self._apart(), self.name)
         same._opened().checkout(self.version)
         return same
 

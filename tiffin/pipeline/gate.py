@@ -46,17 +46,19 @@ class SentenceGate:
         """The model has ended: what may leave of the rest. Adds quotes if nothing has left."""
         ready, self._held = self._held, ""
         text = self._checked(ready)
-        if not self._question.draft.text and self._evidence and not self._question.declined:
+        if not self._question.draft.text and self._evidence and not self.ended:
             text = self._leave(self._quotes())
         return text
 
     def _checked(self, text: str) -> str:
         """The sentences of the text that may leave, with the space that was between them."""
         question, left, at = self._question, "", 0
+        if self.ended:
+            return ""
         if self.checks and not question.draft.text and declines(text):
             question.declined = self.ended = True
             return ""
-        for sentence in [] if self.ended else split_sentences(text):
+        for sentence in split_sentences(text):
             self._gap, at = self._gap + text[at : sentence.start], sentence.end
             support = check(sentence.text, self._evidence, question.request.query)
             if self._copies_another(support):

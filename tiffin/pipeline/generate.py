@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from models.values import Finished, GenerateRequest, TextDelta, TokenEvent, ToolCallDelta
-from tiffin.core.context import ABANDONED, RequestContext
+from tiffin.core.context import ABANDONED, Attempt, RequestContext
 from tiffin.core.errors import (
     NO_TIER_SATISFIES,
     PROVIDER_OVERLOADED,
@@ -168,14 +168,12 @@ class Generator:
         """The tier's events; the breaker and the bill learn how it ended, whichever way it does."""
         tier = running.attempt.tier
         finished: Finished | None = None
-        begun = False
         outcome = ABANDONED
         try:
             async with aclosing(self.tiers[tier].generate(request, context)) as events:
                 event: TokenEvent | None = await self._first_event(tier, events, context, others)
                 await self.meter.first(running)
                 self.failover.breaker(tier).succeeded()
-                begun = True
                 while event is not None:
                     _read(running, event)
                     if isinstance(event, Finished):
@@ -187,8 +185,7 @@ class Generator:
                 raise UpstreamFailed(message)
         except TiffinError as error:
             outcome = error.type
-            if not (begun and isinstance(error, DeadlineExceeded)):  # else it wrote for too long
-                self._tell_breaker(tier, error)
+            self._tell_breaker(running.attempt, error)
             raise
         finally:
             if finished is not None:
@@ -218,7 +215,10 @@ class Generator:
             message = f"the {tier} tier did not begin within {allowed_s:.1f} s"
             raise DeadlineExceeded(message) from None
 
-    def _tell_breaker(self, tier: str, error: TiffinError) -> None:
+    def _tell_breaker(self, attempt: Attempt, error: TiffinError) -> None:
+        if isinstance(error, DeadlineExceeded) and attempt.ttft_ms is not None:
+            return  # it began in time, and wrote for longer than the request allows
+        tier = attempt.tier
         breaker = self.failover.breaker(tier)
         if is_callers(error):
             breaker.succeeded()  # it answered: the request is at fault
