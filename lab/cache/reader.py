@@ -100,7 +100,8 @@ def judged() -> str:
 def answered() -> str:
     """The examples of short answers."""
     turns = [f"{_SHORT}{question}{_END}{_ANSWER}{short}{_END}" for question, short in _ANSWERS]
-    start = f"{_SYSTEM}You answer questions about a text.{_END}{_USER}Text: {_TEXT}\n\n"
+    text = _TEXT.replace("old ", "")
+    start = f"{_SYSTEM}You answer questions about a text.{_END}{_USER}Text: {text}\n\n"
     return start + _USER.join(turns)
 
 
