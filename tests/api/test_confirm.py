@@ -1,5 +1,6 @@
 """A second opinion of an LLM on whether the evidence answers (`rag.confirm`)."""
 
+import logging
 import math
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -14,6 +15,7 @@ from models.values import (
     TokenLogprob,
     TokenUsage,
 )
+from tests.api.test_access_log import lines
 from tests.support.services import Services, entry
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings
@@ -105,12 +107,15 @@ async def test_a_tier_that_is_too_slow_to_confirm_may_still_write(settings: Sett
 
 
 async def test_what_it_costs_is_on_the_bill_and_the_answer_is_still_the_quote(
-    settings: Settings,
+    settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "tiffin")
     services, reader = Services(), Reader(0.99)
     services.generate_of = {"large": reader.generate}
     said = await ask(services, confirmed(settings), UNSURE)
     assert (said["route"]["tier"], said["cost"]["attempts"]) == ("quote", 1)
+    (line,) = lines(caplog)
+    assert (line["tier"], line["model"], line["prompt_tokens"]) == ("quote", "quote", 90)
 
 
 @pytest.mark.parametrize("tier", ["huge", "mute"])
