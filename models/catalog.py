@@ -236,13 +236,13 @@ def load_catalog(path: Path | None = None) -> Catalog:
 
 @cache
 def _shipped(path: Path) -> Catalog:
-    """Cached: reading the YAML takes longer than all else that composing the application does."""
+    """Cached, because many ask for it."""
     return _read(path)
 
 
 def _read(path: Path) -> Catalog:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # ten times as fast
     except OSError as error:
         raise CatalogError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

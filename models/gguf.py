@@ -29,6 +29,7 @@ _NUMBERS = {
     12: "d",
 }
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _MOST_BYTES = 1 << 28
 """No string or array of numbers is longer: a broken length must not take the memory."""
 
@@ -96,6 +97,8 @@ def _value(opened: BinaryIO, kind: int) -> Value:
 
 def _array(opened: BinaryIO) -> Value:
     kind, length = struct.unpack("<IQ", opened.read(12))
+    if kind == _STRING:  # a vocabulary and its merges: 300,000 of them
+        return [_bytes(opened, *_LENGTH.unpack(opened.read(8))).decode() for _ in range(length)]
     if (code := _NUMBERS.get(kind)) is None:
         return [_value(opened, kind) for _ in range(length)]
     return list(struct.unpack(f"<{length}{code}", _bytes(opened, length * struct.calcsize(code))))

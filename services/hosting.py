@@ -17,18 +17,9 @@ import psutil
 from models.errors import CatalogError, WeightsError
 from models.store import Store
 from models.user_catalog import catalog_of
-from services.bento import (
-    bento_yaml,
-    gpus,
-    logs,
-    metrics_folder,
-    request_metrics,
-    seams,
-    supervisor,
-)
+from services.bento import bento_yaml, gpus, logs, request_metrics, seams
 from services.bento.models import CatalogModel, shipped_folder
-from tiffin.cli.progress import pull_shown
-from tiffin.cli.starting import is_shown
+from tiffin.cli.start import is_shown
 from tiffin.config.access import check_address
 from tiffin.config.settings import Settings, SettingsError, check_models, load_settings
 from tiffin.lifecycle import memory
@@ -60,9 +51,16 @@ settings = _load()
 
 logs.install(settings.logs)
 gpus.install()
-metrics_folder.install()
-supervisor.install(settings.resilience.supervision)
 seams.install(settings.limits)
+
+IN_WORKER = DIRECTORY_VARIABLE in os.environ
+"""Whether this process serves. If not, it starts those that do, or builds a Bento."""
+
+if not IN_WORKER:
+    from services.bento import metrics_folder, supervisor
+
+    metrics_folder.install()
+    supervisor.install(settings.resilience.supervision)
 
 _beating: set["asyncio.Task[None]"] = set()
 
@@ -127,6 +125,8 @@ def bento_model(model: str | None) -> CatalogModel | None:
 
 def fetch_weights(model: str) -> None:
     """Download and verify a model unless it is there already. Called once, before workers start."""
+    from tiffin.cli.progress import pull_shown  # not in the workers
+
     try:
         entry = catalog_of(settings.home).get(model)
         if not (is_shown() and _store.is_present(entry)):

@@ -79,7 +79,7 @@ def depends_on(tier: str) -> Any:  # noqa: ANN401  BentoML's dependency, or None
     labels={PROFILE_LABEL: settings.profile},
     logging=hosting.NO_ACCESS_LOG,
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
-    image=image(),
+    image=None if hosting.IN_WORKER else image(),
 )
 class RAG:
     """Answers questions from documents, with citations."""

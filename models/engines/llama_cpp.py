@@ -68,16 +68,24 @@ class LlamaCppEngine:
         self._door = PrivateDoor()
         self._workers = ThreadPoolExecutor(parallel, thread_name_prefix="llama.cpp")
         self._generations: set[Generation] = set()
+        self._grammars: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load the weights and answer one token, so that the first request finds a warm engine."""
+        """Load the weights and answer one token, so that the first request finds a warm engine.
+
+        Grammars are made ready afterwards: a second for a vocabulary of 150,000 tokens, in which
+        other requests wait, but no longer than if the engine were not ready yet.
+        """
         self._server = await asyncio.to_thread(self._load)
         self._markers = await asyncio.to_thread(markers_of_gguf, self._model_file)
         self._end_token = await asyncio.to_thread(self._door.end_token)
-        hello = GenerateRequest(
-            messages=[ChatMessage("user", "Hello")], max_tokens=1, json_schema={}
-        )
-        async for _ in self.generate(hello):
+        await self._warm_up(None)
+        self._grammars = asyncio.get_running_loop().create_task(self._warm_up({}))
+
+    async def _warm_up(self, json_schema: dict[str, Any] | None) -> None:
+        hello = [ChatMessage("user", "Hello")]
+        request = GenerateRequest(messages=hello, max_tokens=1, json_schema=json_schema)
+        async for _ in self.generate(request):
             pass
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent, None]:
@@ -124,6 +132,9 @@ class LlamaCppEngine:
     async def close(self) -> None:
         """Abort running generations and free the weights. Idempotent."""
         self._server = None
+        if self._grammars is not None:
+            self._grammars.cancel()
+            await asyncio.gather(self._grammars, return_exceptions=True)
         for generation in self._generations:
             generation.abort()
         # The last worker to end drops the last reference to the server. Its destructor frees the
@@ -181,6 +192,8 @@ class LlamaCppEngine:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
         # Each slot keeps its last prompt in the KV cache; no further copies in RAM (8 GiB).
         params.cache_ram_mib = 0
+        # Fitting layers to the memory of GPUs would load everything twice, and `start` warms up.
+        params.fit_params = params.warmup = False
         self._door.guard(params)
         try:
             server: Server = xllamacpp.Server(params)

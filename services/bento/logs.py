@@ -12,7 +12,7 @@ import logging
 
 from bentoml._internal.context import server_context
 
-from tiffin.cli.starting import is_shown
+from tiffin.cli.start import is_shown
 from tiffin.config.telemetry import LogSettings
 from tiffin.telemetry import logs
 

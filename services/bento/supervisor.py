@@ -24,9 +24,10 @@ import psutil
 from bentoml._internal.utils import circus
 from circus.watcher import Watcher
 
-from services.bento import metrics_folder
-from services.bento.versions import replace
-from tiffin.cli.starting import Shown, Start
+from services.bento import metrics_folder, worker
+from services.bento.versions import is_tested, replace
+from tiffin.cli.start import Start
+from tiffin.cli.starting import Shown
 from tiffin.config.resilience import SupervisionSettings
 from tiffin.config.services import ENTRY as ENTRY_SERVICE
 from tiffin.lifecycle.supervision import (
@@ -78,6 +79,8 @@ class Supervisor(circus.Arbiter):
             watcher.graceful_timeout = drain_s + KILL_AFTER_S
             watcher.env = {**(watcher.env or {}), DIRECTORY_VARIABLE: str(self._beats)}
             watcher.hooks["after_reap"] = self._note_status
+            if is_tested("bentoml") and watcher.args[:2] == ["-m", worker.BENTOML_S]:
+                watcher.args = [worker.__file__, *watcher.args[2:]]
         for name in ("handle_term", "handle_int", "handle_quit"):
             setattr(self.ctrl.sys_hdl, name, self._on_signal)
 

@@ -17,14 +17,19 @@ TESTED = {
 }
 
 
+def is_tested(package: str) -> bool:
+    """Whether the package is installed in a version that the seams are tested with."""
+    return version(package) in TESTED[package]
+
+
 def check() -> None:
-    """Warn of packages that are installed in a version that the seams are not tested with."""
+    """Warn of packages that are installed in another version."""
     for package, tested in TESTED.items():
-        if (installed := version(package)) not in tested:
+        if not is_tested(package):
             logger.warning(
                 "%s %s is installed; Tiffin is tested with %s, and replaces parts of it",
                 package,
-                installed,
+                version(package),
                 " and ".join(tested),
             )
 

@@ -27,6 +27,7 @@ def test_each_service_runs_in_a_process_of_its_own_and_none_holds_torch(stack: S
     services = ("RAG", "Embedding", "Reranker", "Router", "Safety", "SmallLLM")
     pids = {service: stack.worker(service).pid for service in services}
     assert len(set(pids.values())) == len(services)
+    assert "bento/worker.py" in psutil.Process(pids["Router"]).cmdline()[1]
     maps = {service: Path(f"/proc/{pid}/maps").read_text() for service, pid in pids.items()}
     assert [service for service in services if "libtorch" in maps[service]] == []
 

@@ -207,6 +207,11 @@ def test_a_model_that_the_graph_does_not_cover_is_left_to_the_library(
         Embedder(folder, threads=1)
 
 
+def test_openvino_tells_nobody_that_it_was_imported() -> None:
+    importlib.import_module("models.engines.openvino")
+    assert "openvino_telemetry" not in sys.modules
+
+
 async def _batched(engine: Any, inputs: list[Any]) -> Any:
     """As the service runs it: in batches of like lengths, the rows back in order."""
     batcher = TokenBatcher(

@@ -29,6 +29,7 @@ from services.bento import bento_yaml, gpus, one_service, versions
 from services.bento.models import CatalogModel, shipped_folder, tag_of
 from tests.support.probe import Running, running_probe
 from tests.support.stack import ROOT
+from tiffin.lifecycle.supervision import DIRECTORY_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -171,18 +172,28 @@ def test_a_name_that_upstream_dropped_ends_the_start() -> None:
 
 
 @pytest.mark.slow
-def test_an_inner_service_imports_no_fastapi() -> None:
+@both
+def test_an_inner_service_imports_no_client_and_no_fastapi(which: str) -> None:
     """As BentoML's worker does: every process loads the composition, and serves a part of it."""
     program = """
         import sys
+        from services.bento import worker
+        install = worker.install() if sys.argv[1] == "ours" else None
         from _bentoml_impl.loader import load
-        from _bentoml_impl.worker import service as worker
+        from _bentoml_impl.worker import service
         router = load("service:RAG").find_dependent_by_name("Router")
         router.to_asgi(is_main=False).build_middleware_stack()
-        print("fastapi" in sys.modules)
+        heavy = "fastapi", "aiohttp", "httpx", "bentoml._internal.cloud", "circus", "rich"
+        print(*(name for name in heavy if name in sys.modules))
     """
     lines = "\n".join(line.strip() for line in program.splitlines())
     done = subprocess.run(
-        [sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", lines, which],
+        cwd=ROOT,
+        env={**os.environ, DIRECTORY_VARIABLE: "/"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.stdout.strip() == "False", done.stderr
+    names = "" if which == "ours" else "aiohttp httpx bentoml._internal.cloud circus rich"
+    assert done.stdout.strip() == names, done.stderr

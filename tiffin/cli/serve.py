@@ -17,7 +17,7 @@ from models.user_catalog import catalog_of
 from tiffin import SOURCE, __version__
 from tiffin.cli.as_json import json_option
 from tiffin.cli.progress import MB, pull_shown
-from tiffin.cli.starting import Start
+from tiffin.cli.start import Start
 from tiffin.config.access import check_address
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings, check_models, load_settings, variables

@@ -7,52 +7,20 @@ pipe gets the lines only. Without `tiffin serve` none of this shows, and BentoML
 
 import asyncio
 import json
-import os
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from urllib.error import URLError
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-VARIABLE = "START_SHOWN"
-"""Environment variable: the `Start` as JSON."""
+from tiffin.cli.start import Start
 
 PROBE_S = 2.0
 PAUSE_S = 0.1
-
-
-def is_shown() -> bool:
-    """Whether this process belongs to a start that is shown so, and hides BentoML's log."""
-    return VARIABLE in os.environ
-
-
-@dataclass
-class Start:
-    """`began` is in seconds of the epoch, because it is measured across processes."""
-
-    url: str
-    models: dict[str, str]
-    """What each service runs, by its name; empty for one without a model."""
-    tiers: dict[str, str]
-    """The model of each LLM tier, by the tier's name."""
-    as_json: bool = False
-    """Whether stdout gets an object instead of the last line."""
-    began: float = field(default_factory=time.time)
-
-    def to_environment(self) -> dict[str, str]:
-        """The variable that hands it to another process."""
-        return {VARIABLE: json.dumps(asdict(self))}
-
-    @classmethod
-    def from_environment(cls) -> "Start | None":
-        """The one that this process was handed."""
-        text = os.environ.get(VARIABLE)
-        return cls(**json.loads(text)) if text else None
 
 
 class _Since(ProgressColumn):
