@@ -36,6 +36,7 @@ from tiffin.pipeline.generate import Generator
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.cite import Cite
+from tiffin.pipeline.stages.confirm import Confirm
 from tiffin.pipeline.stages.embed import Embed
 from tiffin.pipeline.stages.evidence import Evidence
 from tiffin.pipeline.stages.generate import Generate
@@ -52,6 +53,7 @@ from tiffin.providers.moderation import Moderator
 from tiffin.providers.protocol import LLM
 from tiffin.routing.assembly import decider_of
 from tiffin.routing.client import Routing
+from tiffin.routing.fleet import Fleet
 from tiffin.routing.ledger import Ledger
 from tiffin.routing.meter import Meter
 from tiffin.safety.guard import Guard, Moderates
@@ -91,6 +93,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         corpora,
         judges,
         memory=memory,
+        confirm=_confirm(settings, generator, decider.fleet),
         route=Route(routing),
         writer=Answer(
             Generate(generator, models, stream, output),
@@ -146,6 +149,7 @@ def _pipeline(
     judges: Callable[[Literal["rag", "chat"], Part], Judges],
     *,
     memory: Memory | None,
+    confirm: Confirm | None,
     route: Route,
     writer: Answer,
 ) -> RagPipeline:
@@ -173,6 +177,7 @@ def _pipeline(
                 scale=SCALES.get(settings.embedding.model, (1.0, 0.0)),
                 judges=passages,
             ),
+            *([confirm] if confirm else []),
         ),
         recall=Recall(memory, _judge(settings, clients)) if memory else None,
         route=route,
@@ -182,6 +187,19 @@ def _pipeline(
         rest_ms=budget.rest_ms,
         check=CheckQuestion(question) if question.needed else None,
     )
+
+
+def _confirm(settings: Settings, generator: Generator, fleet: Fleet) -> Confirm | None:
+    """What asks a tier whether the evidence answers, if one is named."""
+    name = settings.rag.confirm
+    if name is None:
+        return None
+    if name not in fleet.tiers:
+        message = f"rag.confirm: {name} is no tier; there are {', '.join(fleet.tiers)}"
+        raise SettingsError(message)
+    if "logprobs" not in fleet[name].capabilities:
+        raise SettingsError(f"rag.confirm: {name} tells no logprobs; name a tier that does")
+    return Confirm(generator, name, settings.resilience.budget.confirm_ms)
 
 
 def _judges(

@@ -9,6 +9,7 @@ import pytest
 
 from models.values import TextDelta, TokenLogprob, ToolCallDelta
 from tests.support.services import Services, entry
+from tests.support.soon import SOON_S
 from tiffin.api.bodies import JSON
 from tiffin.config.settings import Settings, load_settings
 from tiffin.core.errors import InvalidRequest, Overloaded, UpstreamFailed
@@ -312,7 +313,7 @@ async def test_a_client_that_leaves_stops_all_its_answers(
             async for line in response.aiter_lines():
                 if "word" in line:
                     break
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(SOON_S):
             while services.ended < 2:
                 await asyncio.sleep(0.01)
 

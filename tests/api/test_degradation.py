@@ -140,7 +140,7 @@ async def test_past_the_deadline_comes_504_with_the_stages_that_ran(
 ) -> None:
     """A tier that the request names has no substitute."""
     services.delays_s = {"small": 30}
-    status, body = await ask(services, settings, timeout_ms=300, model="small")
+    status, body = await ask(services, settings, timeout_ms=1000, model="small")
     assert status == 504
     assert body["error"]["type"] == "timeout_error"
     assert all(stage in body["error"]["message"] for stage in ("embed", "rerank", "generate"))

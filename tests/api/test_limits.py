@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message
 
 from models.errors import AnswerTooLong
 from tests.support.services import Services, entry, with_door
+from tests.support.soon import SOON_S
 from tiffin.api.bodies import PARSER_LEVELS
 from tiffin.config.settings import Settings, load_settings
 from tiffin.core.errors import TOO_LONG, ContextExceeded
@@ -296,7 +297,7 @@ async def _without_body(app: ASGIApp | None, path: str) -> tuple[int, str]:
             start.set_result(message)
 
     assert app is not None
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(SOON_S):
         await app(scope, receive, send)
     message: Message = start.result()
     return message["status"], dict(message["headers"]).get(b"retry-after", b"").decode()

@@ -9,13 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.cache.contract import ONE, StoreContract, keep
-from tests.support.redis import Server, running_redis
+from tests.support.redis import PATIENT_S, Server, running_redis
 from tiffin.cache import redis as module
 from tiffin.cache.redis import RedisStore
 from tiffin.cache.store import NOTHING
 
 KEY = f"{ONE}rag:1"
-PATIENT_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ async def test_a_server_that_is_gone_is_a_miss_and_comes_back(
 ) -> None:
     monkeypatch.setattr(module, "OPEN_S", 0.2)
     with running_redis(tmp_path) as server:
-        store = RedisStore(server.url, timeout_s=1)
+        store = RedisStore(server.url, timeout_s=PATIENT_S)
         await keep(store, KEY, b"x")
         server.stop()
         for _ in range(module.FAILURES_TO_OPEN):

@@ -23,7 +23,7 @@ SMALL_BUFFER = 4096
 
 
 async def slow_clients(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
-    """Slow clients beside ones that behave."""
+    """Slow clients next to ones that behave."""
     count = size.slow_clients
     limit = min(_own_limit(count), stand.entry().rlimit(psutil.RLIMIT_NOFILE)[0])
     without = await fire(stand.url, RATE_PER_S, size.seconds, question)
@@ -46,7 +46,7 @@ async def slow_clients(stand: Stand, size: Size) -> AsyncGenerator[Row, None]:
     yield Row(
         f"{count} slow clients (half send a byte a second, half read one)",
         "the others' p99 <= 1.2x, 0 failed; none of the slow ones cut off",
-        f"p99 {p99_without:.0f} ms without, {p99:.0f} ms beside them; {tally(beside)}; "
+        f"p99 {p99_without:.0f} ms without, {p99:.0f} ms with them; {tally(beside)}; "
         f"{seen['reads']} read and {seen['sends']} sent to the end of the test, {seen['refused']} "
         f"refused, {seen['cut off']} cut off; {held} descriptors held of {limit:,}",
         misses(

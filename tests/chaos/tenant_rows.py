@@ -1,4 +1,4 @@
-"""Tenants beside each other: what is kept of one must never show in what another gets.
+"""Several tenants at once: what is kept of one must never show in what another gets.
 
 Of state there is: what is left of each key's minute, the ledger, and who waits at the door.
 """
@@ -46,7 +46,7 @@ class Tenant:
 
 
 async def apart(stand: Guarded, size: Size) -> AsyncGenerator[Row, None]:
-    """Requests of all tenants in random order; then one tenant's flood beside another's few."""
+    """Requests of all tenants in random order; then a flood of one while another sends a few."""
     yield await _interleaved(stand, size.interleavings)
     yield await _flooded(stand, size)
 
@@ -164,7 +164,7 @@ async def _flooded(stand: Guarded, size: Size) -> Row:
     p99_ms = percentile([outcome.took_s * 1000 for outcome in calm], 0.99)
     ends = Counter(outcome.end for outcome in flooded)
     return Row(
-        f"one tenant's flood of {FLOOD_PER_S:.0f}/s beside another's {QUIET_PER_S:.0f}/s",
+        f"one tenant's flood of {FLOOD_PER_S:.0f}/s while another sends {QUIET_PER_S:.0f}/s",
         "the flood is refused in part, the other never",
         f"the other: {tally(calm)}{reasons(calm) and f' ({reasons(calm)})'}, p99 {p99_ms:.0f} ms; "
         f"the flood: {tally(flooded)}",

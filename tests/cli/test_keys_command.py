@@ -58,11 +58,15 @@ def test_limits_are_given_changed_lifted_and_listed(tmp_path: Path) -> None:
     assert "expires=2099-01-31  models=auto  tiers=small  USD/day=5  USD/month=unlimited" in listed
     assert "tenant acme  USD/day=unlimited  USD/month=200" in listed
 
+    assert "USD/day=0.00001 " in (run("budget", "tiny", "--day-usd", "0.00001") or run("list"))
+    misspelt = CliRunner().invoke(keys, ["--file", str(path), "create", "b", "--tier", "smal"])
+    assert "no tier 'smal' here; there are: small" in misspelt.stderr
+
     run("change", "batch", "--day-usd", "8", "--unlimited", "expires", "--unlimited", "models")
     second = run("rotate", "batch", "--overlap", "1h").strip()
     ring = KeyRing(path)
     assert ring.find(first) == ring.find(second) == KeyFile(path).read()[0]
-    (row,) = json.loads(run("list", "--json"))
+    row, _ = json.loads(run("list", "--json"))
     found = {name: row[name] for name in ("expires", "models", "tiers", "day_usd")}
     assert found == {"expires": None, "models": None, "tiers": ["small"], "day_usd": 8}
     assert row["tenant_month_usd"] == 200

@@ -16,7 +16,8 @@ MODEL = "qwen2.5-coder-1.5b-instruct"
 @pytest.fixture(scope="module")
 def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, None, None]:
     directory = tmp_path_factory.mktemp("two-tiers")
-    with running_stack(directory, TIFFIN_TIERS__LARGE__MODEL=MODEL, **WRITING) as running:
+    asked = {"TIFFIN_TIERS__LARGE__MODEL": MODEL, "TIFFIN_RAG__CONFIRM": "large"}
+    with running_stack(directory, **asked, **WRITING) as running:
         yield running
 
 
@@ -35,3 +36,14 @@ def test_the_router_sends_a_demanding_question_there_and_a_plain_one_not(
     assert plain["route"]["tier"] == "small"
     assert (demanding["route"]["tier"], demanding["degraded"]) == ("large", [])
     assert "expected to suffice" in demanding["route"]["reason"]
+
+
+def test_it_confirms_whether_the_documents_answer(two_tiers: Stack) -> None:
+    pond = {"passages": ["The pond is 12 metres deep. It lies in the north."]}
+    said = {
+        query: ask(two_tiers.url, pond, query, model="quote", grounding="strict")
+        for query in ("How far down does the lake go?", "Who discovered the lake?")
+    }
+    assert [answer["answered"] for answer in said.values()] == [True, False]
+    assert all(answer["timings"]["confirm_ms"] > 0 for answer in said.values())
+    assert not any(answer["degraded"] for answer in said.values())

@@ -8,10 +8,16 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from tiffin.cache import redis as module
+
 START_S = 10
+PATIENT_S = 5.0
 
 
 @dataclass
@@ -81,3 +87,8 @@ def running_redis(folder: Path, *options: str) -> Generator[Server, None, None]:
         yield server
     finally:
         server.stop()
+
+
+def wait_for_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stores that are opened wait for seconds, because late is a miss on a busy machine too."""
+    monkeypatch.setattr(module, "RedisStore", partial(module.RedisStore, timeout_s=PATIENT_S))

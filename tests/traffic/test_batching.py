@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import EngineFailed, EngineOverloaded
+from tests.support.soon import SOON_S
 from tiffin.traffic.batching import TokenBatcher
 
 
@@ -48,7 +49,7 @@ def batcher(encoder: Encoder, **limits: int) -> "TokenBatcher[str, Text]":
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(SOON_S):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
+from tests.support.soon import SOON_S
 from tiffin.config.resilience import AdmissionSettings
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
@@ -54,7 +55,7 @@ async def test_a_full_queue_shows_its_limit_its_places_and_who_waits() -> None:
 async def test_it_looks_again_by_itself() -> None:
     queue = AdmissionQueue(7, AdmissionSettings())
     watching = asyncio.create_task(saturation.watch(queue))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(SOON_S):
         while told("limit", lane="all") != 7:
             await asyncio.sleep(0.01)
     watching.cancel()

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from tests.support.corpora import Hashed, asking, filled
 from tests.support.postgres import programs, running_postgres
-from tests.support.redis import running_redis
+from tests.support.redis import running_redis, wait_for_redis
 from tests.support.services import entry
 from tiffin.cli.main import main
 from tiffin.config.settings import Settings, load_settings
@@ -139,7 +139,10 @@ def goes_on(ledger: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-async def test_answers_that_an_earlier_version_kept_do_no_harm(home: Path) -> None:
+async def test_answers_that_an_earlier_version_kept_do_no_harm(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_redis(monkeypatch)
     was, services = told(home), Hashed()
     key = KeyFile(home / "keys.json").create("unlimited", tenant="acme")
     headers = {"authorization": f"Bearer {key}"}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,15 @@ def _limits(command: Command) -> Command:
 
 
 def _given(limits: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as the fields of `Key`."""
+    """The options that were given, as the fields of `Key`.
+
+    The server may have other settings than these, so that an unknown tier is only pointed out.
+    """
+    settings = load_settings()
+    known = [*settings.tiers, *settings.providers]
+    for tier in limits["tiers"]:
+        if tier not in known:
+            click.echo(f"--tier: no tier {tier!r} here; there are: {', '.join(known)}", err=True)
     plain = {name: list(v) if isinstance(v, tuple) else v for name, v in limits.items()}
     return {name: value for name, value in plain.items() if value not in (None, [])}
 
@@ -193,7 +202,10 @@ def _line(key: Key) -> str:
 
 
 def _budget_text(day_usd: float | None, month_usd: float | None) -> str:
-    day, month = ("unlimited" if usd is None else f"{usd:g}" for usd in (day_usd, month_usd))
+    day, month = (
+        "unlimited" if usd is None else f"{Decimal(str(usd)).normalize():f}"
+        for usd in (day_usd, month_usd)
+    )
     return f"USD/day={day}  USD/month={month}"
 
 

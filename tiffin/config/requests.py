@@ -24,6 +24,8 @@ class RagSettings(Section):
     they do not support; `mark` says so; `off` checks nothing."""
     false_refusals: Annotated[float, Field(ge=0, le=0.2)] = 0.05
     """Share of answerable questions that may be refused."""
+    confirm: str | None = None
+    """A tier whose LLM says whether the evidence answers, if that alone does not settle it."""
     max_answer_tokens: Annotated[int, Field(ge=1, le=4096)] = 160
     """Longest answer, unless the request sets a limit."""
     deadline_ms: Annotated[int, Field(ge=100, le=600_000)] = 5000

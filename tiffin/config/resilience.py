@@ -24,6 +24,8 @@ class BudgetSettings(Section):
     """Reranking."""
     evidence_ms: Milliseconds = 300
     """Scoring of sentences."""
+    confirm_ms: Milliseconds = 1000
+    """A second opinion on whether the evidence answers (`rag.confirm`)."""
     generate_ms: Milliseconds = 3000
     """The answer, or its first token."""
     cite_ms: Milliseconds = 50

@@ -3,8 +3,8 @@
     split -> embed -> search -> rerank -> evidence -> refused, quoted or written -> cite
                   '-> route -------------------------^
 
-Routing runs beside the others, and only if a model is to write. Each stage has its share of the
-deadline and a substitute.
+Routing runs beside the others, and only if a model is to write; a tier may be asked to confirm the
+evidence. Each stage has its share of the deadline and a substitute.
 """
 
 import asyncio

@@ -141,10 +141,11 @@ def _told(context: RequestContext) -> dict[str, Any]:
 def _of_attempts(bill: Bill) -> dict[str, Any]:
     """Who answered, or was asked last; tokens and cost are of all attempts."""
     last = bill.attempts[-1]
+    tier = bill.answered_by or last.tier
     read = sum([attempt.usage.prompt_tokens for attempt in bill.attempts])
     told = {
-        "tier": bill.answered_by or last.tier,
-        "model": last.model,
+        "tier": tier,
+        "model": next((one.model for one in reversed(bill.attempts) if one.tier == tier), tier),
         "prompt_tokens": read,
         "completion_tokens": bill.tokens - read,
         "cost_usd": round(bill.usd, 8),
