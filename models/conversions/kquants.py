@@ -158,5 +158,5 @@ def _packed(scales: Bytes, minima: Bytes) -> Bytes:
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     """The quotient, and 0 where the divisor is 0."""
-    quotient: Floats = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    quotient: Floats = above / np.where(below == 0, np.float32(np.inf), below)
     return quotient
