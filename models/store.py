@@ -10,18 +10,18 @@ A model that is not in the folder may have been shipped in a Bento; that place i
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from models import manifest
-from models.catalog import Model, RegistrySource, Source
+from models.catalog import Model, RegistrySource, Source, WeightFile
 from models.conversions import convert
 from models.errors import WeightsError
-from models.files import DiskFull
-from models.progress import Progress, silent
+from models.files import DiskFull, check
+from models.progress import Progress, silent, watched
 from models.sources import fetch, needed_bytes
 
 GB = 1e9
@@ -115,21 +115,36 @@ class Store:
         downloads = self._home / "downloads" / model.name
         with _scratch(self._home / "staging" / model.name) as scratch:
             downloads.mkdir(parents=True, exist_ok=True)
-            self._check_space(model, needed_bytes(source, model, downloads))
             files = scratch / "files"
             files.mkdir()
-            fetch(source, model, files, downloads, progress)
+            raw = self._earlier(model, source)
+            if raw is None:
+                self._check_space(model, needed_bytes(source, model, downloads))
+                fetch(source, model, files, downloads, progress)
             if isinstance(source, RegistrySource) and source.convert is not None:
-                progress("converting", 0, model.size_bytes)
-                raw = files.rename(scratch / "raw")
-                files.mkdir()
-                convert(source.convert, raw, files)
+                if raw is None:
+                    raw = files.rename(scratch / "raw")
+                    files.mkdir()
+                    _check(raw, source.converted_from)
+                with watched(files, "converting", model.size_bytes, progress):
+                    convert(source.convert, raw, files)
             progress("verifying", 0, model.size_bytes)
             _make_readable(files)
             manifest.check_and_record(files, model)
             progress("verifying", model.size_bytes, model.size_bytes)
             self._replace(model, files, scratch / "old")
         shutil.rmtree(downloads)
+
+    def _earlier(self, model: Model, source: Source) -> Path | None:
+        """The model's folder, if an earlier version left in it what this source converts."""
+        if not isinstance(source, RegistrySource) or not source.converted_from:
+            return None
+        folder = self._own_folder(model)
+        try:
+            _check(folder, source.converted_from)
+        except WeightsError:
+            return None
+        return folder
 
     def _replace(self, model: Model, files: Path, old: Path) -> None:
         folder = self._own_folder(model)
@@ -158,6 +173,12 @@ class Store:
         path = self._home / "locks" / f"{model.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path)
+
+
+def _check(folder: Path, files: Iterable[WeightFile]) -> None:
+    """Raise WeightsError at the first of these files that is missing or another."""
+    for file in files:
+        check(folder, file, file.sha256)
 
 
 @contextmanager

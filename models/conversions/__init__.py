@@ -24,5 +24,9 @@ def convert(recipe: Recipe, source: Path, target: Path) -> None:
         from models.conversions import e5
 
         e5.dequantise(source, target)
+    elif recipe == "widen-qwen2-gguf":
+        from models.conversions import widen
+
+        widen.widen(source, target)
     else:
         assert_never(recipe)
