@@ -6,6 +6,7 @@ Imported first by every service, in the supervisor and in each worker process.
 import asyncio
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,8 @@ seams.install(settings.limits)
 
 IN_WORKER = DIRECTORY_VARIABLE in os.environ
 """Whether this process serves. If not, it starts those that do, or builds a Bento."""
+
+tempfile.gettempdir()  # chosen now: one that is full when it is first needed would be passed over
 
 if not IN_WORKER:
     from services.bento import metrics_folder, supervisor
