@@ -24,7 +24,15 @@ from lab.answers.probe import fit_probe
 from lab.answers.report import auc, figure
 from lab.answers.scored import Found, Scored, find, judge
 from lab.answers.scores import Scores
-from lab.answers.train import OF_SQUAD, RATES, cases, folds, held_out, read_by_others, table
+from lab.answers.train import (
+    OF_SQUAD,
+    cases,
+    folds,
+    held_out,
+    read_by_others,
+    table,
+    thresholds_of,
+)
 from lab.logistic import Floats, logistic
 from models.catalog import load_catalog
 from models.engines.llama_cpp import LlamaCppEngine
@@ -118,16 +126,12 @@ def trained(
         weights = fit(said[rest], leanings[rest], answerable[rest])
         held[left] = both(weights, said[left], leanings[left])
     public = np.array([item.case.over in OF_SQUAD for item in scored])
-    shares = np.where(public[answerable], 0.5 / public[answerable].sum(), 0.0)
-    shares += np.where(public[answerable], 0.0, 0.5 / (~public)[answerable].sum())
-    order = np.argsort(held[answerable])
-    below, ordered = np.cumsum(shares[order]), held[answerable][order]
     whole = fit(said, leanings, answerable)
     weights = Confirmed(
         whole.head,
         whole.model,
         whole.bias,
-        {f"{rate:g}": round(float(np.interp(rate, below, ordered)), 6) for rate in RATES},
+        thresholds_of(held[answerable], public[answerable]),
         {
             "model": model,
             "seed": str(SEED),

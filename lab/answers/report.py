@@ -12,9 +12,10 @@ from lab.answers.data import Case
 from lab.answers.scored import Scored
 from tiffin.cli.answer_figures import holds
 from tiffin.cli.figures import interval
-from tiffin.grounding.answerable import DECISIVE, NAMES, Head
+from tiffin.grounding.answerable import NAMES, Head
 from tiffin.grounding.evidence import Evidence
 from tiffin.grounding.quote import answer_of, quotes
+from tiffin.pipeline.question import DECISIVE
 
 WHOLE = frozenset({"two-passages", "contradiction"})
 """Kinds whose quote is right only when it holds every supporting sentence."""

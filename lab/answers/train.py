@@ -114,6 +114,17 @@ def read_by_others(found: Sequence[Found], scores: Scores) -> list[Scored]:
     return [judge(item, scores, probes[of]) for item, of in zip(found, of_row, strict=True)]
 
 
+def thresholds_of(said: Floats, public: NDArray[np.bool_], share: float = 0.5) -> dict[str, float]:
+    """The probability below which each of `RATES` lies, of those of answerable questions.
+
+    SQuAD's, which are public, have that share of the weight together, and our own the rest.
+    """
+    weights = np.where(public, share / public.sum(), (1 - share) / (~public).sum())
+    order = np.argsort(said)
+    below, ordered = np.cumsum(weights[order]), said[order]
+    return {f"{rate:g}": round(float(np.interp(rate, below, ordered)), 6) for rate in RATES}
+
+
 def trained(scored: Sequence[Scored], metadata: Mapping[str, str], *, reads: bool) -> Head:
     """The head of these cases.
 
@@ -126,14 +137,9 @@ def trained(scored: Sequence[Scored], metadata: Mapping[str, str], *, reads: boo
     data = table(scored, TIMES_SQUAD if reads else 1)
     said = held_out(data)
     public = np.array([item.case.over in OF_SQUAD for item in scored])
-    answered = public[data.answerable]
-    share = 0.5 if reads else 1.0
-    weights = np.where(answered, share / answered.sum(), (1 - share) / (~answered).sum())
-    order = np.argsort(said[data.answerable])
-    below, sorted_said = np.cumsum(weights[order]), said[data.answerable][order]
-    thresholds = {
-        f"{rate:g}": round(float(np.interp(rate, below, sorted_said)), 6) for rate in RATES
-    }
+    thresholds = thresholds_of(
+        said[data.answerable], public[data.answerable], share=0.5 if reads else 1.0
+    )
     named = {
         "data": DATA + (" and reworded questions" if reads else " questions"),
         "rows": str(len(data.rows)),

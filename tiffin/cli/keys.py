@@ -64,11 +64,13 @@ def _given(limits: dict[str, Any]) -> dict[str, Any]:
 
     The server may have other settings than these, so that an unknown tier is only pointed out.
     """
-    settings = load_settings()
-    known = [*settings.tiers, *settings.providers]
-    for tier in limits["tiers"]:
-        if tier not in known:
-            click.echo(f"--tier: no tier {tier!r} here; there are: {', '.join(known)}", err=True)
+    if limits["tiers"]:
+        settings = load_settings()
+        known = [*settings.tiers, *settings.providers]
+        for tier in limits["tiers"]:
+            if tier not in known:
+                there_are = f"there are: {', '.join(known)}"
+                click.echo(f"--tier: no tier {tier!r} here; {there_are}", err=True)
     plain = {name: list(v) if isinstance(v, tuple) else v for name, v in limits.items()}
     return {name: value for name, value in plain.items() if value not in (None, [])}
 

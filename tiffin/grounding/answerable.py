@@ -32,10 +32,6 @@ as a text about something else."""
 Floats = NDArray[np.float64]
 
 
-DECISIVE = 0.9
-"""From this probability on the quote was right in .980 of 98 test questions of SQuAD."""
-
-
 class HeadError(ValueError):
     """The file does not hold a head, or holds one for other features."""
 
@@ -96,6 +92,12 @@ def _folded_words(text: str) -> frozenset[str]:
 NAMES = tuple(features("", (), (), Said(())))
 
 
+def threshold_at(thresholds: Mapping[str, float], rate: float) -> float:
+    """The threshold at a rate, between those of the two rates that are nearest."""
+    rates = sorted(map(float, thresholds))
+    return float(np.interp(rate, rates, [thresholds[f"{known:g}"] for known in rates]))
+
+
 @dataclass(frozen=True)
 class Head:
     """A logistic regression on standardised features, and its thresholds.
@@ -123,10 +125,8 @@ class Head:
         return result
 
     def threshold(self, false_refusals: float) -> float:
-        """The probability to refuse below, for a wanted rate of false refusals."""
-        rates = sorted(map(float, self.thresholds))
-        values = [self.thresholds[f"{rate:g}"] for rate in rates]
-        return float(np.interp(false_refusals, rates, values))
+        """The probability below which a question is refused, at a wanted rate of false refusals."""
+        return threshold_at(self.thresholds, false_refusals)
 
     def save(self, path: Path) -> None:
         """Write the file."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
+from tiffin.grounding.answerable import threshold_at
 
 SHIPPED = Path(__file__).with_name("confirmed.json")
 
 SURE = (0.02, 0.95)
-"""Below and above these probabilities the head decides alone: no answerable question of the
-development part was below, and two of the unanswerable ones that were not very near were above."""
+"""Below and above these probabilities the head decides alone. Of the development part no answerable
+question was below, and three of the 324 unanswerable ones were above."""
 
 MOST = 6.0
 """The furthest that a model can lean, in logits: one that does not doubt is not always right."""
@@ -43,10 +43,8 @@ class Confirmed:
         return 1 / (1 + math.exp(-z))
 
     def threshold(self, false_refusals: float) -> float:
-        """The probability to refuse below, for a wanted rate of false refusals."""
-        rates = sorted(map(float, self.thresholds))
-        values = [self.thresholds[f"{rate:g}"] for rate in rates]
-        return float(np.interp(false_refusals, rates, values))
+        """The probability below which a question is refused, at a wanted rate of false refusals."""
+        return threshold_at(self.thresholds, false_refusals)
 
     def save(self, path: Path = SHIPPED) -> None:
         """Write the file."""

@@ -3,7 +3,7 @@
     split -> embed -> search -> rerank -> evidence -> refused, quoted or written -> cite
                   '-> route -------------------------^
 
-Routing runs beside the others, and only if a model is to write; a tier may be asked to confirm the
+Routing runs in parallel, and only if a model is to write; a tier may be asked to confirm the
 evidence. Each stage has its share of the deadline and a substitute.
 """
 

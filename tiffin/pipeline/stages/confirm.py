@@ -16,7 +16,6 @@ from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
 from tiffin.core.errors import InvalidRequest, UpstreamFailed
 from tiffin.core.messages import RouteDecision
-from tiffin.grounding.answerable import DECISIVE
 from tiffin.grounding.confirmed import Confirmed, is_sure
 from tiffin.pipeline.first_token import TOP_TOKENS, YES_NO, shares_of
 from tiffin.pipeline.generate import Generator
@@ -58,15 +57,13 @@ class Confirm(Stage):
         request = question_for(question.request.query, [one.text for one in question.evidence])
         whole = replace(context, deadline=question.context.deadline)
         said = leaning(await self._ask(request, whole, context.deadline))
-        question.probability = self._weights.probability(question.probability, said)
-        question.least_probability = self._weights.threshold(question.false_refusals)
-        if question.prefer == "decisive" and question.probability >= DECISIVE:
-            question.prefer = "quote"
+        probability = self._weights.probability(question.probability, said)
+        question.judge(probability, self._weights.threshold(question.false_refusals))
 
     async def _ask(
         self, request: GenerateRequest, context: RequestContext, until: Deadline
     ) -> list[TokenLogprob]:
-        """The word, with its alternatives. It is on the bill, but is nobody's answer.
+        """The word, with its alternatives. It is on the bill, but it is not the answer.
 
         The tier is not blamed for being slower than this stage's budget: it may be in time to
         write.

@@ -18,7 +18,7 @@ from tiffin.cache.vectors import Embeds
 from tiffin.core.context import RequestContext
 from tiffin.core.names import AUTO
 from tiffin.core.values import Contradiction
-from tiffin.grounding.answerable import DECISIVE, WITHOUT_READINGS, Head, features
+from tiffin.grounding.answerable import WITHOUT_READINGS, Head, features
 from tiffin.grounding.evidence import (
     Candidate,
     Said,
@@ -94,10 +94,8 @@ class Evidence(Stage):
         question.evidence = evidence(query, found, said)
         question.contradictions = _contradictions(question)
         head = self._without_readings if said.readings is None else self._head
-        question.probability = head.probability(features(query, passages, found, said))
-        question.least_probability = head.threshold(question.false_refusals)
-        if question.prefer == "decisive" and question.probability >= DECISIVE:
-            question.prefer = "quote"
+        probability = head.probability(features(query, passages, found, said))
+        question.judge(probability, head.threshold(question.false_refusals))
 
     async def _score(
         self,
