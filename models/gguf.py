@@ -106,12 +106,17 @@ def _tensor(opened: BinaryIO) -> Tensor:
     return Tensor(name, shape, *struct.unpack("<IQ", _bytes(opened, 12)))
 
 
+def aligned(size: int, alignment: int = ALIGNMENT) -> int:
+    """The next place, in bytes, where something aligned may begin."""
+    return -(-size // alignment) * alignment
+
+
 def _placed(found: list[Tensor], end: int, pairs: dict[str, Value]) -> tuple[Tensor, ...]:
     """The tensors with their places in the file, whose directory ends at a byte."""
     alignment = pairs.get("general.alignment", ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         raise ValueError(f"its alignment is {alignment}")
-    begin = -(-end // alignment) * alignment
+    begin = aligned(end, alignment)
     return tuple(replace(tensor, at=begin + tensor.at) for tensor in found)
 
 

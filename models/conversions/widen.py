@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from models.conversions.kquants import F32, KINDS, Q4_K, Q6_K, READ, SUPER, WRITE, Bytes, Kind
 from models.errors import WeightsError
-from models.gguf import ALIGNMENT, Gguf, Tensor, read_gguf
+from models.gguf import Gguf, Tensor, aligned, read_gguf
 
 ROWS = 256
 """Rows that a thread converts at once: a megabyte, so that they stay in the CPU's cache, which
@@ -75,7 +75,7 @@ class _Wider:
             raise WeightsError(f"widen-qwen2-gguf is for qwen2, and the file's model is {kind}")
         old, heads = (gguf.of_architecture(key) for key in (_EMBEDDING_LENGTH, _HEAD_COUNT))
         groups, long = gguf.of_architecture("attention.head_count_kv"), old // heads
-        hidden = -(-old // SUPER) * SUPER
+        hidden = aligned(old, SUPER)
         if hidden % (groups * long):
             raise WeightsError(f"{groups} groups of heads of {long} numbers do not fill {hidden}")
         grouped = np.arange(hidden).reshape(groups, -1, long)[:, : heads // groups]
@@ -112,7 +112,7 @@ def widen(source: Path, target: Path) -> None:
         for tensor, kind in zip(tensors, kinds, strict=True):
             shape = _shape(tensor, wider)
             opened.write(_entry(tensor.name, shape, kind, at))
-            at = _aligned(at + math.prod(shape[1:]) * kind.row_bytes(shape[0]))
+            at = aligned(at + math.prod(shape[1:]) * kind.row_bytes(shape[0]))
         _fill(opened)
         for tensor, kind in zip(tensors, kinds, strict=True):
             opened.write(_converted(data, tensor, kind, wider).data)
@@ -196,10 +196,6 @@ def _entry(name: str, shape: Sequence[int], kind: Kind, at: int) -> bytes:
     return head + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind.code, at)
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def _fill(opened: BinaryIO) -> None:
     """Zeros up to where the next tensor may begin."""
-    opened.write(bytes(_aligned(opened.tell()) - opened.tell()))
+    opened.write(bytes(aligned(opened.tell()) - opened.tell()))
