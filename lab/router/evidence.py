@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lab.answers.report import auc, figure
 from lab.router.own_tiers import FILE, TIERS
 from tiffin.cli.figures import interval
+from tiffin.pipeline.question import DECISIVE
 from tiffin.routing import rules
 
 WAYS: Mapping[str, Callable[[dict[str, object]], float]] = {
@@ -31,9 +32,6 @@ KINDS = {
     "SQuAD": ("sample", "nearest"),
     "everyday and reworded": ("everyday", "reworded"),
 }
-
-DECISIVE = 0.9
-"""From this probability on, `prefer: decisive` quotes."""
 
 
 def _feature(row: dict[str, object], name: str) -> float:
