@@ -14,7 +14,7 @@ from tiffin.cache.keys import fingerprint
 from tiffin.cache.opening import open_store
 from tiffin.cache.relevance import KnownScores, Reranks
 from tiffin.cache.vectors import Embeds, KnownVectors
-from tiffin.clients import Clients, RerankerClient
+from tiffin.clients import Clients
 from tiffin.config.safety import SafetySettings
 from tiffin.config.section import SettingsError
 from tiffin.config.services import BY_TIER
@@ -22,6 +22,7 @@ from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.corpus.corpora import Corpora
 from tiffin.gateway import Gateway
+from tiffin.grounding import alike
 from tiffin.grounding.alike import EMBEDDER
 from tiffin.grounding.evidence import SCALES
 from tiffin.grounding.language import Readers
@@ -33,6 +34,8 @@ from tiffin.pipeline.chat_safety import ChatPolicies
 from tiffin.pipeline.decisions import Decisions
 from tiffin.pipeline.first_token import FirstToken
 from tiffin.pipeline.generate import Generator
+from tiffin.pipeline.likeness import Likeness
+from tiffin.pipeline.opinion import Opinion
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.replay import Replay
 from tiffin.pipeline.stages.cite import Cite
@@ -80,6 +83,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
     cached = settings.cache
     bounds = cached.wrong_hits, cached.checked_share
     memory = Memory(store, mark, cached.ttl_s, *bounds) if cached.semantic else None
+    likeness = _likeness(settings, clients, generator, decider.fleet)
     corpora = Corpora(settings, clients.embedding)
     guard = _guard(settings, clients, _moderator(settings.safety, generator.tiers, failover))
     if guard is not None and _scans(settings.safety):
@@ -93,6 +97,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         corpora,
         judges,
         memory=memory,
+        likeness=likeness,
         confirm=_confirm(settings, generator, decider.fleet),
         route=Route(routing),
         writer=Answer(
@@ -132,14 +137,9 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
             settings.reranker.model,
             frozenset(name for name, provider in providers.items() if provider.decides),
         ),
-        judge=_judge(settings, clients),
+        likeness=likeness,
         guard=guard,
     )
-
-
-def _judge(settings: Settings, clients: Clients) -> RerankerClient | None:
-    """What says whether two questions are one, if the head is for this embedder."""
-    return clients.reranker if settings.embedding.model == EMBEDDER else None
 
 
 def _pipeline(
@@ -149,6 +149,7 @@ def _pipeline(
     judges: Callable[[Literal["rag", "chat"], Part], Judges],
     *,
     memory: Memory | None,
+    likeness: Likeness,
     confirm: Confirm | None,
     route: Route,
     writer: Answer,
@@ -179,7 +180,9 @@ def _pipeline(
             ),
             *([confirm] if confirm else []),
         ),
-        recall=Recall(memory, _judge(settings, clients)) if memory else None,
+        recall=Recall(memory, likeness, budget.confirm_ms if likeness.opinion else 0)
+        if memory
+        else None,
         route=route,
         writer=writer,
         closing=(Cite(budget.cite_ms), *([Remember(memory)] if memory else [])),
@@ -191,15 +194,38 @@ def _pipeline(
 
 def _confirm(settings: Settings, generator: Generator, fleet: Fleet) -> Confirm | None:
     """What asks a tier whether the evidence answers, if one is named."""
-    name = settings.rag.confirm
-    if name is None:
+    tier = settings.rag.confirm
+    if tier is None:
         return None
-    if name not in fleet.tiers:
-        message = f"rag.confirm: {name} is no tier; there are {', '.join(fleet.tiers)}"
+    opinion = _opinion("rag.confirm", tier, generator, fleet)
+    return Confirm(opinion, settings.resilience.budget.confirm_ms)
+
+
+def _likeness(settings: Settings, clients: Clients, generator: Generator, fleet: Fleet) -> Likeness:
+    """What says whether two questions are one. The heads are for one embedder."""
+    tier, opinion = settings.cache.confirm, None
+    if tier is not None:
+        opinion = _opinion("cache.confirm", tier, generator, fleet)
+        model, known = fleet[tier].model, alike.shipped(confirmed=True).metadata["models"].split()
+        if model not in known:
+            message = (
+                f"cache.confirm: nobody has measured how often {model} is wrong; name a tier with"
+                f" {' or '.join(known)}, or none"
+            )
+            raise SettingsError(message)
+    return (
+        Likeness(clients.reranker, opinion) if settings.embedding.model == EMBEDDER else Likeness()
+    )
+
+
+def _opinion(field: str, tier: str, generator: Generator, fleet: Fleet) -> Opinion:
+    """What asks the tier that a setting names for yes or no."""
+    if tier not in fleet.tiers:
+        message = f"{field}: {tier} is no tier; there are {', '.join(fleet.tiers)}"
         raise SettingsError(message)
-    if "logprobs" not in fleet[name].capabilities:
-        raise SettingsError(f"rag.confirm: {name} tells no logprobs; name a tier that does")
-    return Confirm(generator, name, settings.resilience.budget.confirm_ms)
+    if "logprobs" not in fleet[tier].capabilities:
+        raise SettingsError(f"{field}: {tier} tells no logprobs; name a tier that does")
+    return Opinion(generator, tier, field)
 
 
 def _judges(

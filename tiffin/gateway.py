@@ -16,7 +16,7 @@ from starlette.requests import Request
 from models.values import Finished, GenerateRequest
 from tiffin import __version__
 from tiffin.cache.store import Store
-from tiffin.clients import Clients, RerankerClient
+from tiffin.clients import Clients
 from tiffin.config.settings import Settings
 from tiffin.core.checks import Part
 from tiffin.core.context import RequestContext
@@ -33,6 +33,7 @@ from tiffin.pipeline.chat_safety import ChatGuard
 from tiffin.pipeline.compare import Compared, compare
 from tiffin.pipeline.decisions import Decided, Decisions
 from tiffin.pipeline.first_token import Asked
+from tiffin.pipeline.likeness import Likeness
 from tiffin.pipeline.moderated import Moderated
 from tiffin.pipeline.rag import RagPipeline
 from tiffin.pipeline.replay import Replay
@@ -69,8 +70,8 @@ class Gateway:
     """The exact cache; None if it is switched off."""
     corpora: Corpora
     decisions: Decisions
-    judge: RerankerClient | None = None
-    """Says whether two questions are one; None with an embedder that the head is not for."""
+    likeness: Likeness
+    """Who says whether two questions are one."""
     guard: Guard | None = None
     """Asks the Safety service, if it runs."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -223,7 +224,7 @@ class Gateway:
         """Whether one question's answer would be given to the other. Raises NotFound."""
         async with self._place(context, QUOTE):
             found = await compare(
-                self.pipeline, self.judge, kept, new, answer=answer, context=context
+                self.pipeline, self.likeness, kept, new, answer=answer, context=context
             )
         charge(found.embedding_tokens + found.rerank_tokens)
         return found

@@ -4,14 +4,12 @@
 
 A tier is asked, as `tiffin.pipeline.stages.confirm` does, whether the evidence answers. A logistic
 regression of two inputs weighs what it says next to the head. It sees development questions only,
-each with a head that saw nothing of its article; the test part is read to report. What the LLM said
-is kept, so that only the first run is slow: three seconds a question on two cores.
+each with a head that saw nothing of its article; the test part is read to report. The first run is
+slow: three seconds a question on two cores.
 """
 
 import argparse
 import asyncio
-import hashlib
-import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,66 +32,25 @@ from lab.answers.train import (
     thresholds_of,
 )
 from lab.logistic import Floats, logistic
-from models.catalog import load_catalog
-from models.engines.llama_cpp import LlamaCppEngine
-from models.store import Store
-from models.values import TextDelta, TokenLogprob
+from lab.opinions import Opinions
 from tiffin.grounding.answerable import NAMES, Head
 from tiffin.grounding.confirmed import MOST, Confirmed, is_sure, log_odds
-from tiffin.pipeline.stages.confirm import leaning, question_for
+from tiffin.pipeline.stages.confirm import question_for
 
 RIDGE = 3.0
 OVER = ("sample", "nearest", "everyday", "reworded")
 
 
-class Reader:
-    """An LLM on this machine, behind a file of what it said."""
-
-    def __init__(self, model: str, path: Path, threads: int) -> None:
-        self._model, self._threads = model, threads
-        self._kept = sqlite3.connect(path, timeout=60)
-        self._kept.execute("create table if not exists said (key blob primary key, value real)")
-        self._engine: LlamaCppEngine | None = None
-
-    async def read(self, scored: Sequence[Scored], said: Floats) -> Floats:
-        """What it leans to, in logits, of each case of which the head is not sure; else 0."""
-        leanings = np.zeros(len(scored))
-        for at, item in enumerate(scored):
-            if sys.stderr.isatty():
-                print(f"\r{at + 1} of {len(scored)}", end="", file=sys.stderr)  # noqa: T201
-            if not is_sure(said[at]):
-                leanings[at] = await self._one(item)
-        return leanings
-
-    async def _one(self, item: Scored) -> float:
-        request = question_for(item.case.question, [one.text for one in item.evidence(3)])
-        text = "\0".join([self._model, *(turn.content for turn in request.messages)])
-        key = hashlib.sha256(text.encode()).digest()
-        if row := self._kept.execute("select value from said where key = ?", (key,)).fetchone():
-            return float(row[0])
-        tokens: list[TokenLogprob] = []
-        async for event in (await self._started()).generate(request):
-            if isinstance(event, TextDelta):
-                tokens += event.logprobs
-        value = leaning(tokens)
-        self._kept.execute("insert or ignore into said values (?, ?)", (key, value))
-        self._kept.commit()
-        return value
-
-    async def _started(self) -> LlamaCppEngine:
-        if self._engine is None:
-            folder = Store(Path("~/.cache/tiffin")).pull(load_catalog().get(self._model))
-            file = next(folder.rglob("*.gguf"))
-            self._engine = LlamaCppEngine(
-                file, context_tokens=2048, parallel=1, threads=self._threads
-            )
-            await self._engine.start()
-        return self._engine
-
-    async def close(self) -> None:
-        """Free the weights."""
-        if self._engine is not None:
-            await self._engine.close()
+async def read(reader: Opinions, scored: Sequence[Scored], said: Floats) -> Floats:
+    """What it leans to, in logits, of each case of which the head is not sure; else 0."""
+    leanings = np.zeros(len(scored))
+    for at, item in enumerate(scored):
+        if sys.stderr.isatty():
+            print(f"\r{at + 1} of {len(scored)}", end="", file=sys.stderr)  # noqa: T201
+        if not is_sure(said[at]):
+            sentences = [one.text for one in item.evidence(3)]
+            leanings[at] = await reader.of(question_for(item.case.question, sentences))
+    return leanings
 
 
 def fit(said: Floats, leanings: Floats, answerable: NDArray[np.bool_]) -> Confirmed:
@@ -162,14 +119,14 @@ def lines(scored: Sequence[Scored], said: Floats, least: float) -> Iterator[str]
 async def run(options: argparse.Namespace) -> None:
     """Train, report, write."""
     scores = Scores(options.scores, threads=options.threads)
-    reader = Reader(options.model, options.said, options.threads)
+    reader = Opinions(options.model, options.said, options.threads)
     found: dict[Part, list[Found]] = {
         part: [find(case, scores) for case in cases(part, scores, 150, 50)]
         for part in options.parts
     }
     development = read_by_others(found["development"], scores)
     said = held_out(table(development, 3))
-    leanings, head = await reader.read(development, said), Head.load()
+    leanings, head = await read(reader, development, said), Head.load()
     weights, held = trained(development, said, leanings, options.model)
     print(weights)  # noqa: T201
     if options.write:
@@ -180,7 +137,7 @@ async def run(options: argparse.Namespace) -> None:
         test = [judge(item, scores, probe) for item in found["test"]]
         named = [item.features() for item in test]
         alone = head.probabilities(np.array([[row[name] for name in NAMES] for row in named]))
-        parts.append(("test", test, alone, both(weights, alone, await reader.read(test, alone))))
+        parts.append(("test", test, alone, both(weights, alone, await read(reader, test, alone))))
     for part, scored, alone, confirmed in parts:
         for rate in options.rates:
             print(f"--- {part}, false_refusals {rate:g}: the head alone")  # noqa: T201

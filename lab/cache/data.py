@@ -5,13 +5,15 @@ With evidence: SQuAD's questions (`lab.answers.data`), with the paraphrases next
 file, and near-collisions that `traps` derives by rule.
 """
 
+import hashlib
 import json
 import random
 import re
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
@@ -25,6 +27,8 @@ WHEEL_SHA256 = "9857fda26ab05141bc982c85a34f5e7ae52b81514979a8a8fc64d8d6f1646de1
 PARAPHRASES = Path(__file__).with_name("paraphrases.jsonl")
 OTHER_WORDS = Path(__file__).with_name("other_words.jsonl")
 NEAR_MISSES = Path(__file__).with_name("near_misses.jsonl")
+JUDGED = Path(__file__).with_name("judged.jsonl")
+"""What two judges say of the pairs that no guard tells apart: does the kept answer fit?"""
 FOR_TRAINING = Path(__file__).with_name("for_training.jsonl")
 """More paraphrases and near misses of the development part, which nothing is measured on."""
 
@@ -68,6 +72,25 @@ class Pair:
     passages: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     """To `asked`."""
+
+
+def judged(pair: Pair) -> Pair:
+    """The pair by what both judges say of it; as it was made if they differ or did not read it."""
+    votes = _votes().get(id_of(pair), [pair.fits])
+    if len(set(votes)) > 1 or votes[0] == pair.fits:
+        return pair
+    return replace(pair, kind="the same" if votes[0] else "another", fits=votes[0])
+
+
+def id_of(pair: Pair) -> str:
+    """A name for both questions, in that order."""
+    return hashlib.sha256(f"{pair.asked}\0{pair.again}".encode()).hexdigest()[:16]
+
+
+@cache
+def _votes() -> dict[str, list[bool]]:
+    rows = map(json.loads, JUDGED.open(encoding="utf-8"))
+    return {row["id"]: row["fits"] for row in rows}
 
 
 def public(part: Part) -> list[Pair]:

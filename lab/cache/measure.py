@@ -1,13 +1,16 @@
 """Prints what the semantic cache serves, and how often wrongly, by kind of pair.
 
-    python -m lab.cache.measure [--part test]
+    python -m lab.cache.measure [--part test] [--model NAME]
 
 With evidence: SQuAD's questions over three passages each, judged by `tiffin.grounding.same` as the
-`recall` stage does. Without: the public pairs by wording and cosine alone, which Tiffin does not
-serve from. Each next to a plain threshold on MiniLM's cosine.
+`recall` stage does, and with --model also as it does if a tier with that LLM is asked. Without: the
+public pairs by wording and cosine alone, which Tiffin does not serve from. Each next to a plain
+threshold on MiniLM's cosine.
 """
 
 import argparse
+import asyncio
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,8 +21,9 @@ import numpy as np
 
 from lab.answers.data import CACHE, Part
 from lab.answers.scores import Scores
-from lab.cache.data import Pair, near_repeats, paraphrases, public, traps
+from lab.cache.data import Pair, judged, near_repeats, paraphrases, public, traps
 from lab.cache.scored import ScoredPair, score
+from lab.opinions import Opinions
 from tiffin.cli.figures import at_most, wilson
 from tiffin.config.caching import CacheSettings
 from tiffin.grounding.same import LEAST_COSINE, RULES_FROM, differences
@@ -32,16 +36,34 @@ BOUNDS = (0.015, 0.02)
 EACH = 6
 """Of so many pairs one is in the sample."""
 WRONG_HITS = CacheSettings().wrong_hits
+SAID = CACHE / "cache-said.sqlite"
+"""What LLMs said of pairs."""
 
 Serves = Callable[[ScoredPair], bool]
 
 
-def verified(item: ScoredPair, wrong_hits: float = WRONG_HITS) -> bool:
-    """What the `recall` stage decides if the kept answer quotes what answers the first question."""
-    kept = item.kept()
+def verified(item: ScoredPair, wrong_hits: float = WRONG_HITS, *, confirmed: bool = False) -> bool:
+    """What the `recall` stage decides if the kept answer quotes what answers the first question.
+
+    `confirmed` if it also goes by what an LLM leans to, of pairs of which one was asked.
+    """
+    kept, near = item.kept(), item.near()
     if item.cosine < LEAST_COSINE or kept is None:
         return False
-    return not differences(kept, item.new(), item.near(), wrong_hits)
+    if not confirmed:
+        near = near._replace(leaning=None)
+    return not differences(kept, item.new(), near, wrong_hits)
+
+
+async def asked(scored: Sequence[ScoredPair], opinions: Opinions) -> list[ScoredPair]:
+    """The same pairs with what an LLM leans to; those of a kept question follow each other."""
+    found: dict[int, ScoredPair] = {}
+    for at in sorted(range(len(scored)), key=lambda at: scored[at].pair.asked):
+        if sys.stderr.isatty():
+            print(f"\r{len(found)} of {len(scored)}", end="", file=sys.stderr)  # noqa: T201
+        found[at] = await scored[at].asked_of(opinions)
+    await opinions.close()
+    return [found[at] for at in range(len(scored))]
 
 
 def without_head(item: ScoredPair) -> bool:
@@ -94,30 +116,48 @@ def read_sample(path: Path) -> list[ScoredPair]:
     return [msgspec.json.decode(line, type=ScoredPair) for line in path.read_bytes().splitlines()]
 
 
-def with_evidence(part: Part, skip: int = 0) -> list[Pair]:
-    """The pairs over SQuAD's passages; of traps only those after so many of a kind, if any."""
+def with_evidence(part: Part, skip: int = 0, *, as_made: bool = False) -> list[Pair]:
+    """The pairs over SQuAD's passages; of traps only those after so many of a kind, if any.
+
+    `as_made` leaves out what the judges say of them.
+    """
     if skip:
-        return list(traps(part, MORE_TRAPS, skip))
-    fit = [*paraphrases(part), *near_repeats(part, NEAR_REPEATS)]
-    return [*fit, *traps(part, TRAPS_A_KIND)]
+        pairs = list(traps(part, MORE_TRAPS, skip))
+    else:
+        fit = [*paraphrases(part), *near_repeats(part, NEAR_REPEATS)]
+        pairs = [*fit, *traps(part, TRAPS_A_KIND)]
+    return pairs if as_made else list(map(judged, pairs))
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("development", "test"), default="test")
+    parser.add_argument("--model", help="an LLM of the catalogue that is asked too")
     parser.add_argument("--sample", type=Path, help="write one pair in six for the tests")
+    parser.add_argument("--as-made", action="store_true", help="leave the judges out")
     parser.add_argument("--skip", type=int, default=0, help="only traps after so many of a kind")
     parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
     options = parser.parse_args()
     scores = Scores(options.scores, threads=2)
     print("With evidence (SQuAD):")  # noqa: T201
+    pairs = with_evidence(options.part, options.skip, as_made=options.as_made)
     scored = [
         score(pair, scores, whole=bool(options.sample) and number % EACH == 0)
-        for number, pair in enumerate(with_evidence(options.part, options.skip))
+        for number, pair in enumerate(pairs)
     ]
-    judges: dict[str, Serves] = {f"wrong_hits {WRONG_HITS}": verified}
-    judges |= {f"wrong_hits {bound}": partial(verified, wrong_hits=bound) for bound in BOUNDS}
+    judges: dict[str, Serves] = {
+        f"wrong_hits {bound}": partial(verified, wrong_hits=bound)
+        for bound in (WRONG_HITS, *BOUNDS)
+    }
+    if options.model:
+        scored = asyncio.run(asked(scored, Opinions(options.model, SAID, threads=2)))
+        judges |= {
+            f"wrong_hits {bound}, {options.model}": partial(
+                verified, wrong_hits=bound, confirmed=True
+            )
+            for bound in (WRONG_HITS, *BOUNDS)
+        }
     judges |= {"without the head": without_head, f"cosine {PLAIN_COSINE}": plain}
     for line in table(scored, judges):
         print(line)  # noqa: T201

@@ -4,7 +4,7 @@ Passages are not reranked: there are three, and the sentences of all of them are
 refused either, so that more is served here than by a server.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from lab.answers.probe import Probe
 from lab.answers.scores import Scores
 from lab.cache.data import Pair
+from lab.opinions import Opinions
 from models.engines.reading import PAIRED
 from tiffin.grounding.alike import Nearness, Worth
 from tiffin.grounding.evidence import Passage, Said, candidates, evidence
-from tiffin.grounding.same import LEAST_COSINE, Asked, Kept, wording_differences
+from tiffin.grounding.same import (
+    LEAST_COSINE,
+    Asked,
+    Kept,
+    exact_differences,
+    wording_differences,
+)
+from tiffin.pipeline.likeness import question_for
 
 _probe = cache(Probe.shipped)
 pair_probe = cache(partial(Probe.shipped, PAIRED))
@@ -36,10 +44,11 @@ class ScoredPair:
     asked_worth: Worth | None = None
     again_worth: Worth | None = None
     paired: float | None = None
+    leaning: float | None = None
 
     def near(self) -> Nearness:
         """How near the questions are to each other."""
-        return Nearness(self.cosine, self.paired)
+        return Nearness(self.cosine, self.paired, self.leaning)
 
     def kept(self) -> Kept | None:
         """The first question as it is kept, if its evidence has the answer.
@@ -57,6 +66,20 @@ class ScoredPair:
     def new(self) -> Asked:
         """The second question."""
         return Asked(self.pair.again, self.again, self.again_worth)
+
+    def left(self) -> bool:
+        """Whether no exact guard tells the questions apart, so that it is left to the head."""
+        kept = self.kept()
+        if kept is None or self.cosine < LEAST_COSINE:
+            return False
+        return not exact_differences(kept, self.new())
+
+    async def asked_of(self, opinions: Opinions) -> "ScoredPair":
+        """The same with what an LLM leans to, if it is left to the head."""
+        kept = self.kept()
+        if kept is None or not self.left():
+            return self
+        return replace(self, leaning=await opinions.of(question_for(kept, self.pair.again)))
 
 
 def score(pair: Pair, scores: Scores, *, whole: bool = False) -> ScoredPair:

@@ -5,10 +5,12 @@
 Beside it stands `models/engines/paired.json`: what the reranker's states of both questions are
 worth, of the layers that its reading is of. It comes first, out of all pairs of the development
 part and those of `for_training.jsonl`, because a pair that a guard refuses says as much about
-wording as another. The head weighs it with what else is known, out of the pairs that the guards
-leave: those are the only ones that it will see. Repeats are among them, or it would learn that what
-is no copy is a paraphrase. It learns from, and its thresholds are of, numbers out of folds by
-article, so that no pair was trained on.
+wording as another. There they count as what they were made as: to call a replaced word another
+question, even if it asks the same, teaches to look at words. The head weighs it with what else is
+known, out of the pairs that the guards leave, by what was judged of them: those are the only ones
+that it will see. Repeats are among them, or it would learn that what is no copy is a paraphrase. It
+learns from, and its thresholds are of, numbers out of folds by article, so that no pair was trained
+on.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from lab.logistic import Floats, logistic
 from models.engines.reading import PAIRED
 from tiffin.cli.figures import at_most
 from tiffin.grounding.alike import SHIPPED
-from tiffin.grounding.same import LEAST_COSINE, compared, exact_differences
+from tiffin.grounding.same import compared
 
 FOLDS, SEED = 8, 17
 RIDGE, RIDGE_OF_STATES = 1.0, 50.0
@@ -46,14 +48,6 @@ class Rows(NamedTuple):
     values: Floats
     fits: NDArray[np.bool_]
     folds: NDArray[np.int64]
-
-
-def left_to_the_head(item: ScoredPair) -> bool:
-    """Whether no exact guard tells the questions apart."""
-    kept = item.kept()
-    if kept is None or item.cosine < LEAST_COSINE:
-        return False
-    return not exact_differences(kept, item.new())
 
 
 def to_read(pairs: Sequence[Pair]) -> list[Pair]:
@@ -74,7 +68,7 @@ def features_of(items: Sequence[ScoredPair]) -> tuple[list[str], Floats]:
     rows = []
     for item in items:
         kept = item.kept()
-        assert kept is not None  # noqa: S101  left_to_the_head
+        assert kept is not None  # noqa: S101  it is left to the head
         named = compared(kept, item.new(), item.near())
         del named["paired"]
         rows.append(list(named.values()))
@@ -118,34 +112,69 @@ def digest(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
+class Prepared(NamedTuple):
+    """All pairs of the development part, which of them are left to the head, and what it reads.
+
+    `read` are the reranker's states of all pairs that say something about wording, in order.
+    """
+
+    scored: list[ScoredPair]
+    left: list[int]
+    names: list[str]
+    head: Rows
+    read: Rows
+    metadata: dict[str, str]
+
+    def traps(self) -> int:
+        """How many pairs one answer does not fit, those that a guard refuses among them."""
+        return sum(not item.pair.fits for item in self.scored)
+
+
+def prepare(scores: Scores, seed: int = SEED) -> Prepared:
+    """Of each pair that is left to the head, `paired` is of a regression that saw none like it."""
+    scored = [score(pair, scores) for pair in with_evidence("development")]
+    pairs = to_read(with_evidence("development", as_made=True))
+    states = np.array([pair_states(pair, scores) for pair in pairs], np.float64)
+    read = Rows(states, np.array([pair.fits for pair in pairs]), folds_of(pairs, seed))
+    left = [at for at, item in enumerate(scored) if item.left()]
+    names, features = features_of([scored[at] for at in left])
+    paired = out_of_folds(read, RIDGE_OF_STATES)[left]
+    fits = np.array([scored[at].pair.fits for at in left])
+    head = Rows(np.column_stack([paired, features]), fits, read.folds[left])
+    text = f"{len(pairs)} pairs of SQuAD's development part, {len(left)} for the head, lab.cache"
+    metadata = {"trained on": text, "sha256": digest(pairs)}
+    return Prepared(scored, left, ["paired", *names], head, read, metadata)
+
+
+def write_head(prepared: Prepared, path: Path) -> None:
+    """Fit the head to all pairs, write it, and print what it would do out of folds."""
+    names, head = prepared.names, prepared.head
+    probabilities = 1 / (1 + np.exp(-out_of_folds(head, RIDGE)))
+    limits = thresholds(probabilities[~head.fits], prepared.traps())
+    weights, bias = fit(head.values, head.fits, RIDGE)
+    content = {
+        "weights": {
+            name: round(float(weight), 4) for name, weight in zip(names, weights, strict=True)
+        },
+        "bias": round(bias, 4),
+        "thresholds": limits,
+        "metadata": prepared.metadata,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    left = [prepared.scored[at].pair for at in prepared.left]
+    report(left, prepared.scored, probabilities, limits)
+
+
 def main() -> None:
-    """Write the head, and print what it would do out of folds."""
+    """Write the weights of the states, and the head."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=Path, default=CACHE / "cache-scores.sqlite")
     scores = Scores(parser.parse_args().scores, threads=2)
-    scored = [score(pair, scores) for pair in with_evidence("development")]
-    pairs = to_read([item.pair for item in scored])
-    states = np.array([pair_states(pair, scores) for pair in pairs], np.float64)
-    read = Rows(states, np.array([pair.fits for pair in pairs]), folds_of(pairs))
-    left = [at for at, item in enumerate(scored) if left_to_the_head(item)]
-    names, features = features_of([scored[at] for at in left])
-    paired = out_of_folds(read, RIDGE_OF_STATES)[left]
-    head = Rows(np.column_stack([paired, features]), read.fits[left], read.folds[left])
-    probabilities = 1 / (1 + np.exp(-out_of_folds(head, RIDGE)))
-    limits = thresholds(probabilities[~head.fits], sum(not item.pair.fits for item in scored))
-    text = f"{len(pairs)} pairs of SQuAD's development part, {len(left)} for the head, lab.cache"
-    trained = {"trained on": text, "sha256": digest(pairs)}
-    Probe(*fit(read.values, read.fits, RIDGE_OF_STATES)).save(scores.reranker, trained, PAIRED)
-    weights, bias = fit(head.values, head.fits, RIDGE)
-    named = zip(["paired", *names], weights, strict=True)
-    content = {
-        "weights": {name: round(float(weight), 4) for name, weight in named},
-        "bias": round(bias, 4),
-        "thresholds": limits,
-        "metadata": trained,
-    }
-    SHIPPED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    report([scored[at].pair for at in left], scored, probabilities, limits)
+    prepared = prepare(scores)
+    read = prepared.read
+    probe = Probe(*fit(read.values, read.fits, RIDGE_OF_STATES))
+    probe.save(scores.reranker, prepared.metadata, PAIRED)
+    write_head(prepared, SHIPPED)
 
 
 def report(

@@ -75,6 +75,8 @@ class Services:
     """The entry service's app in front of these, once `entry` has made it."""
     socket: str = ""
     """Where the entry service listens, once `entry` has made it."""
+    models: dict[str, str] = field(default_factory=dict)
+    """The model of a tier, if it matters."""
     generate_of: "dict[str, Generate]" = field(default_factory=dict)
     """What answers in place of a tier's stand-in."""
     events: list[TokenEvent] = field(default_factory=list)
@@ -218,7 +220,9 @@ def served_by(settings: Settings, services: Services) -> Settings:
     """
     plain = settings.tiers["small"].model_copy(update={"adapters": {}})
     tiers = {
-        name: settings.tiers.get(name, plain).model_copy(update={"model": f"model-{name}"})
+        name: settings.tiers.get(name, plain).model_copy(
+            update={"model": services.models.get(name, f"model-{name}")}
+        )
         for name in services.tiers
     }
     folder = Path(tempfile.mkdtemp(prefix="tiffin-test-"))

@@ -75,7 +75,7 @@ def calibrate(server: Server, pairs: Sequence[Pair], wanted: float, *, as_json: 
     answers = [server.call("POST", "/v1/cache/compare", json=pair.body()) for pair in pairs]
     likely = np.array([answer["probability"] or 0.0 for answer in answers])
     same = np.array([pair.same for pair in pairs])
-    head = alike.shipped()
+    head = alike.shipped(confirmed=any(answer["confirmed"] for answer in answers))
     rows = {rate: _row(likely >= head.threshold(rate), same) for rate in head.bounds()}
     fitting = [rate for rate, row in rows.items() if row["wrong_at_most"] <= wanted]
     best = max(fitting, default=None)

@@ -22,6 +22,9 @@ class CacheSettings(Section):
     checked_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """This share of the answers that would be given to a question in other words is written anew
     instead. If the new answer differs, the kept one counts as reported wrong."""
+    confirm: str | None = None
+    """A tier whose LLM is asked whether one answer fits both questions, if it hangs on that. Its
+    model must be one for which docs/cache.md has figures."""
     retrieval: bool = True
     """Keep the embeddings of passages and the reranker's scores, so that documents are not embedded
     again, nor scored again for the same question."""

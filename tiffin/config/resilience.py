@@ -25,7 +25,7 @@ class BudgetSettings(Section):
     evidence_ms: Milliseconds = 300
     """Scoring of sentences."""
     confirm_ms: Milliseconds = 1000
-    """A second opinion on whether the evidence answers (`rag.confirm`)."""
+    """The opinion of a tier, for `rag.confirm` and for `cache.confirm`."""
     generate_ms: Milliseconds = 3000
     """The answer, or its first token."""
     cite_ms: Milliseconds = 50

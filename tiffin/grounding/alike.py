@@ -2,7 +2,9 @@
 
 Called by `tiffin.grounding.same` when no exact guard tells the questions apart. It reads what the
 reranker said of the sentence that answers both, and of both questions together, and the words that
-only one of them has. `lab.cache.train` makes `alike.json`.
+only one of them has. `lab.cache.train` makes `alike.json`. A second head also reads what an LLM
+leans to if it is asked (`tiffin.pipeline.likeness`); `lab.cache.confirmed` makes
+`alike_confirmed.json`.
 """
 
 import json
@@ -17,8 +19,11 @@ from tiffin.grounding import synonyms
 from tiffin.grounding.wording import stem
 
 SHIPPED = Path(__file__).with_name("alike.json")
+CONFIRMED = Path(__file__).with_name("alike_confirmed.json")
 EMBEDDER = "all-minilm-l6-v2"
 """The model whose cosines the head was made for; with another one it is not asked."""
+MOST = 6.0
+"""The furthest that an LLM can lean, in logits: one that does not doubt is not always right."""
 
 
 class Worth(NamedTuple):
@@ -29,13 +34,15 @@ class Worth(NamedTuple):
 
 
 class Nearness(NamedTuple):
-    """The cosine of two questions' embeddings, and what the reranker said of both together.
+    """The cosine of two questions' embeddings, and what the reranker and an LLM say of both.
 
-    That is in logits, and None of a reranker that does not tell.
+    These are in logits. `paired` is None of a reranker that does not tell, `leaning` if no LLM was
+    asked.
     """
 
     cosine: float
     paired: float | None = None
+    leaning: float | None = None
 
 
 class Words(NamedTuple):
@@ -55,7 +62,8 @@ def features(
     gone, come = leftovers(kept.content, new.content), leftovers(new.content, kept.content)
     if gone and not come:
         come = sorted(new.vague - kept.vague)  # "people" for "dynasty"
-    return {
+    asked = {} if near.leaning is None else {"leaning": max(-MOST, min(MOST, near.leaning))}
+    return asked | {
         "paired": near.paired or 0.0,
         "cosine": near.cosine,
         "logit": worths[1].logit - worths[0].logit,
@@ -87,6 +95,7 @@ class Head:
     weights: Mapping[str, float]
     bias: float
     thresholds: Mapping[str, float]
+    metadata: Mapping[str, str]
 
     def probability(self, named: Mapping[str, float]) -> float:
         """The probability that one answer fits both, from `features`."""
@@ -104,7 +113,7 @@ class Head:
 
 
 @cache
-def shipped() -> Head:
-    """The head next to this file."""
-    content = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    return Head(content["weights"], content["bias"], content["thresholds"])
+def shipped(*, confirmed: bool = False) -> Head:
+    """The head next to this file, or the one that also reads what an LLM leans to."""
+    path = CONFIRMED if confirmed else SHIPPED
+    return Head(**json.loads(path.read_text(encoding="utf-8")))

@@ -141,8 +141,19 @@ def is_one(kept: Asked, new: Asked, near: Nearness, wrong_hits: float) -> bool:
         return wrong_hits >= RULES_FROM and not _changed_copy(
             kept.question, new.question, " ".join(new.evidence[:1])
         )
-    head = alike.shipped()
+    head = alike.shipped(confirmed=near.leaning is not None)
     return head.probability(compared(kept, new, near)) >= head.threshold(wrong_hits)
+
+
+def settled(kept: Asked, new: Asked, near: Nearness, wrong_hits: float) -> bool | None:
+    """What `is_one` says whatever an LLM leans to; None if it hangs on that."""
+    if kept.worth is None or new.worth is None or near.paired is None:
+        return is_one(kept, new, near, wrong_hits)
+    least, most = (
+        is_one(kept, new, near._replace(leaning=leaning), wrong_hits)
+        for leaning in (-alike.MOST, alike.MOST)
+    )
+    return least if least == most else None
 
 
 def repeats(one: str, other: str) -> bool:

@@ -5,7 +5,6 @@
 
 import asyncio
 
-from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.values import RagRequest, Value
 from tiffin.grounding import alike
@@ -20,28 +19,30 @@ from tiffin.grounding.same import (
     repeats,
     worth_of,
 )
+from tiffin.pipeline.likeness import Likeness, Two
 from tiffin.pipeline.question import Question
 from tiffin.pipeline.rag import RagPipeline
-from tiffin.pipeline.stages.recall import paired_of
 
 
 class Compared(Value):
     """What speaks against it, and how likely one answer fits both.
 
     `similarity` is the cosine of the questions' embeddings. `probability` is None if a guard tells
-    the questions apart, or the reranker is none that the head was made for.
+    the questions apart, or the reranker is none that the head was made for. `confirmed` says that
+    it holds what the tier of `cache.confirm` leans to, so that the thresholds are others.
     """
 
     similarity: float
     differences: list[Reason]
     probability: float | None
+    confirmed: bool
     rerank_tokens: int
     embedding_tokens: int
 
 
 async def compare(
     pipeline: RagPipeline,
-    reranker: RerankerClient | None,
+    likeness: Likeness,
     kept: RagRequest,
     new: RagRequest,
     *,
@@ -55,21 +56,22 @@ async def compare(
     first, second = await asyncio.gather(
         *(pipeline.found(request, context) for request in (kept, new))
     )
-    cosine, found, probability = _cosine(first, second), _told_apart(first, second), None
+    near, found, probability = Nearness(_cosine(first, second)), _told_apart(first, second), None
     if not found:
         before, now = _asked(first, answer), _asked(second, "")
         found = exact_differences(before, now)
-        paired = None if found else await paired_of(reranker, kept.query, new.query, context)
-        if before.worth and now.worth and paired is not None:
-            named = compared(before, now, Nearness(cosine, paired))
-            likely = alike.shipped().probability(named)
+        near = near if found else await likeness.near(Two(before, now, near.cosine), context)
+        if before.worth and now.worth and near.paired is not None:
+            head = alike.shipped(confirmed=near.leaning is not None)
+            likely = head.probability(compared(before, now, near))
             probability = 1.0 if repeats(kept.query, new.query) else round(likely, 4)
-        elif not found and not is_one(before, now, Nearness(cosine), 1.0):
+        elif not found and not is_one(before, now, near, 1.0):
             found = ["scope"]
     return Compared(
-        similarity=round(cosine, 4),
+        similarity=round(near.cosine, 4),
         differences=found,
         probability=probability,
+        confirmed=near.leaning is not None,
         rerank_tokens=first.rerank_tokens + second.rerank_tokens,
         embedding_tokens=first.embedding_tokens + second.embedding_tokens,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from tiffin.cache.control import Control, control_of
@@ -18,19 +19,17 @@ from tiffin.cache.keys import scope_key
 from tiffin.cache.remembered import Remembered, decode
 from tiffin.cache.reports import allowed, reported
 from tiffin.cache.store import Store
-from tiffin.clients import RerankerClient
 from tiffin.core.context import CacheUse, RequestContext
 from tiffin.core.errors import RECOVERABLE
 from tiffin.corpus.entities import states_of
-from tiffin.grounding.alike import Nearness
 from tiffin.grounding.same import (
     LEAST_COSINE,
     Asked,
     Kept,
     exact_differences,
-    is_one,
     worth_of,
 )
+from tiffin.pipeline.likeness import Likeness, Two
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.telemetry import metrics
@@ -60,11 +59,10 @@ class Recall(Stage):
     name = "recall"
     degraded = "recall"
 
-    def __init__(self, memory: Memory, reranker: RerankerClient | None) -> None:
-        """Without a reranker, or with one that does not tell, the rules alone decide."""
-        super().__init__(0)
+    def __init__(self, memory: Memory, likeness: Likeness, budget_ms: float) -> None:
+        super().__init__(budget_ms)
         self._memory = memory
-        self._reranker = reranker
+        self._likeness = likeness
 
     async def run(self, question: Question, context: RequestContext) -> None:
         """Write `recalled` if there is an answer that may be given again."""
@@ -102,7 +100,7 @@ class Recall(Stage):
                 if wrong_hits is None:
                     reports = await reported(memory.store, key_of(memory, question))
                     wrong_hits = allowed(memory.wrong_hits, reports)
-                if not await self._is_one(kept, new, cosine, wrong_hits, context):
+                if not await self._is_one(Two(kept, new, cosine), wrong_hits, question, context):
                     reasons = ["scope"]
                 elif recalled := _read(remembered):
                     return remembered, cosine, recalled
@@ -111,21 +109,14 @@ class Recall(Stage):
         return None
 
     async def _is_one(
-        self, kept: Kept, new: Asked, cosine: float, wrong_hits: float, context: RequestContext
+        self, two: Two, wrong_hits: float, question: Question, context: RequestContext
     ) -> bool:
-        """Whether the head agrees. If the reranker fails or is late, that is a miss."""
+        """Whether those agree who can be asked. If one of them fails or is late, it is a miss."""
+        whole = replace(context, deadline=question.context.deadline)
         try:
-            paired = await paired_of(self._reranker, kept.question, new.question, context)
+            return await self._likeness.is_one(two, wrong_hits, whole, context.deadline)
         except RECOVERABLE:
             return False
-        return is_one(kept, new, Nearness(cosine, paired), wrong_hits)
-
-
-async def paired_of(
-    reranker: RerankerClient | None, one: str, other: str, context: RequestContext
-) -> float | None:
-    """Whether two questions are one, in logits; None if there is nobody to ask."""
-    return None if reranker is None else await reranker.paired(one, other, context)
 
 
 def key_of(memory: Memory, question: Question) -> str:
