@@ -16,7 +16,8 @@ from statistics import median
 
 import aiohttp
 
-from bench.peers import PeerUnavailable, vllm
+from bench.peers import vllm
+from bench.serving import PeerUnavailable
 from bench.streaming import bare_server, chat
 from bench.table import Table
 from models.catalog import load_catalog
@@ -84,7 +85,7 @@ def run() -> Table:
         try:
             served = vllm(Path(directory, "vllm"), free_port(), weights, threads=threads)
             ways.append(Way(PEER, peers.enter_context(served)))
-        except (PeerUnavailable, TimeoutError) as error:
+        except PeerUnavailable as error:
             missing = f" Without {PEER}, because it did not run here: {error}."
         asyncio.run(_measure(ways))
     return _table(ways, missing)
