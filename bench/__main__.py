@@ -11,6 +11,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from bench.leftovers import nothing_left
 from bench.machine import BUSY_PERCENT, busy, described
 
 NAMES = (
@@ -40,6 +41,11 @@ def main() -> None:
     if unknown := set(options.names) - set(NAMES):
         message = f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}"
         raise SystemExit(message)
+    with nothing_left():
+        _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
     for name in options.names or NAMES:
         percent = busy()
         if percent is not None and not options.busy and not options.trial:

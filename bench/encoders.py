@@ -24,12 +24,12 @@ from bench.peers import (
     BACKENDS,
     FASTEMBED,
     TORCH,
-    PeerUnavailable,
     export,
     infinity,
     install,
     library,
 )
+from bench.serving import PeerUnavailable
 from bench.table import Table
 from models.catalog import load_catalog
 from models.engines.cores import free_cores
@@ -154,7 +154,7 @@ def _join(
     for name, join in joining.items():
         try:
             ways[name] = join()
-        except (PeerUnavailable, TimeoutError) as error:
+        except PeerUnavailable as error:
             missing.append((name, f"{error}."))
     return missing
 

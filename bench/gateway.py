@@ -27,16 +27,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Self
 
-import bentoml
 import httptools
 import psutil
 import uvloop
 from starlette.types import Message
 
 from bench.litellm_proxy import litellm_proxy
-from bench.peers import PeerUnavailable
+from bench.serving import PeerUnavailable, bento, wait_for
 from bench.table import Table
-from bench.waiting import wait_for
 from models.values import ChatMessage, GenerateRequest
 from tests.support.stack import free_port
 from tiffin.api.app import wrap
@@ -72,10 +70,8 @@ class Way:
 def run() -> Table:
     """Start all, measure in turns, stop all."""
     with ExitStack() as stack:
-        gate = stack.enter_context(
-            bentoml.serve("bench.gateway_services:Gate", working_dir=".", port=free_port())
-        )
-        wait_for(f"{gate.url}/readyz")
+        gate = stack.enter_context(bento("bench.gateway_services:Gate"))
+        wait_for(f"{gate}/readyz")
         upstream_port, proxy_port = free_port(), free_port()
         stack.enter_context(_upstream(upstream_port))
         note = ""
@@ -83,11 +79,9 @@ def run() -> Table:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-")))
             proxy_pid = stack.enter_context(litellm_proxy(folder, proxy_port, upstream_port))
-            wait_for(f"http://127.0.0.1:{proxy_port}/health/liveliness")
-        except (PeerUnavailable, TimeoutError) as error:
+        except PeerUnavailable as error:
             note = f" LiteLLM could not be measured: {error}."
-            proxy_pid = 0
-        urls = {"gate": gate.url, "provider": f"http://127.0.0.1:{upstream_port}"}
+        urls = {"gate": gate, "provider": f"http://127.0.0.1:{upstream_port}"}
         if proxy_pid:
             urls["litellm"] = f"http://127.0.0.1:{proxy_port}"
         return uvloop.run(_measure(urls, proxy_pid, note))

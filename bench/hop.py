@@ -8,8 +8,8 @@ from statistics import median
 
 import bentoml
 
+from bench.serving import bento
 from bench.table import Table
-from tests.support.stack import free_port
 
 ROUNDS, CALLS, SIZE_BYTES = 15, 300, 2000
 REACH_MS = 0.75
@@ -18,8 +18,8 @@ REACH_MS = 0.75
 def run() -> Table:
     """Start the two services, measure, stop them."""
     with (
-        bentoml.serve("bench.hop_services:Caller", working_dir=".", port=free_port()) as server,
-        bentoml.SyncHTTPClient(server.url, server_ready_timeout=60, timeout=600) as client,
+        bento("bench.hop_services:Caller") as url,
+        bentoml.SyncHTTPClient(url, server_ready_timeout=60, timeout=600) as client,
     ):
         medians = client.measure(rounds=ROUNDS, calls=CALLS, size=SIZE_BYTES)
     stock = median(medians["bentoml.depends()"])

@@ -3,13 +3,12 @@
 It is never a dependency of ours: two of its releases carried malware.
 """
 
-import os
-import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.peers import install
+from bench.serving import server
 
 VERSION = "1.108.7"
 
@@ -33,24 +32,8 @@ def litellm_proxy(folder: Path, port: int, upstream_port: int) -> Generator[int,
     install(folder, f"litellm[proxy]=={VERSION}")
     config = folder / "config.yaml"
     config.write_text(_CONFIG.format(port=upstream_port))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [
-                folder / "bin" / "litellm",
-                "--config",
-                config,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
-            env={**os.environ, **_ENVIRONMENT},
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
+    command: list[str | Path] = [folder / "bin" / "litellm", "--config", config]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    ready = f"http://127.0.0.1:{port}/health/liveliness"
+    with server(folder, command, ready, **_ENVIRONMENT) as pid:
+        yield pid

