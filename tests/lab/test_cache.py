@@ -1,8 +1,8 @@
 """A committed sample of the test part: wrong hits of the semantic cache stay below their bound.
 
-`python -m lab.cache.measure --model qwen2.5-coder-1.5b-instruct --sample FILE` made it. It holds one
-pair in six with the evidence of both questions and what the LLM leans to, so that no model is
-needed; the sentences are of SQuAD (CC BY-SA 4.0). The full figures are in docs/cache.md.
+It is of `lab.cache.measure --model qwen2.5-coder-1.5b-instruct --sample FILE`, and holds one pair
+in six with the evidence of both questions and what the LLM leans to, so that no model is needed;
+the sentences are of SQuAD (CC BY-SA 4.0). The full figures are in docs/cache.md.
 """
 
 from functools import partial
