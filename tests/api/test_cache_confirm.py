@@ -91,6 +91,15 @@ async def test_a_tier_is_not_asked_if_its_word_would_change_nothing(
     assert services.read == []
 
 
+async def test_a_tier_is_asked_about_one_kept_question_at_most(confirmed: Settings) -> None:
+    services = Reading()
+    services.yes = 0.001
+    async with entry(services, confirmed) as client:
+        for query in (KEPT, UNSURE, "how tall would this tower be"):
+            await ask(client, query)
+    assert len(services.read) == 2, "by the second and the third question"
+
+
 @pytest.mark.parametrize("error", [Unavailable("it is dead"), InvalidRequest("it is too long")])
 async def test_an_opinion_that_fails_is_a_miss_and_no_worse_answer(
     confirmed: Settings, error: TiffinError

@@ -16,7 +16,12 @@ MODEL = "qwen2.5-coder-1.5b-instruct"
 @pytest.fixture(scope="module")
 def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, None, None]:
     directory = tmp_path_factory.mktemp("two-tiers")
-    asked = {"TIFFIN_TIERS__LARGE__MODEL": MODEL, "TIFFIN_RAG__CONFIRM": "large"}
+    asked = {
+        "TIFFIN_TIERS__LARGE__MODEL": MODEL,
+        "TIFFIN_RAG__CONFIRM": "large",
+        "TIFFIN_CACHE__SEMANTIC": "true",
+        "TIFFIN_CACHE__CONFIRM": "large",
+    }
     with running_stack(directory, **asked, **WRITING) as running:
         yield running
 
@@ -47,3 +52,24 @@ def test_it_confirms_whether_the_documents_answer(two_tiers: Stack) -> None:
     assert [answer["answered"] for answer in said.values()] == [True, False]
     assert all(answer["timings"]["confirm_ms"] > 0 for answer in said.values())
     assert not any(answer["degraded"] for answer in said.values())
+
+
+def test_it_says_whether_a_kept_answer_fits_a_question_in_other_words(two_tiers: Stack) -> None:
+    texts = {
+        "passages": [
+            "The lighthouse of Vell was built in 1904 by Karl Voss. It is 41 metres tall.",
+            "The harbour museum is free for members on Sundays.",
+            "The ferry to Kell leaves every morning at seven.",
+        ]
+    }
+    cached = {
+        query: ask(two_tiers.url, texts, query, model="small", grounding="mark")["timings"]
+        for query in (
+            "Who built the lighthouse of Vell?",
+            "By whom was the lighthouse of Vell constructed?",
+            "Who painted the lighthouse of Vell?",
+        )
+    }
+    written = [timings["generate_ms"] > 100 for timings in cached.values()]
+    assert written == [True, False, True]
+    assert list(cached.values())[1]["recall_ms"] > 100, "the tier was asked"

@@ -16,6 +16,7 @@ from models.values import GenerateRequest
 from tiffin.clients import RerankerClient
 from tiffin.core.context import RequestContext
 from tiffin.core.deadline import Deadline
+from tiffin.core.errors import RECOVERABLE
 from tiffin.grounding.alike import Nearness
 from tiffin.grounding.same import Asked, Kept, is_one, settled
 from tiffin.pipeline.yes_or_no import Example, Leans, yes_or_no
@@ -31,6 +32,13 @@ class Two(NamedTuple):
     cosine: float
 
 
+class Verdict(NamedTuple):
+    """Whether the kept answer may be given, and whether a tier was asked for it."""
+
+    fits: bool
+    asked: bool = False
+
+
 @dataclass(frozen=True)
 class Likeness:
     """Without a reranker, or with one that does not tell, the rules alone decide."""
@@ -38,20 +46,27 @@ class Likeness:
     reranker: RerankerClient | None = None
     opinion: Leans | None = None
 
-    async def is_one(
+    async def judge(
         self, two: Two, wrong_hits: float, context: RequestContext, until: Deadline
-    ) -> bool:
-        """Whether the kept answer may be given. Raises what is recoverable if it is not known then.
+    ) -> Verdict:
+        """Whether the kept answer may be given. What fails or is late speaks against it.
 
         `until` is for those who are asked, the context's deadline for the whole request.
         """
-        near = await self._read(two, replace(context, deadline=until))
-        if self.opinion is not None:
-            known = settled(two.kept, two.new, near, wrong_hits)
-            if known is not None:
-                return known
+        try:
+            near = await self._read(two, replace(context, deadline=until))
+        except RECOVERABLE:
+            return Verdict(fits=False)
+        if self.opinion is None:
+            return Verdict(is_one(two.kept, two.new, near, wrong_hits))
+        known = settled(two.kept, two.new, near, wrong_hits)
+        if known is not None:
+            return Verdict(known)
+        try:
             near = await self._confirmed(self.opinion, two, near, context, until)
-        return is_one(two.kept, two.new, near, wrong_hits)
+        except RECOVERABLE:
+            return Verdict(fits=False, asked=True)
+        return Verdict(is_one(two.kept, two.new, near, wrong_hits), asked=True)
 
     async def near(self, two: Two, context: RequestContext) -> Nearness:
         """What all say who can be asked. Raises TiffinError."""

@@ -20,7 +20,6 @@ from tiffin.cache.remembered import Remembered, decode
 from tiffin.cache.reports import allowed, reported
 from tiffin.cache.store import Store
 from tiffin.core.context import CacheUse, RequestContext
-from tiffin.core.errors import RECOVERABLE
 from tiffin.corpus.entities import states_of
 from tiffin.grounding.same import (
     LEAST_COSINE,
@@ -29,7 +28,7 @@ from tiffin.grounding.same import (
     exact_differences,
     worth_of,
 )
-from tiffin.pipeline.likeness import Likeness, Two
+from tiffin.pipeline.likeness import Likeness, Two, Verdict
 from tiffin.pipeline.question import Question, Recalled, Vector
 from tiffin.pipeline.stage import Stage
 from tiffin.telemetry import metrics
@@ -91,32 +90,30 @@ class Recall(Stage):
         near: Iterator[tuple[Remembered, float]],
         context: RequestContext,
     ) -> tuple[Remembered, float, Recalled] | None:
-        """The first of the near questions whose answer may be given, its cosine, and the answer."""
+        """The first of the near questions whose answer may be given, its cosine, and the answer.
+
+        A tier is asked about one of them at most.
+        """
         new, memory, wrong_hits = _asked(question), self._memory, None
+        whole = replace(context, deadline=question.context.deadline)
         for remembered, cosine in near:
-            kept = _kept(remembered)
+            kept, verdict = _kept(remembered), Verdict(fits=False)
             reasons = exact_differences(kept, new)
             if not reasons:
                 if wrong_hits is None:
                     reports = await reported(memory.store, key_of(memory, question))
                     wrong_hits = allowed(memory.wrong_hits, reports)
-                if not await self._is_one(Two(kept, new, cosine), wrong_hits, question, context):
+                two = Two(kept, new, cosine)
+                verdict = await self._likeness.judge(two, wrong_hits, whole, context.deadline)
+                if not verdict.fits:
                     reasons = ["scope"]
                 elif recalled := _read(remembered):
                     return remembered, cosine, recalled
             for reason in reasons:
                 metrics.series(metrics.cache_refusals_total, reason).inc()
+            if verdict.asked:
+                break
         return None
-
-    async def _is_one(
-        self, two: Two, wrong_hits: float, question: Question, context: RequestContext
-    ) -> bool:
-        """Whether those agree who can be asked. If one of them fails or is late, it is a miss."""
-        whole = replace(context, deadline=question.context.deadline)
-        try:
-            return await self._likeness.is_one(two, wrong_hits, whole, context.deadline)
-        except RECOVERABLE:
-            return False
 
 
 def key_of(memory: Memory, question: Question) -> str:
