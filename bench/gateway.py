@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Self
@@ -50,7 +51,9 @@ FRESH_S = 2.0
 """Servers close what has been idle for seconds: while the other ways were asked, say."""
 
 REACH = "p50 1.5 ms, p99 5 ms, 800 requests per second and core"
-QUESTION = "How tall is the tower?"
+QUESTION = "How tall is the tower number {}?"
+NUMBER = count(1)
+"""No question is asked twice, or Tiffin would give the kept answer."""
 
 Call = Callable[[int], Awaitable[None]]
 Latencies = dict[tuple[str, str], list[tuple[float, float]]]
@@ -206,7 +209,9 @@ def _p50_p99(latencies: list[float]) -> tuple[float, float]:
 
 
 async def _direct(llm: LLMClient, engine_ms: int) -> None:
-    request = GenerateRequest(messages=[ChatMessage("user", QUESTION)], seed=engine_ms)
+    request = GenerateRequest(
+        messages=[ChatMessage("user", QUESTION.format(next(NUMBER)))], seed=engine_ms
+    )
     async for _ in llm.generate(request, RequestContext(Deadline.after(30))):
         pass
 
@@ -255,7 +260,7 @@ def _in_process(url: str) -> Call:
 
 
 def _body(model: str, engine_ms: int) -> dict[str, object]:
-    messages = [{"role": "user", "content": QUESTION}]
+    messages = [{"role": "user", "content": QUESTION.format(next(NUMBER))}]
     return {"model": model, "messages": messages, "seed": engine_ms}
 
 

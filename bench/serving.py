@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import bentoml
@@ -50,13 +50,31 @@ def server(
 def bento(service: str) -> Generator[str, None, None]:
     """Serve it by BentoML from this process, on a free port of which it gives the URL.
 
-    BentoML's arbiter takes the signals to itself and would end only its services by them.
+    What it prints, a line for each request, goes nowhere. BentoML's arbiter takes the signals to
+    itself and would end only its services by them.
     """
     handlers = [signal.getsignal(number) for number in ENDING]
-    with bentoml.serve(service, working_dir=".", port=free_port()) as served:
+    with ExitStack() as stack:
+        with _silent():
+            served = stack.enter_context(bentoml.serve(service, working_dir=".", port=free_port()))
         for number, handler in zip(ENDING, handlers, strict=True):
             signal.signal(number, handler)
         yield served.url
+
+
+@contextmanager
+def _silent() -> Generator[None, None, None]:
+    """What is started here prints nowhere."""
+    kept = [os.dup(stream) for stream in (1, 2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+    try:
+        yield
+    finally:
+        for stream, own in zip((1, 2), kept, strict=True):
+            os.dup2(own, stream)
+            os.close(own)
 
 
 def wait_for(url: str, has_ended: Callable[[], bool] = lambda: False) -> None:
