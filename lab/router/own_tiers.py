@@ -3,9 +3,9 @@
     python -m lab.router.own_tiers --count 300
 
 Writes `own_tiers.jsonl` next to this file, one line a question: which one it is, the features that
-the answerability head reads, whether the answer of each tier, the quote, and the sentences in the
-prompt hold a right answer. The last is what the best reader of this evidence could reach. What is
-in the file already is not asked again, so that a run that was stopped goes on. A question takes
+the answerability head reads, whether the answer of each tier, the quote, and the three best
+sentences hold a right answer. The last is what the best reader of this evidence could reach. What
+is in the file already is not asked again, so that a run that was stopped goes on. A question takes
 some five seconds of a core for the small tier, and twelve for the large one (temperature 0).
 """
 
@@ -28,6 +28,7 @@ from models.store import Store
 from models.values import GenerateRequest, TextDelta
 from tiffin.cli.answer_figures import holds
 from tiffin.grounding.answerable import Head
+from tiffin.grounding.quote import quotable
 from tiffin.pipeline.prompt import rag_messages
 
 FILE = Path(__file__).with_name("own_tiers.jsonl")
@@ -60,7 +61,7 @@ def cases(scores: Scores, squad: int) -> list[tuple[Part, Case]]:
 
 def texts(scored: Scored) -> list[str]:
     """The evidence as a prompt has it."""
-    return [item.text for item in scored.evidence(SENTENCES)]
+    return [item.text for item in quotable(scored.evidence(SENTENCES))]
 
 
 async def written(engine: LlamaCppEngine, question: str, evidence: Sequence[str]) -> str:

@@ -54,6 +54,20 @@ async def test_a_passage_given_three_times_takes_one_place(
     assert "1931" in services.prompts[0].messages[-1].content
 
 
+async def test_a_model_reads_only_sentences_that_would_be_quoted(
+    services: Services, settings: Settings
+) -> None:
+    asked = "how tall is the old iron Vell Tower beside the harbour bridge"
+    right = "The old iron Vell Tower beside the harbour bridge is 212 metres tall."
+    body = {"query": asked, "documents": [right, DOCUMENTS[3]], "grounding": "strict"}
+    async with entry(services, settings) as client:
+        answer = (await client.post("/rag_query", json=body)).json()
+    prompt = services.prompts[0].messages[-1].content
+    assert right in prompt
+    assert "Bread" not in prompt
+    assert len(answer["sources"]) == 2, "both passages were read by the reranker"
+
+
 async def test_what_the_embedder_did_not_read_is_cut_until_it_reads_all(
     services: Services, settings: Settings
 ) -> None:

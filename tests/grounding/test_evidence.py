@@ -14,7 +14,7 @@ from tiffin.grounding.evidence import (
     evidence,
     leading,
 )
-from tiffin.grounding.quote import answer_of, contradictions, quotes, utf16
+from tiffin.grounding.quote import answer_of, contradictions, quotable, quotes, utf16
 
 BRIDGE = Passage(4, "Kell drew the bridge. It was opened in 1931. Its span measures 212 m.", 5.0)
 GUIDE = Passage(7, "At 240 m its span is the longest 😀. Dogs are welcome.", 3.0)
@@ -92,6 +92,7 @@ def test_neighbours_become_one_quote_and_strangers_stay_apart() -> None:
     logits = [-9.0, 9.0, 8.0, -9.0, -9.0]
     chosen = evidence("When was it opened, and how long is it?", found, Said(logits), limit=2)
     assert [quote.text for quote in quotes(chosen)] == [BRIDGE.text]
+    assert len(quotable(chosen)) == 2, "each for itself, the best first"
     apart = evidence("q", [found[0], found[3]], Said([1.0, 0.0]), limit=2)
     assert answer_of(quotes(apart)).count("\n") == 1
 
@@ -104,7 +105,7 @@ def test_a_sentence_next_door_is_not_quoted_unless_it_contradicts() -> None:
     for passage, count in ((near, 1), (other, 2)):
         found, logits = scored(question, best, passage)
         chosen = evidence(question, found, Said(logits))
-        assert len(quotes(chosen)) == count, passage.text
+        assert len(quotes(chosen)) == len(quotable(chosen)) == count, passage.text
 
 
 def test_figures_that_differ_are_named() -> None:

@@ -49,18 +49,10 @@ class Quote:
 
 
 def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quote]:
-    """The best evidence as quotes, best first, neighbours and overlaps made one.
-
-    A second sentence of one word is a heading, and left out, as is one that is next door.
-    """
-    if limit is None:
-        sure = max((item.logit for item in chosen), default=SURE_FROM) >= SURE_FROM
-        limit = BEST if sure else BEST_OF_UNSURE
+    """The evidence that may be quoted as quotes, best first, neighbours and overlaps made one."""
     spans: list[tuple[Evidence, int, int]] = []
-    for item in chosen[:limit]:
-        first = item is chosen[0]
-        if first or (len(words(item.text)) > 1 and not _is_next_door(item, chosen[0])):
-            spans = _joined(spans, item)
+    for item in quotable(chosen, limit=limit):
+        spans = _joined(spans, item)
     result: list[Quote] = []
     at = 0
     for item, start, end in spans:
@@ -68,6 +60,21 @@ def quotes(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Quot
         result.append(Quote(item.passage.index, start, end, text, at))
         at += len(text) + len(BETWEEN)
     return result
+
+
+def quotable(chosen: Sequence[Evidence], *, limit: int | None = None) -> list[Evidence]:
+    """The best evidence, best first: what is quoted, and what a model reads.
+
+    A second sentence of one word is a heading, and left out, as is one that is next door.
+    """
+    if limit is None:
+        sure = max((item.logit for item in chosen), default=SURE_FROM) >= SURE_FROM
+        limit = BEST if sure else BEST_OF_UNSURE
+    return [
+        item
+        for item in chosen[:limit]
+        if item is chosen[0] or (len(words(item.text)) > 1 and not _is_next_door(item, chosen[0]))
+    ]
 
 
 def _is_next_door(item: Evidence, best: Evidence) -> bool:

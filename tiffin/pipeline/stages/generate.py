@@ -25,6 +25,7 @@ from tiffin.core.errors import (
 from tiffin.core.messages import RouteDecision
 from tiffin.core.values import RagDelta, RagEvent, RagSources, RagStopped, Route
 from tiffin.grounding.language import language_of, refusal
+from tiffin.grounding.quote import quotable
 from tiffin.pipeline.citing import Citer
 from tiffin.pipeline.gate import SentenceGate
 from tiffin.pipeline.generate import Begun, Generator
@@ -231,10 +232,11 @@ def _prompt_chars(question: Question) -> int:
 
 
 def _texts(question: Question) -> list[str]:
-    """What the model reads, the most relevant first: the evidence, or without it the passages."""
+    """What the model reads, the most relevant first: what would be quoted, or the passages."""
     if question.evidence:
         found = [
-            (question.source_of(one.passage.index).title, one.text) for one in question.evidence
+            (question.source_of(one.passage.index).title, one.text)
+            for one in quotable(question.evidence)
         ]
     else:
         clean = {one.place: one.readable for one in question.candidates}
