@@ -101,7 +101,7 @@ def build(settings: Settings, clients: Clients, drain: Drain) -> Gateway:
         confirm=_confirm(settings, generator, decider.fleet),
         route=Route(routing),
         writer=Answer(
-            Generate(generator, models, stream, output),
+            Generate(generator, models, stream, output, _brief(settings)),
             settings.resilience.budget.generate_ms,
             output,
         ),
@@ -270,6 +270,14 @@ def _moderator(
         message = f"safety.moderator.tier: {named.tier} is no tier; there are {', '.join(tiers)}"
         raise SettingsError(message)
     return GuardTier(named.tier, tiers[named.tier], named.instructions, breaker)
+
+
+def _brief(settings: Settings) -> frozenset[str]:
+    """The tiers whose LLM runs on the CPU."""
+    engines = {model.name: model.engine for model in catalog_of(settings.home).models}
+    return frozenset(
+        name for name, tier in settings.tiers.items() if engines.get(tier.model) == "llama.cpp"
+    )
 
 
 def _readers(settings: Settings) -> Readers:

@@ -54,17 +54,22 @@ async def test_a_passage_given_three_times_takes_one_place(
     assert "1931" in services.prompts[0].messages[-1].content
 
 
-async def test_a_model_reads_only_sentences_that_would_be_quoted(
-    services: Services, settings: Settings
+@pytest.mark.parametrize(
+    ("model", "all_of_it"),
+    [("qwen2.5-coder-0.5b-instruct", False), ("qwen2.5-coder-1.5b-instruct-bf16", True)],
+)
+async def test_a_model_on_the_cpu_reads_only_what_would_be_quoted(
+    services: Services, settings: Settings, model: str, *, all_of_it: bool
 ) -> None:
     asked = "how tall is the old iron Vell Tower beside the harbour bridge"
     right = "The old iron Vell Tower beside the harbour bridge is 212 metres tall."
     body = {"query": asked, "documents": [right, DOCUMENTS[3]], "grounding": "strict"}
+    services.models = {"small": model}
     async with entry(services, settings) as client:
         answer = (await client.post("/rag_query", json=body)).json()
     prompt = services.prompts[0].messages[-1].content
     assert right in prompt
-    assert "Bread" not in prompt
+    assert ("Bread" in prompt) == all_of_it
     assert len(answer["sources"]) == 2, "both passages were read by the reranker"
 
 

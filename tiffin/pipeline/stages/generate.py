@@ -6,7 +6,7 @@ is written by the deadline ("short_answer"), and quotes if nothing is written ("
 `tiffin.pipeline.answering`).
 """
 
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -91,6 +91,7 @@ class CheckedGate:
 class Generate:
     """Asks a tier. `models` maps each tier to its model's name, the cheapest first.
 
+    The tiers in `brief` read no more than what would be quoted, because a CPU reads slowly.
     `judges` hold what is written to the safety policy of the tenant.
     """
 
@@ -100,9 +101,11 @@ class Generate:
         models: Mapping[str, str],
         limits: StreamSettings,
         judges: Judges = NOTHING_CHECKED,
+        brief: Collection[str] = (),
     ) -> None:
         self._generator = generator
         self._models = models
+        self._brief = brief
         self._limits = limits
         self._judges = judges
 
@@ -178,7 +181,8 @@ class Generate:
 
         What does not fit the model's context is left out, the least relevant first.
         """
-        request, texts = question.request, _texts(question)
+        request = question.request
+        texts = every = _texts(question, brief=decision.tier in self._brief)
         while True:
             prompt = GenerateRequest(
                 messages=rag_messages(request.query, texts),
@@ -193,7 +197,7 @@ class Generate:
                     raise
                 texts = texts[:-1]
             else:
-                if len(texts) < len(_texts(question)):
+                if len(texts) < len(every):
                     question.degraded.append("fewer_passages")
                     question.sources = question.sources[: len(texts)]
                 return begun
@@ -231,13 +235,11 @@ def _prompt_chars(question: Question) -> int:
     return len(question.request.query) + sum(len(one.text) for one in question.sources)
 
 
-def _texts(question: Question) -> list[str]:
-    """What the model reads, the most relevant first: what would be quoted, or the passages."""
+def _texts(question: Question, *, brief: bool) -> list[str]:
+    """What the model reads, the most relevant first: the evidence, or without it the passages."""
     if question.evidence:
-        found = [
-            (question.source_of(one.passage.index).title, one.text)
-            for one in quotable(question.evidence)
-        ]
+        chosen = quotable(question.evidence) if brief else question.evidence
+        found = [(question.source_of(one.passage.index).title, one.text) for one in chosen]
     else:
         clean = {one.place: one.readable for one in question.candidates}
         found = [
