@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import bentoml
@@ -54,9 +54,7 @@ def bento(service: str) -> Generator[str, None, None]:
     itself and would end only its services by them.
     """
     handlers = [signal.getsignal(number) for number in ENDING]
-    with ExitStack() as stack:
-        with _silent():
-            served = stack.enter_context(bentoml.serve(service, working_dir=".", port=free_port()))
+    with _silent(), bentoml.serve(service, working_dir=".", port=free_port()) as served:
         for number, handler in zip(ENDING, handlers, strict=True):
             signal.signal(number, handler)
         yield served.url
@@ -64,7 +62,7 @@ def bento(service: str) -> Generator[str, None, None]:
 
 @contextmanager
 def _silent() -> Generator[None, None, None]:
-    """What is started here prints nowhere."""
+    """What is started here prints nowhere, nor does this process until the block ends."""
     kept = [os.dup(stream) for stream in (1, 2)]
     with Path(os.devnull).open("wb") as nowhere:
         for stream in (1, 2):

@@ -3,8 +3,8 @@
 The same answer, by the same seed, from llama.cpp bare in this process, as server-sent events from
 its own HTTP server, from the LLM's service asked directly, and as server-sent events from
 `/v1/chat/completions`. A client of a stream costs time itself, so the second is what a client of
-the bare engine gets. The ways take turns, so that a busy moment hits all; every stream must bring
-the same pieces in the same order, one chunk a token event.
+the bare engine gets. The ways take turns, so that a busy moment hits all. Pieces of an answer may
+differ where rounding led to another word: of a prompt, what is cached is not computed again.
 """
 
 import asyncio
@@ -78,14 +78,16 @@ class Way:
     tokens_per_s: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     waits_ms: list[float] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
 
     async def measure(self, expected: Answer) -> None:
-        """Ask once more. Raises AssertionError for an answer that is not as expected."""
+        """Ask once more. Raises AssertionError for an answer that is not as long as expected."""
         cpu_s, began = self._cpu_s(), time.perf_counter()
         answer = await self.ask()
         took_s = time.perf_counter() - began
-        if answer != expected:
-            raise AssertionError(f"{self.name}: other pieces, or in another order")
+        if answer[1] != expected[1]:
+            raise AssertionError(f"{self.name}: {answer[1]} tokens instead of {expected[1]}")
+        self.same.append(answer[0] == expected[0])
         self.tokens_per_s.append(answer[1] / took_s)
         self.cpu_ms.append((self._cpu_s() - cpu_s) * 1000 / answer[1])
         self.waits_ms.append(answer[0].longest_wait_ms())
@@ -119,6 +121,7 @@ def run() -> Table:
         running_stack(Path(directory), **environment) as stack,
     ):
         ways, tokens = uvloop.run(_measure(stack, threads))
+    same = [one for way in ways for one in way.same]
     return Table(
         "Streaming, the same answer of the small LLM",
         (
@@ -133,7 +136,8 @@ def run() -> Table:
         ),
         [way.row(*ways[:2]) for way in ways],
         f"{ROUNDS} rounds of one answer of {tokens} tokens each, threads: {threads}; medians, of"
-        f" the ratio too. All ways brought the same pieces in the same order. To reach: {REACH}."
+        f" the ratio too. The pieces were the same in {sum(same)} of {len(same)} answers."
+        f" To reach: {REACH}."
         f" Load average when it began: {load:.1f}.",
     )
 

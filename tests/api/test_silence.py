@@ -43,7 +43,7 @@ async def read(client: httpx.AsyncClient, path: str) -> tuple[int, str]:
 async def test_a_long_prompt_is_read_under_comments(
     services: Services, settings: Settings, path: str
 ) -> None:
-    services.delays_s = {"small": 0.25}
+    services.delays_s = {"small": 0.6}
     async with entry(services, settings) as client:
         status, text = await read(client, path)
     assert status == 200

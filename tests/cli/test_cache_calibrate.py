@@ -17,14 +17,20 @@ PAIR = {"kept": "How do I cancel?", "new": "How can I end it?", "documents": ["C
 class Answering(Server):
     """A server that finds the probability of a pair in its new question."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, confirmed: bool = False) -> None:
         super().__init__("http://localhost:1", None)
+        self.confirmed = confirmed
 
     def call(self, method: str, path: str, **sent: Any) -> Any:
         assert (method, path) == ("POST", "/v1/cache/compare")
         assert sent["json"]["documents"] == PAIR["documents"]
         probability = float(sent["json"]["new"])
-        return {"probability": probability or None, "differences": [], "similarity": 1.0}
+        return {
+            "probability": probability or None,
+            "differences": [],
+            "similarity": 1.0,
+            "confirmed": self.confirmed,
+        }
 
 
 def written(path: Path, *rows: dict[str, Any]) -> Path:
@@ -32,19 +38,21 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("confirmed", [False, True])
 def test_it_names_the_largest_share_that_the_pairs_bear_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, confirmed: bool
 ) -> None:
-    sure, unsure = (f"{shipped().threshold(bound)}" for bound in (0.03, 0.05))
+    server, head = Answering(confirmed=confirmed), shipped(confirmed=confirmed)
+    sure, unsure = (f"{head.threshold(bound)}" for bound in (0.03, 0.05))
     same = [{"same": True, "new": sure}] * 30
     rows = [*same, {"same": True, "new": "0"}, *[{"same": False, "new": unsure}] * 400]
     pairs = calibrate.pairs_of(written(tmp_path / "pairs.jsonl", *rows), None)
-    calibrate.calibrate(Answering(), pairs, 0.01, as_json=True)
+    calibrate.calibrate(server, pairs, 0.01, as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["same"], said["other"], said["wrong_hits"]) == (31, 400, 0.03)
     assert said["by_wrong_hits"]["0.03"]["served"] == 30
     assert said["by_wrong_hits"]["0.05"]["wrong"] == 400
-    calibrate.calibrate(Answering(), pairs, 0.01, as_json=False)
+    calibrate.calibrate(server, pairs, 0.01, as_json=False)
     assert "TIFFIN_CACHE__WRONG_HITS=0.03" in capsys.readouterr().out
 
 
