@@ -127,6 +127,7 @@ async def _measure(urls: dict[str, str], proxy_pid: int, note: str) -> Table:
             for way in ways:
                 if way.pid:
                     carried[way.name].append(await _per_core(way))
+        _place([], SHARED)  # this process has other benchmarks to run
         await llm.close()
     rows = [_row(cores, way, latencies, carried) for cores in (OWN, SHARED) for way in ways]
     return Table(
