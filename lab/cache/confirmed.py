@@ -4,8 +4,9 @@
 
 That is `tiffin/grounding/alike_confirmed.json`. The LLM is asked, as `tiffin.pipeline.likeness`
 does, about each pair of the development part that the guards leave. Its answer stands next to what
-`lab.cache.train` reads; the rest is the same. `lab.cache.measure --model NAME` measures it on the
-test part. The first run takes a quarter of an hour on two cores.
+`lab.cache.train` reads; the rest is the same, but that this head learns from what was judged.
+`lab.cache.measure --model NAME` measures it on the test part. The first run takes a quarter of an
+hour on two cores.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def served(prepared: train.Prepared, head: train.Rows) -> list[int]:
     said = train.out_of_folds(head, train.RIDGE)
     kinds = [prepared.scored[at].pair.kind for at in prepared.left]
     wanted = np.array([kind.endswith("paraphrase") for kind in kinds])
-    wrong = np.sort(said[~head.fits])[::-1]
+    wrong = np.sort(said[~prepared.right])[::-1]
     return [int((said[wanted] > wrong[most]).sum()) for most in WRONG]
 
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
             items = asyncio.run(asked(left, Opinions(options.model, options.said, threads=2)))
             column = np.clip([item.leaning or 0.0 for item in items], -MOST, MOST)
         alone = prepared.head
-        both = alone._replace(values=np.column_stack([alone.values, column]))
+        both = alone._replace(values=np.column_stack([alone.values, column]), fits=prepared.right)
         print(seed, served(prepared, alone), served(prepared, both))  # noqa: T201
         if seed == train.SEED:
             names, known = [*prepared.names, "leaning"], {"models": SAME_WEIGHTS}

@@ -5,12 +5,11 @@
 Beside it stands `models/engines/paired.json`: what the reranker's states of both questions are
 worth, of the layers that its reading is of. It comes first, out of all pairs of the development
 part and those of `for_training.jsonl`, because a pair that a guard refuses says as much about
-wording as another. There they count as what they were made as: to call a replaced word another
-question, even if it asks the same, teaches to look at words. The head weighs it with what else is
-known, out of the pairs that the guards leave, by what was judged of them: those are the only ones
-that it will see. Repeats are among them, or it would learn that what is no copy is a paraphrase. It
-learns from, and its thresholds are of, numbers out of folds by article, so that no pair was trained
-on.
+wording as another. The head weighs it with what else is known, out of the pairs that the guards
+leave: those are the only ones that it will see. Repeats are among them, or it would learn that what
+is no copy is a paraphrase. Both learn from what the pairs were made as: to call a replaced word
+another question, even if it asks the same, teaches to look at words. The thresholds go by what was
+judged. All is of numbers out of folds by article, so that no pair was trained on.
 """
 
 import argparse
@@ -115,13 +114,15 @@ def digest(pairs: Sequence[Pair]) -> str:
 class Prepared(NamedTuple):
     """All pairs of the development part, which of them are left to the head, and what it reads.
 
-    `read` are the reranker's states of all pairs that say something about wording, in order.
+    `right` is what was judged of those, where `head` has what they were made as. `read` are the
+    reranker's states of all pairs that say something about wording, in order.
     """
 
     scored: list[ScoredPair]
     left: list[int]
     names: list[str]
     head: Rows
+    right: NDArray[np.bool_]
     read: Rows
     metadata: dict[str, str]
 
@@ -139,18 +140,18 @@ def prepare(scores: Scores, seed: int = SEED) -> Prepared:
     left = [at for at, item in enumerate(scored) if item.left()]
     names, features = features_of([scored[at] for at in left])
     paired = out_of_folds(read, RIDGE_OF_STATES)[left]
-    fits = np.array([scored[at].pair.fits for at in left])
-    head = Rows(np.column_stack([paired, features]), fits, read.folds[left])
+    head = Rows(np.column_stack([paired, features]), read.fits[left], read.folds[left])
+    right = np.array([scored[at].pair.fits for at in left])
     text = f"{len(pairs)} pairs of SQuAD's development part, {len(left)} for the head, lab.cache"
     metadata = {"trained on": text, "sha256": digest(pairs)}
-    return Prepared(scored, left, ["paired", *names], head, read, metadata)
+    return Prepared(scored, left, ["paired", *names], head, right, read, metadata)
 
 
 def write_head(prepared: Prepared, path: Path) -> None:
     """Fit the head to all pairs, write it, and print what it would do out of folds."""
     names, head = prepared.names, prepared.head
     probabilities = 1 / (1 + np.exp(-out_of_folds(head, RIDGE)))
-    limits = thresholds(probabilities[~head.fits], prepared.traps())
+    limits = thresholds(probabilities[~prepared.right], prepared.traps())
     weights, bias = fit(head.values, head.fits, RIDGE)
     content = {
         "weights": {
