@@ -78,7 +78,6 @@ class Way:
     tokens_per_s: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     waits_ms: list[float] = field(default_factory=list)
-    same: list[bool] = field(default_factory=list)
 
     async def measure(self, expected: Answer) -> None:
         """Ask once more. Raises AssertionError for an answer that is not as long as expected."""
@@ -87,7 +86,6 @@ class Way:
         took_s = time.perf_counter() - began
         if answer[1] != expected[1]:
             raise AssertionError(f"{self.name}: {answer[1]} tokens instead of {expected[1]}")
-        self.same.append(answer[0] == expected[0])
         self.tokens_per_s.append(answer[1] / took_s)
         self.cpu_ms.append((self._cpu_s() - cpu_s) * 1000 / answer[1])
         self.waits_ms.append(answer[0].longest_wait_ms())
@@ -121,7 +119,6 @@ def run() -> Table:
         running_stack(Path(directory), **environment) as stack,
     ):
         ways, tokens = uvloop.run(_measure(stack, threads))
-    same = [one for way in ways for one in way.same]
     return Table(
         "Streaming, the same answer of the small LLM",
         (
@@ -136,8 +133,7 @@ def run() -> Table:
         ),
         [way.row(*ways[:2]) for way in ways],
         f"{ROUNDS} rounds of one answer of {tokens} tokens each, threads: {threads}; medians, of"
-        f" the ratio too. The pieces were the same in {sum(same)} of {len(same)} answers."
-        f" To reach: {REACH}."
+        f" the ratio too. To reach: {REACH}."
         f" Load average when it began: {load:.1f}.",
     )
 
