@@ -209,7 +209,7 @@ def _likeness(settings: Settings, clients: Clients, generator: Generator, fleet:
         model, known = fleet[tier].model, alike.shipped(confirmed=True).metadata["models"].split()
         if model not in known:
             message = (
-                f"cache.confirm: nobody has measured how often {model} is wrong; name a tier with"
+                f"cache.confirm: no one has measured how often {model} is wrong; name a tier with"
                 f" {' or '.join(known)}, or none"
             )
             raise SettingsError(message)

@@ -33,8 +33,9 @@ from lab.answers.train import (
 )
 from lab.logistic import Floats, logistic
 from lab.opinions import Opinions
+from tiffin.grounding.alike import MOST
 from tiffin.grounding.answerable import NAMES, Head
-from tiffin.grounding.confirmed import MOST, Confirmed, is_sure, log_odds
+from tiffin.grounding.confirmed import Confirmed, is_sure, log_odds
 from tiffin.pipeline.stages.confirm import question_for
 
 RIDGE = 3.0

@@ -1,20 +1,10 @@
 """A tier is asked whether one answer fits two questions (`cache.confirm`)."""
 
-import math
-from collections.abc import AsyncGenerator
-
 import numpy as np
 import pytest
 
-from models.values import (
-    Finished,
-    GenerateRequest,
-    TextDelta,
-    TokenEvent,
-    TokenLogprob,
-    TokenUsage,
-)
 from tests.api.test_semantic_cache import ask, written
+from tests.support.leaning import Leaning
 from tests.support.services import Services, entry
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings
@@ -33,9 +23,8 @@ class Reading(Services):
         super().__init__(models={"large": MODEL})
         self.alike = True
         self.paired = paired
-        self.read: list[GenerateRequest] = []
-        self.yes = 0.5
-        self.generate_of = {"large": self.leans}
+        self.reader = Leaning(0.5)
+        self.generate_of = {"large": self.reader.generate}
 
     async def score(self, request: RerankRequest, context: RequestContext) -> RerankScores:
         reply = await super().score(request, context)
@@ -43,17 +32,6 @@ class Reading(Services):
             both = Array.of(np.full(2, self.paired, np.float32))
             return RerankScores(reply.logits, reply.tokens, reply.cut, reply.readings, both)
         return reply
-
-    async def leans(
-        self, request: GenerateRequest, _: RequestContext
-    ) -> AsyncGenerator[TokenEvent, None]:
-        self.read.append(request)
-        top = [
-            TokenLogprob(word, math.log(share))
-            for word, share in (("Yes", self.yes), ("No", 1 - self.yes))
-        ]
-        yield TextDelta("Yes", [TokenLogprob("", -9, [], top)])
-        yield Finished("length", TokenUsage(prompt_tokens=90, completion_tokens=1))
 
 
 @pytest.fixture
@@ -67,11 +45,11 @@ async def test_what_a_tier_leans_to_decides_what_the_rest_leaves_open(
     confirmed: Settings, yes: float, given: str
 ) -> None:
     services = Reading()
-    services.yes = yes
+    services.reader.yes = yes
     async with entry(services, confirmed) as client:
         await ask(client, KEPT)
         again = await ask(client, UNSURE)
-    (read,) = services.read
+    (read,) = services.reader.read
     assert again.headers["x-tiffin-cache"] == given
     assert f"Question 1: {KEPT}\nQuestion 2: {UNSURE}\n" in read.messages[-1].content
     assert again.json()["route"]["tier"] == "small"
@@ -86,18 +64,18 @@ async def test_a_tier_is_not_asked_if_its_word_would_change_nothing(
         await ask(client, KEPT)
         repeat = await ask(client, "tell me how tall the tower is")
         again = await ask(client, UNSURE)
-    assert repeat.headers["x-tiffin-cache"] == "semantic", "a repeat needs nobody"
+    assert repeat.headers["x-tiffin-cache"] == "semantic", "a repeat needs no one"
     assert again.headers["x-tiffin-cache"] == ("semantic" if paired > 0 else "miss")
-    assert services.read == []
+    assert services.reader.read == []
 
 
 async def test_a_tier_is_asked_about_one_kept_question_at_most(confirmed: Settings) -> None:
     services = Reading()
-    services.yes = 0.001
+    services.reader.yes = 0.001
     async with entry(services, confirmed) as client:
         for query in (KEPT, UNSURE, "how tall would this tower be"):
             await ask(client, query)
-    assert len(services.read) == 2, "by the second and the third question"
+    assert len(services.reader.read) == 2, "by the second and the third question"
 
 
 @pytest.mark.parametrize("error", [Unavailable("it is dead"), InvalidRequest("it is too long")])
@@ -105,12 +83,13 @@ async def test_an_opinion_that_fails_is_a_miss_and_no_worse_answer(
     confirmed: Settings, error: TiffinError
 ) -> None:
     services = Reading()
-    services.fails = {"large": error}
+    services.reader.yes, services.reader.error = 0.999, error
     async with entry(services, confirmed) as client:
         await ask(client, KEPT)
         again = await ask(client, UNSURE)
     assert (again.headers["x-tiffin-cache"], written(services)) == ("miss", 2)
     assert again.json()["degraded"] == []
+    assert services.reader.read, "it was asked"
 
 
 async def test_a_comparison_of_two_questions_says_that_a_tier_was_asked(
@@ -119,17 +98,18 @@ async def test_a_comparison_of_two_questions_says_that_a_tier_was_asked(
     services, likely = Reading(), {}
     body = {"kept": KEPT, "new": UNSURE, "documents": ["The tower is 324 metres tall."]}
     async with entry(services, confirmed) as client:
-        for services.yes in (0.999, 0.001):
+        for yes in (0.999, 0.001):
+            services.reader.yes = yes
             said = (await client.post("/v1/cache/compare", json=body)).json()
             assert said["confirmed"] is True
-            likely[services.yes] = said["probability"]
+            likely[yes] = said["probability"]
     assert likely[0.999] > likely[0.001]
 
 
 @pytest.mark.parametrize(
-    ("tier", "says"), [("huge", "is no tier"), ("small", "nobody has measured")]
+    ("tier", "says"), [("huge", "is no tier"), ("small", "no one has measured")]
 )
-async def test_a_tier_that_nobody_has_measured_is_refused_at_start(
+async def test_a_tier_that_no_one_has_measured_is_refused_at_start(
     confirmed: Settings, tier: str, says: str
 ) -> None:
     cache = confirmed.cache.model_copy(update={"confirm": tier})

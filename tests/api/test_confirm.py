@@ -1,51 +1,20 @@
 """A second opinion of an LLM on whether the evidence answers (`rag.confirm`)."""
 
 import logging
-import math
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from models.values import (
-    Finished,
-    GenerateRequest,
-    TextDelta,
-    TokenEvent,
-    TokenLogprob,
-    TokenUsage,
-)
 from tests.api.test_access_log import lines
+from tests.support.leaning import Leaning
 from tests.support.services import Services, entry
 from tiffin.config.section import SettingsError
 from tiffin.config.settings import Settings
-from tiffin.core.context import RequestContext
 from tiffin.core.errors import InvalidRequest, TiffinError, Unavailable
 
 DOCUMENTS = ["The tower is old.", "Bread is baked in an oven."]
 UNSURE = {"query": "how old is the tower", "documents": DOCUMENTS, "model": "quote"}
 SURE = {"query": "what can you bake here", "documents": DOCUMENTS, "model": "quote"}
-
-
-class Reader:
-    """A tier that says yes or no, with a probability."""
-
-    def __init__(self, yes: float) -> None:
-        self.yes = yes
-        self.read: list[GenerateRequest] = []
-
-    async def generate(
-        self, request: GenerateRequest, _: RequestContext
-    ) -> AsyncGenerator[TokenEvent, None]:
-        self.read.append(request)
-        top = [
-            TokenLogprob(word, math.log(share))
-            for word, share in (("Yes", self.yes), ("No", 1 - self.yes))
-        ]
-        yield TextDelta(
-            max(top, key=lambda one: one.logprob).token, [TokenLogprob("", -9, [], top)]
-        )
-        yield Finished("length", TokenUsage(prompt_tokens=90, completion_tokens=1))
 
 
 def confirmed(settings: Settings, tier: str = "large") -> Settings:
@@ -62,7 +31,7 @@ async def ask(services: Services, settings: Settings, body: dict[str, Any]) -> A
 async def test_a_yes_makes_an_answer_likelier_and_a_no_unlikelier(settings: Settings) -> None:
     said = {}
     for yes in (0.99, 0.01):
-        services, reader = Services(), Reader(yes)
+        services, reader = Services(), Leaning(yes)
         services.generate_of = {"large": reader.generate}
         said[yes] = await ask(services, confirmed(settings), UNSURE)
         (read,) = reader.read
@@ -74,7 +43,7 @@ async def test_a_yes_makes_an_answer_likelier_and_a_no_unlikelier(settings: Sett
 
 
 async def test_evidence_that_is_sure_is_not_asked_about(settings: Settings) -> None:
-    services, reader = Services(), Reader(0.99)
+    services, reader = Services(), Leaning(0.99)
     services.generate_of = {"large": reader.generate}
     said = await ask(services, confirmed(settings), SURE)
     assert (said["answered"], reader.read) == (False, [])
@@ -110,7 +79,7 @@ async def test_what_it_costs_is_on_the_bill_and_the_answer_is_still_the_quote(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tiffin")
-    services, reader = Services(), Reader(0.99)
+    services, reader = Services(), Leaning(0.99)
     services.generate_of = {"large": reader.generate}
     said = await ask(services, confirmed(settings), UNSURE)
     assert (said["route"]["tier"], said["cost"]["attempts"]) == ("quote", 1)

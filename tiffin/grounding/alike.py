@@ -62,7 +62,7 @@ def features(
     gone, come = leftovers(kept.content, new.content), leftovers(new.content, kept.content)
     if gone and not come:
         come = sorted(new.vague - kept.vague)  # "people" for "dynasty"
-    asked = {} if near.leaning is None else {"leaning": max(-MOST, min(MOST, near.leaning))}
+    asked = {} if near.leaning is None else {"leaning": bounded(near.leaning)}
     return asked | {
         "paired": near.paired or 0.0,
         "cosine": near.cosine,
@@ -71,6 +71,11 @@ def features(
         "only_come": float(bool(come) and not gone),
         "both": float(bool(gone) and bool(come)),
     }
+
+
+def bounded(leaning: float) -> float:
+    """What an LLM leans to, no further than one may lean."""
+    return max(-MOST, min(MOST, leaning))
 
 
 def leftovers(words: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tiffin.grounding.alike import bounded
 from tiffin.grounding.answerable import threshold_at
 
 SHIPPED = Path(__file__).with_name("confirmed.json")
@@ -18,9 +19,6 @@ SHIPPED = Path(__file__).with_name("confirmed.json")
 SURE = (0.02, 0.95)
 """Below and above these probabilities the head decides alone. Of the development part no answerable
 question was below, and three of the 324 unanswerable ones were above."""
-
-MOST = 6.0
-"""The furthest that a model can lean, in logits: one that does not doubt is not always right."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,7 @@ class Confirmed:
 
     def probability(self, probability: float, leaning: float) -> float:
         """The head's probability, corrected by what a model leans to, in logits of yes."""
-        leaning = max(-MOST, min(MOST, leaning))
-        z = self.head * log_odds(probability) + self.model * leaning + self.bias
+        z = self.head * log_odds(probability) + self.model * bounded(leaning) + self.bias
         return 1 / (1 + math.exp(-z))
 
     def threshold(self, false_refusals: float) -> float:
